@@ -1,0 +1,1 @@
+"""Composition of stages into flows, and the command line."""

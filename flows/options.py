@@ -1,0 +1,66 @@
+"""Options of the command line -> specs, with errors in one line."""
+
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from lorp.errors import SpecError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse_remove(text: str) -> int | float:
+    """A count (`3`) or a share of depth (`0.1`).
+
+    Raises:
+        SpecError: Neither.
+    """
+    try:
+        return int(text) if text.lstrip("+-").isdigit() else float(text)
+    except ValueError:
+        raise SpecError(
+            f"--remove {text!r} is no number", "Give a number of blocks such as 3, or a share of depth such as 0.1"
+        ) from None
+
+
+def make(kind: type[Model], **values: Any) -> Model:
+    """A spec from values.
+
+    Raises:
+        SpecError: A value is not allowed; names it.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or kind.__name__
+        raise SpecError(f"{where} = {first['input']!r} is not allowed: {first['msg']}", "See --help") from None
+
+
+def read_config(path: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """The options in a YAML file, by parameter name; `max-perplexity-ratio` and `max_perplexity_ratio` are the same.
+
+    Raises:
+        SpecError: No such file, not YAML, or an option that the command does not have.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        raise SpecError(f"{path} is no readable YAML file: {str(fault).splitlines()[0]}", "Mend it") from None
+    if not isinstance(values, dict):
+        raise SpecError(f"{path} is not a mapping of options", "Write a line an option, such as 'remove: 3'")
+    options = {str(name).replace("-", "_"): value for name, value in values.items()}
+    for name, value in options.items():
+        if name not in known:
+            raise SpecError(f"{path} has the unknown option {name!r}", f"Known are: {', '.join(sorted(known))}")
+        if isinstance(value, (dict, list)):
+            raise SpecError(f"{name} in {path} is not a single value", "Write a line an option, such as 'remove: 3'")
+    return {name: value if isinstance(value, bool) else str(value) for name, value in options.items() if value is not None}
+
+
+def debug() -> bool:
+    """Whether `LORP_DEBUG` asks for tracebacks."""
+    return bool(os.environ.get("LORP_DEBUG"))

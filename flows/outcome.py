@@ -1,0 +1,67 @@
+"""A run's results in the store -> what it came to."""
+
+import math
+from typing import Any
+
+from flows.wording import Outcome
+from lorp.checkpoint import open_checkpoint
+from lorp.clustering import Clustering
+from lorp.evaluation.perplexity import PerplexityEvaluation
+from lorp.gate import Verdict
+from lorp.plan import PruningPlan
+from lorp.similarity import Similarity
+from lorp.values import decode
+from tasks.register import RegisteredVerdict, Registering
+from tasks.vault import Reference, Vault
+
+
+def make_outcome(vault: Vault, request: Registering, done: RegisteredVerdict) -> Outcome:
+    """Reads a run's results from the store."""
+    results = request.results
+    similarity = decode(Similarity, vault.read(results.similarity))
+    clustering = decode(Clustering, vault.read(results.clustering))
+    plan = decode(PruningPlan, vault.read(results.plan))
+    verdict = decode(Verdict, vault.read(results.verdict))
+    return Outcome(
+        run=request.flow_run,
+        source=request.spec.source,
+        name=request.name,
+        checkpoint=_checkpoint(vault, results.checkpoint) | {"num_blocks": plan.num_blocks},
+        similarity={
+            "rls": similarity.rls,
+            "rls_interval": [similarity.rls_low, similarity.rls_high],
+            "num_clusters": len(clustering.clusters),
+            "clusters": [list(members) for members in clustering.clusters],
+        },
+        plan={"method": plan.method, "removed": list(plan.removed), "kept": list(plan.kept)},
+        perplexity=_perplexity(vault, request, verdict),
+        verdict={
+            "id": verdict.id,
+            "approved": verdict.approved,
+            "criteria": [vars(criterion) for criterion in verdict.criteria],
+        },
+        variant=_checkpoint(vault, results.variant),
+        model_version=done.registered.model_version,
+        mlflow_run=done.registered.run_id,
+        report=str(vault.store.local(done.report.key)),
+        lineage=vault.store.address(done.lineage.key),
+    )
+
+
+def _checkpoint(vault: Vault, reference: Reference) -> dict[str, Any]:
+    weights = open_checkpoint(vault.folder(reference)).weight_bytes
+    return {"uri": vault.store.address(reference.key), "digest": reference.sha256, "weight_bytes": weights}
+
+
+def _perplexity(vault: Vault, request: Registering, verdict: Verdict) -> dict[str, float | None]:
+    ratio = next(criterion for criterion in verdict.criteria if criterion.name == "perplexity_ratio")
+    return {
+        "dense": _finite(decode(PerplexityEvaluation, vault.read(request.results.dense)).perplexity),
+        "pruned": _finite(decode(PerplexityEvaluation, vault.read(request.results.pruned)).perplexity),
+        "ratio": ratio.value,
+        "upper_bound": ratio.bound,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,57 @@
+"""Plans from a similarity matrix in a file, without a model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from lorp.clustering import cluster_blocks, num_clusters_for
+from lorp.errors import SimilarityError
+from lorp.selection import make_plan
+from lorp.similarity import Matrix, checked_block_inputs, rls
+from lorp.spec import PruningSpec
+
+
+def plan_offline(path: Path, specs: Sequence[PruningSpec]) -> dict[str, Any]:
+    """RLS, clusters and a plan a spec; the specs share their clustering.
+
+    Raises:
+        SimilarityError: No such file, or not a similarity matrix.
+        CountError: A count that cannot be met.
+    """
+    similarity = _load(path)
+    score = rls(similarity)
+    clustering = cluster_blocks(similarity, specs[0].num_clusters or num_clusters_for(score), specs[0].clustering)
+    plans = [make_plan(similarity, clustering, spec) for spec in specs]
+    return {
+        "rls": score,
+        "num_clusters": len(clustering.clusters),
+        "clusters": [list(members) for members in clustering.clusters],
+        "plans": [{"method": plan.method, "removed": list(plan.removed)} for plan in plans],
+    }
+
+
+def show_plans(planned: dict[str, Any]) -> None:
+    """Prints plans as a table."""
+    console = Console()
+    console.print(f"RLS {planned['rls']:.4f}, {planned['num_clusters']} clusters")
+    for number, members in enumerate(planned["clusters"]):
+        console.print(f"  cluster {number}: blocks {', '.join(map(str, members))}")
+    table = Table("method", "count", "blocks to remove")
+    for plan in planned["plans"]:
+        table.add_row(plan["method"], str(len(plan["removed"])), ", ".join(map(str, plan["removed"])))
+    console.print(table)
+
+
+def _load(path: Path) -> Matrix:
+    remedy = "Give an .npy file with the N x N matrix, written by numpy.save"
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as fault:
+        raise SimilarityError(f"{path} cannot be read: {str(fault).splitlines()[0]}", remedy) from None
+    if not isinstance(loaded, np.ndarray):
+        raise SimilarityError(f"{path} holds several arrays", remedy)
+    return checked_block_inputs(loaded)

@@ -1,0 +1,141 @@
+"""The main job: source -> checkpoint -> capture -> similarity -> clusters -> plan -> variant -> evaluations -> verdict
+-> registration, as a Prefect flow of cached tasks."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.runtime import flow_run
+from prefect.states import Completed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.outcome import make_outcome
+from flows.wording import Outcome, criteria_rows, markdown, summary
+from lorp.checkpoint import open_checkpoint
+from lorp.spec import RecompressSpec, resolve_count
+from tasks.cache import PLAIN_JSON, run, run_all
+from tasks.capture import shard_requests, window_requests
+from tasks.evaluate import Evaluate, Gate
+from tasks.fetch import fetch_request
+from tasks.plan import Cluster, Plan, Prune, Score
+from tasks.register import Registering, register_verdict
+from tasks.report import RunResults
+from tasks.stage import Request
+from tasks.vault import Manifest, Reference, open_vault
+from tasks.workspace import Workspace, workspace
+
+
+def _flow_run_name() -> str:
+    spec = flow_run.parameters["spec"]
+    asked = spec if isinstance(spec, dict) else spec.model_dump()
+    return f"{Path(asked['source']).name} remove {asked['pruning']['remove']}"
+
+
+@flow(
+    name="recompress",
+    flow_run_name=_flow_run_name,
+    task_runner=ThreadPoolTaskRunner(max_workers=1),
+    persist_result=True,
+    result_serializer=PLAIN_JSON,
+    validate_parameters=True,
+)
+def recompress(spec: RecompressSpec, places: Workspace | None = None) -> State[Any]:
+    """Makes one variant of a checkpoint, and registers it if the gate approves.
+
+    Args:
+        spec: What is asked.
+        places: Where things are kept; the defaults of `tasks.workspace` unless given.
+
+    Returns:
+        Completed, named Approved or Rejected, with the outcome as JSON.
+
+    Raises:
+        InputError: The source, the text, the count or a setting cannot be used.
+        LorpError: A fault.
+    """
+    job = Job(spec=spec, places=places or workspace())
+    outcome = job.outcome()
+    create_table_artifact(criteria_rows(outcome), key="verdict", description="What the gate measured")
+    create_markdown_artifact(markdown(outcome), key="summary", description="What was made, and where it is")
+    name = "Approved" if outcome["verdict"]["approved"] else "Rejected"
+    return Completed(name=name, message=summary(outcome), data=outcome)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run of the flow; `stages` gathers the manifests in the order they are run."""
+
+    spec: RecompressSpec
+    places: Workspace
+    stages: list[Manifest] = field(default_factory=list)
+
+    def outcome(self) -> Outcome:
+        """Runs every stage."""
+        results = self._results()
+        name = self.spec.name or default_name(self.spec.source)
+        request = Registering(
+            spec=self.spec, name=name, results=results, stages=tuple(self.stages), flow_run=str(flow_run.id)
+        )
+        return make_outcome(open_vault(self.places.store), request, register_verdict(self.places, request))
+
+    def _results(self) -> RunResults:
+        spec = self.spec
+        checkpoint = self._run(fetch_request(spec.source, spec.weights_dtype))["checkpoint"]
+        folder = open_vault(self.places.store).folder(checkpoint)
+        num_blocks = open_checkpoint(folder).num_blocks
+        resolve_count(spec.pruning.remove, num_blocks)
+        calibration, evaluation = (
+            self._run(request, request.use)["windows"]
+            for request in window_requests(checkpoint, spec.calibration, spec.evaluation)
+        )
+        similarity = self._similarity(checkpoint, calibration)
+        clustering = self._run(
+            Cluster(similarity=similarity, kind=spec.pruning.clustering, num_clusters=spec.pruning.num_clusters)
+        )["clustering"]
+        plan = self._run(
+            Plan(similarity=similarity, clustering=clustering, spec=spec.pruning, num_blocks=num_blocks)
+        )["plan"]
+        variant = self._run(Prune(checkpoint=checkpoint, plan=plan))["variant"]
+        dense = self._evaluate(checkpoint, evaluation, "dense")
+        pruned = self._evaluate(variant, evaluation, "variant")
+        verdict = self._run(Gate(variant=variant, dense=dense, pruned=pruned, spec=spec.gate))["verdict"]
+        return RunResults(
+            checkpoint=checkpoint,
+            similarity=similarity,
+            clustering=clustering,
+            plan=plan,
+            variant=variant,
+            dense=dense,
+            pruned=pruned,
+            verdict=verdict,
+        )
+
+    def _similarity(self, checkpoint: Reference, windows: Reference) -> Reference:
+        requests = shard_requests(checkpoint, windows, self.spec.calibration, self.spec.compute)
+        shards = run_all(self.places.store, requests)
+        self.stages.extend(shards)
+        tables = tuple(shard.outputs["windows"] for shard in shards)
+        return self._run(Score(shards=tables, seed=self.spec.calibration.seed))["similarity"]
+
+    def _evaluate(self, checkpoint: Reference, windows: Reference, label: str) -> Reference:
+        request = Evaluate(
+            checkpoint=checkpoint,
+            windows=windows,
+            num_windows=self.spec.evaluation.num_windows,
+            compute_spec=self.spec.compute,
+        )
+        return self._run(request, label)["evaluation"]
+
+    def _run(self, request: Request, label: str = "") -> dict[str, Reference]:
+        manifest = run(self.places.store, request, label)
+        self.stages.append(manifest)
+        return manifest.outputs
+
+
+def default_name(source: str) -> str:
+    """A registered model's name from its source: `SmolLM2-135M.Q4_1.gguf` -> `smollm2-135m.q4_1-lorp`."""
+    stem = Path(source).name.removesuffix(".gguf").lower()
+    return f"{re.sub(r'[^a-z0-9._-]+', '-', stem).strip('-._')[:90] or 'model'}-lorp"

@@ -1,0 +1,21 @@
+"""Llama-shaped decoders: Llama 1-3, SmolLM, Mistral."""
+
+from lorp.architectures.family import Family
+
+LLAMA = Family(
+    name="Llama",
+    model_types=frozenset({"llama"}),
+    architectures=frozenset({"LlamaForCausalLM"}),
+    blocks_path="model.layers",
+    count_field="num_hidden_layers",
+    per_block_fields=("layer_types",),
+)
+
+MISTRAL = Family(
+    name="Mistral",
+    model_types=frozenset({"mistral"}),
+    architectures=frozenset({"MistralForCausalLM"}),
+    blocks_path="model.layers",
+    count_field="num_hidden_layers",
+    per_block_fields=("layer_types",),
+)

@@ -1,0 +1,205 @@
+"""A safetensors checkpoint in a local folder: opened lazily, refused when unsafe or unsound.
+
+Opening reads config and tensor headers only. `check_finite` reads every weight once.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorp.architectures import Family, family_of
+from lorp.errors import SourceError, UnsafeCheckpointError
+from lorp.progress import track
+from lorp.safetensors_file import Tensor, read_tensors
+
+CONFIG = "config.json"
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+#: Files beside the weights that belong to a checkpoint. Everything else in a folder is left where it is.
+COMPANIONS = frozenset({
+    CONFIG, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja",
+    "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE",
+})  # fmt: skip
+
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+_MAX_JSON_BYTES = 50_000_000
+_FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A sound checkpoint.
+
+    Attributes:
+        folder: Where it lies.
+        config: Its parsed `config.json`.
+        family: Its family.
+        tensors: The tensors that its model loads, by name.
+        ignored: Names of stored tensors that its model does not load.
+        shards: Names of its weight files.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    family: Family
+    tensors: dict[str, Tensor]
+    ignored: tuple[str, ...]
+    shards: tuple[str, ...]
+
+    @property
+    def num_blocks(self) -> int:
+        """N, the number of transformer blocks."""
+        return int(self.config[self.family.count_field])
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all tensors that the model loads."""
+        return sum(tensor.num_bytes for tensor in self.tensors.values())
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that make up the checkpoint, sorted."""
+        companions = [name for name in COMPANIONS if (self.folder / name).is_file()]
+        index = [INDEX] if (self.folder / INDEX).is_file() else []
+        return tuple(sorted([*companions, *index, *self.shards]))
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Opens a checkpoint folder, from config and headers alone.
+
+    Raises:
+        SourceError: Not a checkpoint, or its config, index and tensors disagree.
+        UnsafeCheckpointError: Pickled weights only, code of its own, or file names that lead elsewhere.
+        UnknownArchitectureError: Its family is not known.
+    """
+    config = _read_config(folder)
+    family = family_of(config)
+    shards = _shard_names(folder)
+    stored = _stored_tensors(folder, shards)
+    _check_depth(family, config, stored)
+    loaded, ignored = _match_model(folder, stored)
+    return Checkpoint(
+        folder=folder, config=config, family=family, tensors=loaded, ignored=ignored, shards=tuple(shards)
+    )
+
+
+def check_finite(checkpoint: Checkpoint) -> None:
+    """Reads every weight, one tensor at a time.
+
+    Raises:
+        SourceError: A weight is NaN or infinite; names its tensor.
+    """
+    import torch
+    from safetensors import safe_open
+
+    for shard in track(checkpoint.shards, "check weights"):
+        with safe_open(checkpoint.folder / shard, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                tensor = checkpoint.tensors.get(name)
+                if tensor and tensor.dtype in _FLOATS and not torch.isfinite(file.get_tensor(name)).all():
+                    raise SourceError(f"{name} in {shard} holds NaN or infinite weights", "Fetch the checkpoint again")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file of a checkpoint.
+
+    Raises:
+        SourceError: Too large, unreadable, or not an object.
+    """
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise ValueError
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise SourceError(f"{path.name} is not a readable JSON object", "Fetch the checkpoint again")
+    return value
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    if not (folder / CONFIG).is_file():
+        raise SourceError(f"{folder} is no checkpoint: it holds no {CONFIG}", "Give a checkpoint folder or a GGUF file")
+    config = read_json(folder / CONFIG)
+    for name in (CONFIG, "tokenizer_config.json"):
+        if (folder / name).is_file() and _mentions(read_json(folder / name), "auto_map"):
+            raise UnsafeCheckpointError(
+                f"{name} names code of its own (auto_map), which lorp never runs",
+                "Use a checkpoint that stock transformers loads",
+            )
+    return config
+
+
+def _mentions(value: Any, key: str) -> bool:
+    if isinstance(value, dict):
+        return key in value or any(_mentions(inner, key) for inner in value.values())
+    return isinstance(value, list) and any(_mentions(inner, key) for inner in value)
+
+
+def _shard_names(folder: Path) -> list[str]:
+    if (folder / INDEX).is_file():
+        weight_map = read_json(folder / INDEX).get("weight_map")
+        names = list(weight_map.values()) if isinstance(weight_map, dict) else []
+        if not names or not all(isinstance(name, str) and name.endswith(".safetensors") for name in names):
+            raise SourceError(f"{INDEX} names no weight files", "Fetch the checkpoint again")
+        if any(Path(name).name != name for name in names):
+            raise UnsafeCheckpointError(f"{INDEX} names files outside its folder", "Fetch the checkpoint again")
+        return sorted(set(names))
+    if (folder / SINGLE).is_file():
+        return [SINGLE]
+    pickled = sorted(path.name for pattern in _PICKLED for path in folder.glob(pattern))
+    if pickled:
+        raise UnsafeCheckpointError(
+            f"{folder} holds pickled weights ({pickled[0]}), which can run code when loaded",
+            "Convert them to safetensors where they come from",
+        )
+    raise SourceError(f"{folder} holds no weights: neither {SINGLE} nor {INDEX}", "Fetch the checkpoint again")
+
+
+def _stored_tensors(folder: Path, shards: list[str]) -> dict[str, Tensor]:
+    stored: dict[str, Tensor] = {}
+    for shard in shards:
+        if not (folder / shard).is_file():
+            raise SourceError(f"{shard}, which {INDEX} names, is missing", "Fetch the checkpoint again")
+        for tensor in read_tensors(folder / shard):
+            if tensor.name in stored:
+                raise SourceError(f"{tensor.name} is stored twice", "Fetch the checkpoint again")
+            stored[tensor.name] = tensor
+    return stored
+
+
+def _check_depth(family: Family, config: dict[str, Any], stored: dict[str, Tensor]) -> None:
+    num_blocks = config.get(family.count_field)
+    if type(num_blocks) is not int or num_blocks < 1:
+        raise SourceError(f"{CONFIG} gives no {family.count_field}", "Fetch the checkpoint again")
+    for field in family.per_block_fields:
+        values = config.get(field)
+        if values is not None and (not isinstance(values, list) or len(values) != num_blocks):
+            raise SourceError(f"{field} in {CONFIG} does not have {num_blocks} entries", "Mend the config")
+    deepest = max((block for name in stored if (block := family.block_of(name)) is not None), default=-1)
+    if deepest >= num_blocks:
+        raise SourceError(
+            f"{CONFIG} says {num_blocks} blocks, but weights of block {deepest} are stored", "Mend the config"
+        )
+
+
+def _match_model(folder: Path, stored: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Splits stored tensors into those the model loads and those it ignores."""
+    from lorp.models import expected_tensors
+
+    expected = expected_tensors(folder)
+    missing = [name for name in expected.required if name not in stored]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise SourceError(f"tensor {missing[0]}{more} is missing", "Fetch the checkpoint again")
+    for name, shape in expected.shapes.items():
+        if name in stored and stored[name].shape != shape:
+            raise SourceError(
+                f"{name} has the shape {list(stored[name].shape)}, where its config wants {list(shape)}",
+                "Fetch the checkpoint again",
+            )
+    loaded = {name: tensor for name, tensor in stored.items() if name in expected.shapes}
+    return loaded, tuple(sorted(set(stored) - set(loaded)))

@@ -1,0 +1,86 @@
+"""The tree of errors. Each carries what is wrong (`reason`) and what to do about it (`remedy`).
+
+    LorpError                      exit status 1: a fault
+    ├── IntegrityError             stored bytes are not what their digest says
+    ├── RegistryError              the model registry did not do what it was asked
+    └── InputError                 exit status 2: something a person gave cannot be used
+        ├── SpecError              an option or a configuration file
+        ├── SourceError            a source that is no usable checkpoint
+        │   ├── UnsafeCheckpointError        it could run code, or hides where its bytes lie
+        │   └── UnknownArchitectureError     its family is not described in `lorp.architectures`
+        ├── CorpusError            text that is missing, empty, too short, or used twice
+        ├── CountError             a number of blocks that cannot be removed
+        ├── SimilarityError        a matrix from which nothing can be derived
+        └── StoreError             an object store that cannot be opened or written
+"""
+
+import re
+from typing import ClassVar
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+class LorpError(Exception):
+    """Something went wrong that a person can act upon.
+
+    Args:
+        reason: What is wrong, without a full stop.
+        remedy: What to do, without a full stop.
+    """
+
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason, remedy)
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """One line, whatever the reason quotes."""
+        return _UNPRINTABLE.sub(" ", f"{self.reason.rstrip('. ')}. {self.remedy}.")
+
+
+class IntegrityError(LorpError):
+    """Stored bytes are not what their digest says."""
+
+
+class RegistryError(LorpError):
+    """The model registry did not do what it was asked."""
+
+
+class InputError(LorpError):
+    """Something a person gave cannot be used."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class SpecError(InputError):
+    """An option or a configuration file cannot be used."""
+
+
+class SourceError(InputError):
+    """The source is no usable checkpoint."""
+
+
+class UnsafeCheckpointError(SourceError):
+    """The checkpoint could run code, or hides where its bytes lie."""
+
+
+class UnknownArchitectureError(SourceError):
+    """The checkpoint's family is not described in `lorp.architectures`."""
+
+
+class CorpusError(InputError):
+    """Text is missing, empty, too short, or used twice."""
+
+
+class CountError(InputError):
+    """That number of blocks cannot be removed."""
+
+
+class SimilarityError(InputError):
+    """Nothing can be derived from this similarity matrix."""
+
+
+class StoreError(InputError):
+    """The object store cannot be opened or written."""

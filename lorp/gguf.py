@@ -1,0 +1,69 @@
+"""GGUF files: recognised without torch, and dequantised to a checkpoint folder by transformers."""
+
+from pathlib import Path
+
+from lorp.errors import SourceError, UnknownArchitectureError
+from lorp.spec import DType
+
+_MAGIC = b"GGUF"
+_KNOWN = frozenset({"llama", "mistral"})
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a path is a file that begins as GGUF files do."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def gguf_num_blocks(path: Path) -> int:
+    """Number of blocks that a GGUF file says it holds.
+
+    Raises:
+        SourceError: The file is malformed.
+        UnknownArchitectureError: Its architecture is not known.
+    """
+    from gguf import GGUFReader
+
+    try:
+        reader = GGUFReader(path)
+        architecture = _field(reader, "general.architecture")
+        num_blocks = _field(reader, f"{architecture}.block_count")
+    except Exception as fault:  # the reader trusts lengths and raises what that leads to
+        raise SourceError(f"{path.name} is no readable GGUF file: {fault}", "Fetch the file again") from fault
+    if architecture not in _KNOWN:
+        raise UnknownArchitectureError(
+            f"GGUF architecture {architecture!r} is none that lorp can prune (known: {', '.join(sorted(_KNOWN))})",
+            "Choose a checkpoint of a known one",
+        )
+    return int(num_blocks)
+
+
+def dequantise(path: Path, folder: Path, dtype: DType) -> None:
+    """Writes a GGUF file's model and tokenizer as a safetensors checkpoint.
+
+    Raises:
+        SourceError: transformers cannot read the file.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    source = {"gguf_file": path.name, "trust_remote_code": False, "local_files_only": True}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            path.parent, dtype=getattr(torch, dtype), quantization_config=GgufConfig(dequantize=True), **source
+        )
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, **source)
+    except Exception as fault:  # malformed files fail anywhere in the loader
+        raise SourceError(f"{path.name} cannot be dequantised: {fault}", "Fetch the file again") from fault
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _field(reader: "object", name: str) -> str | int:
+    field = reader.get_field(name)  # type: ignore[attr-defined]
+    if field is None:
+        raise ValueError(f"it has no {name}")
+    value: str | int = field.contents()
+    return value

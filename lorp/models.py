@@ -1,0 +1,96 @@
+"""Models and tokenizers by stock transformers: no remote code, safetensors only, nothing missing, nothing unexpected."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from lorp.errors import IntegrityError, SourceError, SpecError
+from lorp.spec import ComputeSpec
+
+transformers_logging.disable_progress_bar()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpectedTensors:
+    """What a config's model loads: shape by tensor name, and the names that must be stored (tied ones need not)."""
+
+    shapes: dict[str, tuple[int, ...]]
+    required: tuple[str, ...]
+
+
+def expected_tensors(folder: Path) -> ExpectedTensors:
+    """The tensors of a config's causal language model, built without memory for weights.
+
+    Raises:
+        SourceError: transformers cannot build a model from the config.
+    """
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as fault:  # whatever a hostile config provokes in transformers is the source's fault
+        raise SourceError(f"its config builds no model: {fault}", "Fetch the checkpoint again") from fault
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    tied = model.all_tied_weights_keys
+    return ExpectedTensors(shapes=shapes, required=tuple(name for name in shapes if name not in tied))
+
+
+def load_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
+    """A checkpoint's model, ready for inference.
+
+    Raises:
+        SpecError: The device is not there.
+        IntegrityError: Keys are missing, unexpected or of another shape.
+    """
+    device = _device(compute.device)
+    model, loading = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=getattr(torch, compute.dtype),
+        trust_remote_code=False,
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    for kind in ("missing_keys", "mismatched_keys", "error_msgs"):
+        if loading[kind]:
+            raise IntegrityError(f"{folder} loads with {kind}: {sorted(map(str, loading[kind]))[0]}", "Report this")
+    model.requires_grad_(False)
+    return model.eval().to(device)  # type: ignore[no-any-return]
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """A checkpoint's tokenizer.
+
+    Raises:
+        SourceError: There is none, or it cannot be loaded.
+    """
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as fault:  # tokenizers raise bare Exception for broken files
+        raise SourceError(f"its tokenizer cannot be loaded: {fault}", "Add its tokenizer's files") from fault
+    return tokenizer  # type: ignore[no-any-return]
+
+
+def device_kind(device: str) -> str:
+    """`cpu`, or the accelerator's own name: results on two kinds of one brand may differ.
+
+    Raises:
+        SpecError: The device is not there.
+    """
+    found = _device(device)
+    return torch.cuda.get_device_name(found) if found.type == "cuda" else found.type
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise SpecError(f"there is no device {name!r} here", "Use --device cpu, or cuda where there is one") from None
+    if device.type == "meta":
+        raise SpecError("the device 'meta' computes nothing", "Use --device cpu, or cuda where there is one")
+    return device

@@ -1,0 +1,108 @@
+"""Captures <-> Parquet bytes: two tables, versioned, with page checksums that are verified on reading.
+
+Table `windows`, a row a window: id, document, text_sha256, num_tokens, cosine_sums (L x L float64).
+Table `states`, a row a sampled token: window, position, units (L x D float16), norms (L float32).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from lorp.capture import WindowCapture
+from lorp.errors import IntegrityError
+
+SCHEMA_VERSION = "1"
+_VERSION_KEY = "lorp.schema"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowSums:
+    """What the table `windows` says: ids, documents, tokens (all of length W) and cosine sums (W, L, L) float64."""
+
+    ids: tuple[str, ...]
+    documents: tuple[str, ...]
+    num_tokens: NDArray[np.int64]
+    cosine_sums_WLL: NDArray[np.float64]
+
+
+def encode_windows(captures: Sequence[WindowCapture], metadata: Mapping[str, str]) -> bytes:
+    """The table `windows` as Parquet bytes; `metadata` (digests, versions) goes into its schema."""
+    table = pa.table({
+        "id": [capture.window.id for capture in captures],
+        "document": [capture.window.document for capture in captures],
+        "text_sha256": [capture.window.text_sha256 for capture in captures],
+        "num_tokens": pa.array([len(capture.window.tokens) for capture in captures], pa.int64()),
+        "cosine_sums": _tensor_column(np.stack([capture.cosine_sums_LL for capture in captures])),
+    })
+    return _write(table, metadata, ["cosine_sums.list.element"])
+
+
+def encode_states(captures: Sequence[WindowCapture], metadata: Mapping[str, str]) -> bytes:
+    """The table `states` as Parquet bytes; `metadata` (digests, versions) goes into its schema."""
+    table = pa.table({
+        "window": [capture.window.id for capture in captures for _ in capture.positions_K],
+        "position": pa.array(np.concatenate([capture.positions_K for capture in captures])),
+        "units": _tensor_column(np.concatenate([capture.units_KLD for capture in captures])),
+        "norms": _tensor_column(np.concatenate([capture.norms_KL for capture in captures])),
+    })
+    return _write(table, metadata, ["units.list.element", "norms.list.element"])
+
+
+def decode_windows(data: bytes) -> WindowSums:
+    """What `encode_windows` wrote.
+
+    Raises:
+        IntegrityError: Not that table, or a page fails its checksum.
+    """
+    table = read_table(data)
+    try:
+        return WindowSums(
+            ids=tuple(table["id"].to_pylist()),
+            documents=tuple(table["document"].to_pylist()),
+            num_tokens=table["num_tokens"].to_numpy(),
+            cosine_sums_WLL=table["cosine_sums"].combine_chunks().to_numpy_ndarray(),
+        )
+    except KeyError as fault:
+        raise _unreadable(f"no column {fault}") from None
+
+
+def read_table(data: bytes) -> pa.Table:
+    """A table of this schema version.
+
+    Raises:
+        IntegrityError: Not Parquet, another version, or a page fails its checksum.
+    """
+    try:
+        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as fault:
+        raise _unreadable(str(fault)) from None
+    version = (table.schema.metadata or {}).get(_VERSION_KEY.encode())
+    if version != SCHEMA_VERSION.encode():
+        raise _unreadable(f"schema version {version!r}")
+    return table
+
+
+def _tensor_column(rows: NDArray[np.generic]) -> pa.FixedShapeTensorArray:
+    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(rows))
+
+
+def _write(table: pa.Table, metadata: Mapping[str, str], split_columns: list[str]) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table.replace_schema_metadata({**metadata, _VERSION_KEY: SCHEMA_VERSION}),
+        sink,
+        compression="zstd",
+        use_dictionary=False,
+        use_byte_stream_split=split_columns,
+        write_page_checksum=True,
+    )
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def _unreadable(why: str) -> IntegrityError:
+    return IntegrityError(f"a capture cannot be read: {why}", "Recompute it")

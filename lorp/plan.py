@@ -1,0 +1,51 @@
+"""The plan: which blocks of a model to remove, and why each."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """One step of a selector.
+
+    Attributes:
+        block: Index in the dense model.
+        cluster: Its cluster, for selectors that use clusters.
+        score: What the selector went by; its meaning is the selector's.
+    """
+
+    block: int
+    cluster: int | None
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruningPlan:
+    """Which blocks to remove.
+
+    Attributes:
+        method: The selector.
+        num_blocks: N of the dense model.
+        removed: Blocks to remove, indices in the dense model, ascending.
+        steps: The same blocks in the order they were chosen.
+    """
+
+    method: str
+    num_blocks: int
+    removed: tuple[int, ...]
+    steps: tuple[Removal, ...]
+
+    def __post_init__(self) -> None:
+        assert self.removed == tuple(sorted({step.block for step in self.steps}))
+        assert len(self.removed) == len(self.steps)
+        assert all(0 <= block < self.num_blocks for block in self.removed)
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Kept blocks, ascending: block i of the variant is block `kept[i]` of the dense model."""
+        return tuple(block for block in range(self.num_blocks) if block not in self.removed)
+
+
+def plan_of(method: str, num_blocks: int, steps: list[Removal]) -> PruningPlan:
+    """The plan that takes these steps."""
+    removed = tuple(sorted(step.block for step in steps))
+    return PruningPlan(method=method, num_blocks=num_blocks, removed=removed, steps=tuple(steps))

@@ -1,0 +1,168 @@
+"""Everything that a run made -> the page on which a person sees what was done and why the gate said what it said.
+
+The page is one HTML file that asks nothing of anyone: no script, no font, no image from elsewhere. The same data give
+the same bytes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from lorp import report_text
+from lorp.axes import block_runs
+from lorp.budget_line import budget_line
+from lorp.clustering import Clustering
+from lorp.colours import cluster_swatch
+from lorp.evaluation.perplexity import PerplexityEvaluation
+from lorp.gate import CriterionResult, Verdict
+from lorp.heat_map import heat_map
+from lorp.plan import PruningPlan
+from lorp.report_losses import budget_lines, hardest_hit, model_perplexity
+from lorp.similarity import Similarity
+from lorp.spec import RecompressSpec
+
+_TEMPLATE = "report.html.j2"
+_DOCUMENTS_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredObject:
+    """Something that the run keeps in the object store.
+
+    Attributes:
+        role: What it is to the run: `checkpoint`, `plan`, `variant`.
+        key: Its address in the store.
+        sha256: Its digest; of a folder, the digest over its files.
+        bytes: Its size.
+    """
+
+    role: str
+    key: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageLine:
+    """One stage of the run.
+
+    Attributes:
+        stage: Its name.
+        key: Its cache key.
+        created: When its result was made.
+        seconds: How long that took.
+    """
+
+    stage: str
+    key: str
+    created: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """All that the page shows.
+
+    Attributes:
+        source: The source as it was given.
+        name: The registered model's name.
+        spec: What was asked for.
+        num_blocks: Blocks of the dense model.
+        similarity: Of block boundaries.
+        clustering: Of blocks.
+        plan: Which blocks were removed.
+        dense: Losses of the dense model.
+        pruned: Losses of the variant.
+        verdict: What the gate said.
+        dense_bytes: Weights of the dense model on disk.
+        variant_bytes: Weights of the variant on disk.
+        objects: What is kept in the store.
+        stages: Where the results came from.
+    """
+
+    source: str
+    name: str
+    spec: RecompressSpec
+    num_blocks: int
+    similarity: Similarity
+    clustering: Clustering
+    plan: PruningPlan
+    dense: PerplexityEvaluation
+    pruned: PerplexityEvaluation
+    verdict: Verdict
+    dense_bytes: int
+    variant_bytes: int
+    objects: tuple[StoredObject, ...]
+    stages: tuple[StageLine, ...]
+
+    def __post_init__(self) -> None:
+        assert self.num_blocks == self.similarity.num_blocks == self.plan.num_blocks == len(self.clustering.labels)
+
+    @property
+    def ratio(self) -> CriterionResult | None:
+        """The criterion of the perplexity ratio, if the gate has it."""
+        return next((item for item in self.verdict.criteria if item.name == report_text.RATIO), None)
+
+
+def render_report(data: ReportData) -> str:
+    """The page as HTML.
+
+    All text is escaped, and a lone surrogate, which a file's name may hold and UTF-8 may not, is written as `\\udc80`.
+    """
+    confidence = data.spec.gate.confidence
+    page = _environment().get_template(_TEMPLATE).render(
+        data=data,
+        headline=report_text.headline(data.plan, data.verdict),
+        heat_map=heat_map(data.similarity.block_inputs, data.clustering.labels, data.plan.removed),
+        clusters=report_text.clusters_of(data.clustering.labels),
+        models=(
+            model_perplexity("dense", data.dense, confidence),
+            model_perplexity("pruned", data.pruned, confidence),
+        ),
+        lines=[(line.name, budget_line(line)) for line in budget_lines(data.verdict.criteria, data.dense)],
+        hardest_hit=hardest_hit(data.dense, data.pruned, _DOCUMENTS_SHOWN),
+        score_meaning=report_text.score_meaning(data.spec.pruning.method, data.spec.pruning.criterion),
+        asked=asked_for(data.spec),
+    )
+    return page.encode("utf-8", "backslashreplace").decode()
+
+
+def asked_for(spec: RecompressSpec) -> dict[str, tuple[tuple[str, str], ...]]:
+    """A spec for people: its parts, with the name and value of each field."""
+    fields = spec.model_dump(mode="json")
+    job = {name: value for name, value in fields.items() if not isinstance(value, dict)}
+    parts = {"job": job} | {name: value for name, value in fields.items() if isinstance(value, dict)}
+    return {
+        part: tuple((name.replace("_", " "), _value_text(name, value)) for name, value in values.items())
+        for part, values in parts.items()
+    }
+
+
+_UNSET = {"name": "as the source", "num_clusters": "as RLS says", "max_perplexity": "none"}
+
+
+def _value_text(name: str, value: Any) -> str:
+    if value is None:
+        return _UNSET.get(name, "none")
+    if name == "remove":
+        return f"{value} of depth" if isinstance(value, float) else f"{value} blocks"
+    return str(value)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("lorp"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "number": report_text.number,
+        "number_beside": report_text.number_beside,
+        "budget": report_text.budget_text,
+        "size": report_text.size,
+        "duration": report_text.duration,
+        "percent": report_text.percent,
+        "criterion": report_text.criterion_label,
+        "runs": block_runs,
+    }
+    environment.globals |= {"swatch": cluster_swatch, "saving": report_text.saving}
+    return environment

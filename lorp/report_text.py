@@ -1,0 +1,127 @@
+"""Numbers and verdicts -> words for people."""
+
+import math
+from collections.abc import Sequence
+
+from lorp.axes import block_runs
+from lorp.gate import CriterionResult, Verdict
+from lorp.plan import PruningPlan
+
+RATIO = "perplexity_ratio"
+PERPLEXITY = "perplexity"
+
+_CRITERIA = {RATIO: "Perplexity ratio (pruned / dense)", PERPLEXITY: "Perplexity of the pruned model"}
+_SCORES = {
+    ("lorp", "similarity"): "Mean similarity to the other blocks of its cluster; higher is more redundant.",
+    ("lorp", "residual-variance"): "What the cluster's kept blocks leave unexplained once it is gone; "
+    "lower is more redundant.",
+    ("shortgpt", ""): "Similarity of the block's input and the next block's input; higher is more redundant.",
+    ("streamline", ""): "Similarity of the inputs where the removed run starts and ends; higher is more redundant.",
+}
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_PLAIN_BELOW = 1e7
+_MINUTE, _HOUR = 60, 3600
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many significant digits, thousands set apart; `not finite`, or a dash where there is none."""
+    if value is None:
+        return "–"
+    if not math.isfinite(value):
+        return "not finite"
+    if value and not 1e-4 <= abs(value) < _PLAIN_BELOW:
+        return f"{value:.{digits - 1}e}"
+    whole = len(str(int(abs(value))))
+    if whole >= digits:
+        return f"{value:,.0f}"
+    return f"{float(f'{value:.{digits}g}'):,.12g}"
+
+
+def number_beside(value: float | None, other: float) -> str:
+    """A number with as many digits as it takes to be seen on the right side of another one."""
+    if value is None or not math.isfinite(value) or value == other:
+        return number(value)
+    texts = [number(value, digits) for digits in range(4, 16)]
+    return next((text for text in texts if _on_side(text, value, other)), texts[-1])
+
+
+def budget_text(budget: float) -> str:
+    """A budget with all the digits that a person gave."""
+    return number(budget, 12)
+
+
+def _on_side(text: str, value: float, other: float) -> bool:
+    shown = float(text.replace(",", ""))
+    return shown < other if value < other else shown > other
+
+
+def size(num_bytes: int) -> str:
+    """Bytes in binary units: `513.1 MiB`."""
+    power = 0
+    while num_bytes >= 1024 ** (power + 1) and power < len(_UNITS) - 1:
+        power += 1
+    amount = num_bytes / 1024**power
+    return f"{amount:.1f} {_UNITS[power]}" if power else f"{num_bytes} B"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `0.43 s`, `12.3 s`, `12 min 34 s` or `2 h 05 min`."""
+    if seconds < 2 * _MINUTE:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 2 * _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
+
+
+def percent(share: float) -> str:
+    """A share as `10.2 %`."""
+    return f"{number(100 * share, 3)} %"
+
+
+def saving(before: int, after: int) -> str:
+    """What became of a size: `10.2 % saved`."""
+    if not before or after == before:
+        return "nothing saved"
+    share = (before - after) / before
+    return f"{percent(share)} saved" if share > 0 else f"{percent(-share)} more"
+
+
+def criterion_label(name: str) -> str:
+    """A criterion's name for people."""
+    return _CRITERIA.get(name, name.replace("_", " ").capitalize())
+
+
+def score_meaning(method: str, criterion: str) -> str:
+    """What a selector's score is."""
+    return _SCORES.get((method, criterion)) or _SCORES.get((method, "")) or "What the selector went by."
+
+
+def headline(plan: PruningPlan, verdict: Verdict) -> str:
+    """One sentence: what was done, and what the gate said."""
+    done = f"Removing {len(plan.removed)} of {plan.num_blocks} blocks ({block_runs(plan.removed)})"
+    ratio = next((item for item in verdict.criteria if item.name == RATIO), None)
+    findings = [_ratio_clause(ratio)]
+    for item in verdict.criteria:
+        if not item.passed and item is not ratio and not (ratio and item.reason == ratio.reason):
+            findings.append(f"{criterion_label(item.name)}: {item.reason}")
+    said = "approved" if verdict.approved else "rejected"
+    return f"{done} {'; '.join(findings)}, so the gate {said} it."
+
+
+def _ratio_clause(ratio: CriterionResult | None) -> str:
+    if ratio is None:
+        return "was not judged by its perplexity ratio"
+    if ratio.value is None or ratio.bound is None:
+        return f"could not be judged: {ratio.reason}"
+    limit = f"{'within' if ratio.passed else 'over'} the budget of {budget_text(ratio.budget)}"
+    bound = number_beside(ratio.bound, ratio.budget)
+    return f"multiplies perplexity by {number(ratio.value)}; the upper bound, {bound}, is {limit}"
+
+
+def clusters_of(labels: Sequence[int]) -> tuple[tuple[int, str, int], ...]:
+    """Number, blocks and size of each cluster."""
+    members = {
+        cluster: [block for block, label in enumerate(labels) if label == cluster] for cluster in sorted(set(labels))
+    }
+    return tuple((cluster, block_runs(blocks), len(blocks)) for cluster, blocks in members.items())

@@ -1,0 +1,132 @@
+"""Capture -> similarity of block inputs, Representation Locality Score (RLS) and its bootstrap interval.
+
+Source: arXiv 2605.27786, equations 3 to 6. Shapes: N blocks, L = N + 1 boundaries, W windows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorp.errors import SimilarityError
+from lorp.parquet import WindowSums
+
+Matrix = NDArray[np.float64]
+
+_RESAMPLES = 1_000
+_ASYMMETRY = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarity:
+    """How alike the hidden states at block boundaries are.
+
+    Attributes:
+        boundaries: L x L mean cosines in [-1, 1], diagonal 1; boundary b is the input of block b.
+        rls: Representation Locality Score of the block inputs, in bits.
+        rls_low: 2.5th percentile of RLS over resamples of documents.
+        rls_high: 97.5th percentile.
+        num_windows: Windows captured.
+        num_tokens: Tokens captured.
+        num_documents: Documents that they come from.
+    """
+
+    boundaries: tuple[tuple[float, ...], ...]
+    rls: float
+    rls_low: float
+    rls_high: float
+    num_windows: int
+    num_tokens: int
+    num_documents: int
+
+    @property
+    def num_blocks(self) -> int:
+        """N."""
+        return len(self.boundaries) - 1
+
+    @property
+    def block_inputs(self) -> Matrix:
+        """N x N, the similarity of block inputs."""
+        return np.array(self.boundaries)[:-1, :-1]
+
+
+def similarity_of(shards: Sequence[WindowSums], seed: int) -> Similarity:
+    """Scores a capture.
+
+    Args:
+        shards: All of its windows.
+        seed: Of the bootstrap over documents.
+
+    Raises:
+        SimilarityError: The mean similarity is not positive, so that RLS does not exist.
+    """
+    sums_WLL = np.concatenate([shard.cosine_sums_WLL for shard in shards])
+    tokens_W = np.concatenate([shard.num_tokens for shard in shards])
+    documents = [document for shard in shards for document in shard.documents]
+    boundaries = sums_WLL.sum(axis=0) / tokens_W.sum()
+    boundaries = (boundaries + boundaries.T) / 2
+    np.fill_diagonal(boundaries, 1.0)
+    low, high = _bootstrap_rls(sums_WLL[:, :-1, :-1], tokens_W, documents, seed)
+    return Similarity(
+        boundaries=tuple(tuple(map(float, row)) for row in boundaries),
+        rls=rls(boundaries[:-1, :-1]),
+        rls_low=low,
+        rls_high=high,
+        num_windows=len(tokens_W),
+        num_tokens=int(tokens_W.sum()),
+        num_documents=len(set(documents)),
+    )
+
+
+def rls(similarity: Matrix) -> float:
+    """Representation Locality Score, `-log2` of the mean similarity of two different block inputs, in bits.
+
+    Args:
+        similarity: N x N over block inputs, N at least 2.
+
+    Raises:
+        SimilarityError: The mean is not positive.
+    """
+    mean = float(similarity[np.triu_indices_from(similarity, k=1)].mean())
+    if not mean > 0:
+        raise SimilarityError(
+            f"the blocks' mean similarity is {mean:.4g}, and RLS exists only above 0", "Capture more calibration text"
+        )
+    return float(-np.log2(mean)) + 0.0
+
+
+def checked_block_inputs(similarity: Matrix) -> Matrix:
+    """A matrix from outside, if it can be the similarity of N block inputs; made symmetric, diagonal 1.
+
+    Raises:
+        SimilarityError: Not square, fewer than 3 blocks, not numbers in [-1, 1], or not symmetric within 1e-3.
+    """
+    remedy = "Give the N x N matrix of mean cosines between block inputs"
+    if similarity.ndim != 2 or similarity.shape[0] != similarity.shape[1] or len(similarity) < 3:
+        raise SimilarityError(f"a matrix of shape {similarity.shape} is not N x N with N of 3 or more", remedy)
+    if similarity.dtype.kind not in "fiu" or not np.isfinite(similarity).all():
+        raise SimilarityError("the matrix does not hold finite numbers only", remedy)
+    matrix = similarity.astype(np.float64)
+    if np.abs(matrix - matrix.T).max() > _ASYMMETRY:
+        raise SimilarityError("the matrix is not symmetric", remedy)
+    if np.abs(matrix).max() > 1 + _ASYMMETRY:
+        raise SimilarityError("the matrix holds values outside -1 to 1", remedy)
+    matrix = (matrix + matrix.T) / 2
+    np.fill_diagonal(matrix, 1.0)
+    return matrix
+
+
+def _bootstrap_rls(
+    sums_WNN: Matrix, tokens_W: NDArray[np.int64], documents: list[str], seed: int
+) -> tuple[float, float]:
+    rows, columns = np.triu_indices(sums_WNN.shape[1], k=1)
+    pair_mean_W = sums_WNN[:, rows, columns].mean(axis=1)
+    of_document = np.unique(np.array(documents), return_inverse=True)[1]
+    sums_G = np.bincount(of_document, weights=pair_mean_W)
+    tokens_G = np.bincount(of_document, weights=tokens_W)
+    drawn = np.random.default_rng(seed).integers(len(sums_G), size=(_RESAMPLES, len(sums_G)))
+    means = sums_G[drawn].sum(axis=1) / tokens_G[drawn].sum(axis=1)
+    scores = -np.log2(np.maximum(means, np.finfo(np.float64).tiny))
+    low, high = np.percentile(scores, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,114 @@
+"""Checkpoint + plan -> pruned checkpoint: byte ranges copied, headers rewritten, no model built.
+
+Memory is bounded by a copy buffer, whatever the checkpoint's size. The same inputs give the same bytes anywhere.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lorp.checkpoint import CONFIG, INDEX, Checkpoint
+from lorp.errors import CountError
+from lorp.plan import PruningPlan
+from lorp.progress import track
+from lorp.safetensors_file import Tensor, encode_header
+
+PLAN = "pruning_plan.json"
+
+_BUFFER_BYTES = 1 << 23
+
+#: A tensor to copy, and its name in the pruned checkpoint.
+Copy = tuple[Tensor, str]
+
+
+def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path) -> None:
+    """Writes the pruned checkpoint into an empty folder.
+
+    Kept blocks are renumbered from 0; tensors that the model does not load are left out; config fields that count
+    blocks or hold an entry a block follow. `pruning_plan.json` says which block of the dense model each kept one is.
+
+    Raises:
+        CountError: The plan is for a model of another depth.
+    """
+    if plan.num_blocks != checkpoint.num_blocks:
+        raise CountError(
+            f"the plan is for {plan.num_blocks} blocks, and the checkpoint has {checkpoint.num_blocks}", "Plan again"
+        )
+    shards = _plan_copies(checkpoint, plan)
+    for name, copies in track(list(shards.items()), "write weights"):
+        _write_shard(folder / name, copies)
+    for name in checkpoint.files:
+        if name not in (*checkpoint.shards, CONFIG, INDEX):
+            shutil.copyfile(checkpoint.folder / name, folder / name)
+    if INDEX in checkpoint.files:
+        _write_json(folder / INDEX, _index(shards))
+    _write_json(folder / CONFIG, _pruned_config(checkpoint, plan))
+    _write_json(folder / PLAN, {"method": plan.method, "removed": plan.removed, "kept_blocks": plan.kept})
+
+
+def _plan_copies(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, list[Copy]]:
+    """What each shard of the pruned checkpoint holds, in the source's order; shards left empty are dropped."""
+    new_index = {block: index for index, block in enumerate(plan.kept)}
+    shards: dict[str, list[Copy]] = {name: [] for name in checkpoint.shards}
+    for tensor in checkpoint.tensors.values():
+        block = checkpoint.family.block_of(tensor.name)
+        if block is None:
+            shards[tensor.path.name].append((tensor, tensor.name))
+        elif block in new_index:
+            shards[tensor.path.name].append((tensor, checkpoint.family.renumbered(tensor.name, new_index[block])))
+    return {
+        name: sorted(copies, key=lambda copy: (copy[0].start, copy[1])) for name, copies in shards.items() if copies
+    }
+
+
+def _write_shard(path: Path, copies: list[Copy]) -> None:
+    source_path = copies[0][0].path
+    with source_path.open("rb") as source, path.open("xb") as target:
+        target.write(encode_header([(name, tensor.dtype, tensor.shape, tensor.num_bytes) for tensor, name in copies]))
+        target.flush()
+        for start, num_bytes in _runs(copies):
+            _copy_range(source, start, num_bytes, target)
+        target.flush()
+        os.fsync(target.fileno())
+
+
+def _runs(copies: list[Copy]) -> list[tuple[int, int]]:
+    """Byte ranges (start, length) to copy, neighbours merged."""
+    runs: list[tuple[int, int]] = []
+    for tensor, _ in copies:
+        if runs and sum(runs[-1]) == tensor.start:
+            runs[-1] = (runs[-1][0], runs[-1][1] + tensor.num_bytes)
+        else:
+            runs.append((tensor.start, tensor.num_bytes))
+    return runs
+
+
+def _copy_range(source: BinaryIO, start: int, num_bytes: int, target: BinaryIO) -> None:
+    source.seek(start)
+    while num_bytes:
+        chunk = source.read(min(num_bytes, _BUFFER_BYTES))
+        if not chunk:
+            raise EOFError(f"{source.name} ended while it was copied")
+        target.write(chunk)
+        num_bytes -= len(chunk)
+
+
+def _index(shards: dict[str, list[Copy]]) -> dict[str, Any]:
+    weight_map = {name: shard for shard, copies in shards.items() for _, name in copies}
+    total = sum(tensor.num_bytes for copies in shards.values() for tensor, _ in copies)
+    return {"metadata": {"total_size": total}, "weight_map": weight_map}
+
+
+def _pruned_config(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
+    family = checkpoint.family
+    config = {**checkpoint.config, family.count_field: len(plan.kept)}
+    for field in family.per_block_fields:
+        if config.get(field) is not None:
+            config[field] = [config[field][block] for block in plan.kept]
+    return config
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")

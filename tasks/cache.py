@@ -1,0 +1,66 @@
+"""Prefect's side of a stage: one task, one cache policy.
+
+Prefect's cache is advice, the object store is truth: the key is the stage's own, results are JSON (never pickled, never
+decoded into objects), and a stage whose result is not intact in the store runs again whatever Prefect remembers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from prefect import Task, task, unmapped
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.serializers import JSONSerializer
+
+from lorp.errors import LorpError
+from tasks.stage import Request, run_stage
+from tasks.vault import Manifest, manifest_from, open_vault
+
+PLAIN_JSON = JSONSerializer(object_encoder=None, object_decoder=None)
+
+
+def stage_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    """A stage's own key is its cache key."""
+    request: Request = parameters["request"]
+    return request.key
+
+
+def can_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failure may not happen again: the outside world's faults, not what lorp says is wrong."""
+    fault = state.data
+    return isinstance(fault, OSError) or not isinstance(getattr(fault, "result", fault), (LorpError, ValueError))
+
+
+@task(
+    cache_policy=CacheKeyFnPolicy(cache_key_fn=stage_key),
+    persist_result=True,
+    result_serializer=PLAIN_JSON,
+    retries=2,
+    retry_delay_seconds=[1, 5],
+    retry_condition_fn=can_pass,
+)
+def stage(store: str, request: Request) -> dict[str, Any]:
+    """Runs one stage; returns its manifest as JSON."""
+    return asdict(run_stage(open_vault(store), request))
+
+
+def run(store: str, request: Request, label: str = "") -> Manifest:
+    """One stage as a task of the current flow run."""
+    return manifest_from(_task_for(store, [request], label)(store, request))
+
+
+def run_all(store: str, requests: Sequence[Request], label: str = "") -> list[Manifest]:
+    """Stages of one kind as mapped tasks; how many run at once is up to the flow's task runner."""
+    mapped = _task_for(store, requests, label).map(unmapped(store), list(requests))
+    return [manifest_from(manifest) for manifest in mapped.result()]
+
+
+def _task_for(store: str, requests: Sequence[Request], label: str) -> Task[..., Any]:
+    name = requests[0].STAGE
+    vault = open_vault(store)
+    intact = all([vault.result(request.key) for request in requests])
+    return stage.with_options(
+        name=name, task_run_name=f"{name} {label}".strip().replace("{", "").replace("}", ""), refresh_cache=not intact
+    )

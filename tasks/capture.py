@@ -1,0 +1,157 @@
+"""Corpus -> windows -> captured shards, one shard a stage: a killed run resumes at its shard."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from lorp.capture import capture_windows
+from lorp.checkpoint import open_checkpoint
+from lorp.corpus import Windows, calibration_and_evaluation, cut_windows, documents_digest
+from lorp.digest import digest_value
+from lorp.models import device_kind, load_tokenizer
+from lorp.parquet import encode_states, encode_windows
+from lorp.spec import CalibrationSpec, ComputeSpec, EvaluationSpec
+from lorp.values import decode, encode
+from tasks.models import shared_model
+from tasks.stage import Outputs, Request
+from tasks.vault import Reference, Vault
+from tasks.versions import software_versions
+
+SHARD_WINDOWS = 8
+
+_TOKENIZER_FILES = ("tokenizer", "special_tokens_map", "added_tokens", "vocab", "merges")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutWindows(Request):
+    """The token windows for one use.
+
+    Attributes:
+        use: What for.
+        checkpoint: Whose tokenizer cuts.
+        calibration_corpus: Where calibration text comes from.
+        evaluation_corpus: Where evaluation text comes from; if it is the same, whole documents are split between both.
+        split_seed: Of that split.
+        corpus_sha256: Digest of this use's documents.
+    """
+
+    STAGE: ClassVar[str] = "windows"
+    VERSION: ClassVar[int] = 1
+    use: Literal["calibration", "evaluation"]
+    checkpoint: Reference
+    calibration_corpus: str
+    evaluation_corpus: str
+    split_seed: int
+    corpus_sha256: str
+    num_windows: int
+    window_tokens: int
+    seed: int
+
+    def inputs(self) -> Mapping[str, Any]:
+        """Digests of documents and tokenizer, and what is asked of the windows."""
+        tokenizer = sorted(
+            [file.name, file.sha256] for file in self.checkpoint.files if file.name.startswith(_TOKENIZER_FILES)
+        )
+        return {
+            "corpus": self.corpus_sha256,
+            "tokenizer": digest_value(tokenizer),
+            "num_windows": self.num_windows,
+            "window_tokens": self.window_tokens,
+            "seed": self.seed,
+        }
+
+    def compute(self, vault: Vault, scratch: Path) -> Outputs:
+        """Tokenizes and cuts."""
+        parts = calibration_and_evaluation(self.calibration_corpus, self.evaluation_corpus, self.split_seed)
+        tokenizer = load_tokenizer(vault.folder(self.checkpoint))
+
+        def tokenize(text: str) -> list[int]:
+            ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+            return ids
+
+        documents = parts[0] if self.use == "calibration" else parts[1]
+        windows = cut_windows(documents, tokenize, self.num_windows, self.window_tokens, self.seed)
+        return {"windows": vault.put("values", encode(windows), ".json")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureShard(Request):
+    """Windows `first` to `first + SHARD_WINDOWS` of the calibration windows, captured."""
+
+    STAGE: ClassVar[str] = "capture"
+    VERSION: ClassVar[int] = 1
+    checkpoint: Reference
+    windows: Reference
+    first: int
+    sampled_tokens: int
+    seed: int
+    compute_spec: ComputeSpec
+
+    def inputs(self) -> Mapping[str, Any]:
+        """Digests of checkpoint and windows, the shard, the sampling, dtype and kind of device."""
+        return {
+            "checkpoint": self.checkpoint.sha256,
+            "windows": self.windows.sha256,
+            "first": self.first,
+            "sampled_tokens": self.sampled_tokens,
+            "seed": self.seed,
+            "dtype": self.compute_spec.dtype,
+            "device": device_kind(self.compute_spec.device),
+        }
+
+    def compute(self, vault: Vault, scratch: Path) -> Outputs:
+        """Runs the model's body over the shard's windows."""
+        windows = decode(Windows, vault.read(self.windows)).windows[self.first : self.first + SHARD_WINDOWS]
+        folder = vault.folder(self.checkpoint)
+        family = open_checkpoint(folder).family
+        with shared_model(folder, self.compute_spec) as model:
+            captures = capture_windows(model, family, windows, self.sampled_tokens, self.seed)
+        metadata = {f"lorp.{name}": str(value) for name, value in {**self.inputs(), **software_versions()}.items()}
+        return {
+            "windows": vault.put(f"captures/{self.key}", encode_windows(captures, metadata), ".parquet"),
+            "states": vault.put(f"captures/{self.key}", encode_states(captures, metadata), ".parquet"),
+        }
+
+
+def window_requests(
+    checkpoint: Reference, calibration: CalibrationSpec, evaluation: EvaluationSpec
+) -> tuple[CutWindows, CutWindows]:
+    """The stages that cut calibration and evaluation windows, from disjoint documents.
+
+    Raises:
+        CorpusError: Text is missing or empty, cannot be split, or is shared.
+    """
+    parts = calibration_and_evaluation(calibration.corpus, evaluation.corpus, calibration.seed)
+
+    def request(use: Literal["calibration", "evaluation"], spec: CalibrationSpec | EvaluationSpec) -> CutWindows:
+        return CutWindows(
+            use=use,
+            checkpoint=checkpoint,
+            calibration_corpus=calibration.corpus,
+            evaluation_corpus=evaluation.corpus,
+            split_seed=calibration.seed,
+            corpus_sha256=documents_digest(parts[0] if use == "calibration" else parts[1]),
+            num_windows=spec.num_windows,
+            window_tokens=spec.window_tokens,
+            seed=spec.seed,
+        )
+
+    return request("calibration", calibration), request("evaluation", evaluation)
+
+
+def shard_requests(
+    checkpoint: Reference, windows: Reference, spec: CalibrationSpec, compute: ComputeSpec
+) -> list[CaptureShard]:
+    """The stages that capture all calibration windows."""
+    return [
+        CaptureShard(
+            checkpoint=checkpoint,
+            windows=windows,
+            first=first,
+            sampled_tokens=spec.sampled_tokens,
+            seed=spec.seed,
+            compute_spec=compute,
+        )
+        for first in range(0, spec.num_windows, SHARD_WINDOWS)
+    ]

@@ -1,0 +1,109 @@
+"""Captured shards -> similarity -> clusters -> plan -> pruned checkpoint."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lorp.checkpoint import open_checkpoint
+from lorp.clustering import Clustering, cluster_blocks, num_clusters_for
+from lorp.parquet import decode_windows
+from lorp.plan import PruningPlan
+from lorp.selection import make_plan
+from lorp.similarity import Similarity, similarity_of
+from lorp.spec import ClusteringKind, PruningSpec, resolve_count
+from lorp.surgery import prune
+from lorp.values import decode, encode
+from tasks.stage import Outputs, Request
+from tasks.vault import Reference, Vault
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Request):
+    """Similarity and RLS from all shards of a capture."""
+
+    STAGE: ClassVar[str] = "score"
+    VERSION: ClassVar[int] = 1
+    shards: tuple[Reference, ...]
+    seed: int
+
+    def inputs(self) -> Mapping[str, Any]:
+        """Digests of the shards' window tables, and the bootstrap's seed."""
+        return {"windows": [shard.sha256 for shard in self.shards], "seed": self.seed}
+
+    def compute(self, vault: Vault, scratch: Path) -> Outputs:
+        """Scores."""
+        similarity = similarity_of([decode_windows(vault.read(shard)) for shard in self.shards], self.seed)
+        return {"similarity": vault.put("values", encode(similarity), ".json")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster(Request):
+    """Clusters of blocks; as many as RLS says unless `num_clusters` does."""
+
+    STAGE: ClassVar[str] = "cluster"
+    VERSION: ClassVar[int] = 1
+    similarity: Reference
+    kind: ClusteringKind
+    num_clusters: int | None
+
+    def inputs(self) -> Mapping[str, Any]:
+        """Digest of the similarity, and how to cluster."""
+        return {"similarity": self.similarity.sha256, "kind": self.kind, "num_clusters": self.num_clusters}
+
+    def compute(self, vault: Vault, scratch: Path) -> Outputs:
+        """Clusters."""
+        similarity = decode(Similarity, vault.read(self.similarity))
+        num_clusters = self.num_clusters or num_clusters_for(similarity.rls)
+        clustering = cluster_blocks(similarity.block_inputs, num_clusters, self.kind)
+        return {"clustering": vault.put("values", encode(clustering), ".json")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Request):
+    """Which blocks to remove."""
+
+    STAGE: ClassVar[str] = "plan"
+    VERSION: ClassVar[int] = 1
+    similarity: Reference
+    clustering: Reference
+    spec: PruningSpec
+    num_blocks: int
+
+    def inputs(self) -> Mapping[str, Any]:
+        """Digests of similarity and clustering, count, method and criterion; a share counts as the count it means."""
+        return {
+            "similarity": self.similarity.sha256,
+            "clustering": self.clustering.sha256,
+            "count": resolve_count(self.spec.remove, self.num_blocks),
+            "method": self.spec.method,
+            "criterion": self.spec.criterion,
+        }
+
+    def compute(self, vault: Vault, scratch: Path) -> Outputs:
+        """Plans."""
+        similarity = decode(Similarity, vault.read(self.similarity))
+        clustering = decode(Clustering, vault.read(self.clustering))
+        plan = make_plan(similarity.block_inputs, clustering, self.spec)
+        return {"plan": vault.put("values", encode(plan), ".json")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune(Request):
+    """The pruned checkpoint."""
+
+    STAGE: ClassVar[str] = "prune"
+    VERSION: ClassVar[int] = 1
+    checkpoint: Reference
+    plan: Reference
+
+    def inputs(self) -> Mapping[str, Any]:
+        """Digests of checkpoint and plan."""
+        return {"checkpoint": self.checkpoint.sha256, "plan": self.plan.sha256}
+
+    def compute(self, vault: Vault, scratch: Path) -> Outputs:
+        """Cuts."""
+        checkpoint = open_checkpoint(vault.folder(self.checkpoint))
+        prune(checkpoint, decode(PruningPlan, vault.read(self.plan)), scratch)
+        names = [path.name for path in scratch.iterdir()]
+        return {"variant": vault.put_folder("variants", scratch, names)}

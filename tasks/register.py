@@ -1,0 +1,115 @@
+"""The last stage: report page, registration of the verdict, lineage record, alias of a new version.
+
+It always asks the registry, which may have lost what the store remembers; it changes nothing that is there already.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from lorp.clustering import Clustering
+from lorp.evaluation.perplexity import PerplexityEvaluation
+from lorp.gate import Verdict
+from lorp.plan import PruningPlan
+from lorp.similarity import Similarity
+from lorp.spec import RecompressSpec, without_paths
+from lorp.values import decode
+from tasks.cache import can_pass
+from tasks.lineage import Lineage
+from tasks.registry import Registered, Registration, make_candidate, register
+from tasks.report import RunResults, make_report
+from tasks.stage import run_stage
+from tasks.vault import Manifest, Reference, Vault, open_vault
+from tasks.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registering:
+    """One verdict to register, with all that led to it."""
+
+    spec: RecompressSpec
+    name: str
+    results: RunResults
+    stages: tuple[Manifest, ...]
+    flow_run: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredVerdict:
+    """What became of it."""
+
+    registered: Registered
+    report: Reference
+    lineage: Reference
+
+
+@task(
+    name="register",
+    task_run_name="register",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=[1, 5],
+    retry_condition_fn=can_pass,
+)
+def register_verdict(places: Workspace, request: Registering) -> RegisteredVerdict:
+    """Registers once, however often it runs."""
+    vault = open_vault(places.store)
+    report = make_report(vault, request.spec, request.name, request.results, request.stages)
+    registered = register(places, _registration(vault, request, report))
+    lineage = Lineage(
+        spec=request.spec,
+        name=request.name,
+        stages=request.stages,
+        verdict=request.results.verdict,
+        report=report,
+        registered=registered,
+        flow_run=request.flow_run,
+    )
+    if registered.model_version and not vault.result(lineage.key):
+        make_candidate(places, request.name, registered.model_version)
+    done = run_stage(vault, lineage)
+    return RegisteredVerdict(registered=registered, report=report, lineage=done.outputs["lineage"])
+
+
+def _registration(vault: Vault, request: Registering, report: Reference) -> Registration:
+    spec, results = request.spec, request.results
+    plan = decode(PruningPlan, vault.read(results.plan))
+    return Registration(
+        name=request.name,
+        title=f"{request.name} remove {len(plan.removed)} {plan.method}",
+        verdict=decode(Verdict, vault.read(results.verdict)),
+        gate=spec.gate,
+        source=vault.store.address(results.variant.key),
+        digests=results.digests() | {"report": report.sha256},
+        parameters=_flat(without_paths(spec).model_dump(mode="json")) | {"removed": str(list(plan.removed))},
+        metrics={name: value for name, value in _metrics(vault, results).items() if math.isfinite(value)},
+        report=vault.store.local(report.key),
+    )
+
+
+def _metrics(vault: Vault, results: RunResults) -> dict[str, float]:
+    similarity = decode(Similarity, vault.read(results.similarity))
+    verdict = decode(Verdict, vault.read(results.verdict))
+    bounds = {f"{entry.name}_upper_bound": entry.bound for entry in verdict.criteria}
+    values = {entry.name: entry.value for entry in verdict.criteria}
+    measured = {name: value for name, value in (values | bounds).items() if value is not None}
+    return measured | {
+        "rls": similarity.rls,
+        "num_clusters": len(decode(Clustering, vault.read(results.clustering)).clusters),
+        "perplexity_dense": decode(PerplexityEvaluation, vault.read(results.dense)).perplexity,
+        "perplexity_pruned": decode(PerplexityEvaluation, vault.read(results.pruned)).perplexity,
+        "checkpoint_bytes": results.checkpoint.bytes,
+        "variant_bytes": results.variant.bytes,
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": str(value)}
+    return flat

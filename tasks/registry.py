@@ -1,0 +1,206 @@
+"""Verdict -> MLflow: a run with parameters, metrics and report; for an approved variant also one model version.
+
+Weights are not copied: a version's source is the variant's address in the store. However often it runs, a verdict has
+one run and at most one version. A rejected verdict has no way to a version.
+"""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorp.errors import RegistryError
+from lorp.gate import Verdict
+from lorp.spec import GateSpec
+from tasks.workspace import Workspace
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+from mlflow import MlflowClient  # noqa: E402 - its settings are read on import
+from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402
+from mlflow.entities.model_registry import ModelVersion  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+
+LOGGER = logging.getLogger("lorp.register")
+
+EXPERIMENT = "lorp"
+CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What is told to the registry.
+
+    Attributes:
+        name: Registered model's name.
+        title: Run's name.
+        verdict: The verdict.
+        gate: Its budgets.
+        source: Address of the variant in the store.
+        digests: sha256 by role: checkpoint, plan, variant and so on.
+        parameters: Of the run, flat.
+        metrics: Of the run, flat; finite.
+        report: The page, a local file.
+    """
+
+    name: str
+    title: str
+    verdict: Verdict
+    gate: GateSpec
+    source: str
+    digests: dict[str, str]
+    parameters: dict[str, str]
+    metrics: dict[str, float]
+    report: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """What the registry holds of a verdict: the run's id, and the version of an approved variant."""
+
+    run_id: str
+    model_version: int | None
+
+
+def register(workspace: Workspace, registration: Registration) -> Registered:
+    """Finds or makes the run and, if approved, the model version of a verdict.
+
+    Raises:
+        RegistryError: MLflow refuses or cannot be reached.
+    """
+    try:
+        client = MlflowClient(tracking_uri=workspace.tracking_uri)
+        run_id = _run(client, workspace, registration)
+        version = _version(client, registration, run_id, workspace) if registration.verdict.approved else None
+        _mark_looser_versions(client, registration)
+    except MlflowException as fault:
+        raise RegistryError(f"MLflow refused: {fault.message}", "Look at --tracking-uri and its server") from fault
+    return Registered(run_id=run_id, model_version=version)
+
+
+def make_candidate(workspace: Workspace, name: str, version: int) -> None:
+    """Points the alias `candidate` at a version."""
+    MlflowClient(tracking_uri=workspace.tracking_uri).set_registered_model_alias(name, CANDIDATE, str(version))
+
+
+def _run(client: MlflowClient, workspace: Workspace, registration: Registration) -> str:
+    experiment = _experiment(client, workspace)
+    verdict = registration.verdict.id
+    wanted = f"tags.`lorp.verdict` = '{verdict}' and tags.`lorp.name` = '{registration.name}'"
+    found = client.search_runs([experiment], wanted)
+    run = found[0] if found else client.create_run(experiment, tags=_tags(registration), run_name=registration.title)
+    if run.info.status != "FINISHED":
+        _fill(client, run, registration)
+    run_id: str = run.info.run_id
+    return run_id
+
+
+def _fill(client: MlflowClient, run: Run, registration: Registration) -> None:
+    now = run.info.start_time
+    client.log_batch(
+        run.info.run_id,
+        metrics=[Metric(name, value, now, 0) for name, value in registration.metrics.items()],
+        params=[Param(name, value) for name, value in registration.parameters.items()],
+        tags=[RunTag(name, value) for name, value in _tags(registration).items()],
+    )
+    client.log_artifact(run.info.run_id, str(registration.report), "report")
+    client.set_terminated(run.info.run_id)
+
+
+def _experiment(client: MlflowClient, workspace: Workspace) -> str:
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is None:
+        made: str = client.create_experiment(EXPERIMENT, artifact_location=workspace.artifacts)
+        return made
+    experiment_id: str = found.experiment_id
+    return experiment_id
+
+
+def _version(client: MlflowClient, registration: Registration, run_id: str, workspace: Workspace) -> int:
+    for version in _versions(client, registration.name):
+        if version.tags.get("lorp.verdict") == registration.verdict.id:
+            return int(version.version)
+    if not _has_model(client, registration.name):
+        client.create_registered_model(registration.name)
+    made = client.create_model_version(
+        registration.name,
+        source=_source(registration.source, workspace),
+        run_id=run_id,
+        tags=_tags(registration),
+        description=f"{registration.title}: approved by the gate",
+    )
+    LOGGER.info("register: version %s of %s", made.version, registration.name)
+    return int(made.version)
+
+
+def _source(address: str, workspace: Workspace) -> str:
+    """An MLflow server refuses local paths as sources, but not addresses of a scheme it does not know."""
+    return f"lorp+{address}" if address.startswith("file:") and workspace.tracking_uri.startswith("http") else address
+
+
+def _mark_looser_versions(client: MlflowClient, registration: Registration) -> None:
+    """Tags every version of this variant that rests on looser budgets than another verdict on it.
+
+    So a version that a stricter gate has judged, before or after, says so and names that verdict.
+    """
+    versions = [entry for entry in _versions(client, registration.name) if _concerns(entry, registration)]
+    if not versions:
+        return
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    runs = client.search_runs(
+        [experiment.experiment_id],
+        f"tags.`lorp.variant` = '{registration.verdict.variant}' and tags.`lorp.name` = '{registration.name}'",
+    )
+    for version in versions:
+        stricter = [run for run in runs if _stricter(_gate(run.data.tags), _gate(version.tags))]
+        if stricter:
+            strictest = min(stricter, key=lambda run: _gate(run.data.tags).max_perplexity_ratio)
+            _mark(client, version, strictest)
+
+
+def _mark(client: MlflowClient, version: ModelVersion, run: Run) -> None:
+    for tag, value in (
+        ("lorp.stricter_verdict", run.data.tags["lorp.verdict"]),
+        ("lorp.stricter_verdict_approved", run.data.tags["lorp.approved"]),
+    ):
+        if version.tags.get(tag) != value:
+            client.set_model_version_tag(version.name, version.version, tag, value)
+
+
+def _concerns(version: ModelVersion, registration: Registration) -> bool:
+    return bool(version.tags.get("lorp.variant") == registration.verdict.variant)
+
+
+def _gate(tags: dict[str, Any]) -> GateSpec:
+    return GateSpec.model_validate_json(tags["lorp.gate_spec"])
+
+
+def _stricter(one: GateSpec, other: GateSpec) -> bool:
+    """Whether a gate asks at least as much as another in everything, and more in something."""
+    return one != other and all(mine <= theirs for mine, theirs in zip(_limits(one), _limits(other), strict=True))
+
+
+def _limits(gate: GateSpec) -> tuple[float, float, float]:
+    cap = float("inf") if gate.max_perplexity is None else gate.max_perplexity
+    return (gate.max_perplexity_ratio, cap, -gate.confidence)
+
+
+def _tags(registration: Registration) -> dict[str, str]:
+    digests = {f"lorp.{role}": digest for role, digest in registration.digests.items()}
+    return {
+        **digests,
+        "lorp.name": registration.name,
+        "lorp.verdict": registration.verdict.id,
+        "lorp.approved": str(registration.verdict.approved).lower(),
+        "lorp.gate_spec": registration.gate.model_dump_json(),
+    }
+
+
+def _versions(client: MlflowClient, name: str) -> list[ModelVersion]:
+    return list(client.search_model_versions(f"name = '{name}'"))
+
+
+def _has_model(client: MlflowClient, name: str) -> bool:
+    return bool(client.search_registered_models(f"name = '{name}'"))

@@ -1,0 +1,66 @@
+"""A stage: a request that says what determines its result, and how it is made when no one has made it yet."""
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lorp.digest import digest_value
+from tasks.vault import Manifest, Reference, Vault
+from tasks.versions import software_versions
+
+LOGGER = logging.getLogger("lorp.stage")
+
+Outputs = dict[str, Reference]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(ABC):
+    """A stage applied to given inputs.
+
+    Attributes:
+        STAGE: The stage's name.
+        VERSION: Raised when the stage's meaning changes.
+    """
+
+    STAGE: ClassVar[str]
+    VERSION: ClassVar[int]
+
+    @abstractmethod
+    def inputs(self) -> Mapping[str, Any]:
+        """JSON value of all that determines the result: digests, specs, seeds; no paths, host names or batch sizes."""
+
+    @abstractmethod
+    def compute(self, vault: Vault, scratch: Path) -> Outputs:
+        """Makes the result and stores it."""
+
+    @property
+    def key(self) -> str:
+        """The stage's cache key, the same on every machine."""
+        return f"{self.STAGE}-v{self.VERSION}-{digest_value(self.inputs())}"
+
+
+def run_stage(vault: Vault, request: Request) -> Manifest:
+    """The stage's result from the store if it is there and intact, else made and committed."""
+    done = vault.result(request.key)
+    if done:
+        LOGGER.info("%s: reused", request.STAGE)
+        return done
+    LOGGER.info("%s: started", request.STAGE)
+    started = time.monotonic()
+    with vault.scratch() as scratch:
+        outputs = request.compute(vault, scratch)
+    manifest = Manifest(
+        stage=request.STAGE,
+        key=request.key,
+        inputs=dict(request.inputs()),
+        outputs=outputs,
+        versions=software_versions(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - started, 3),
+    )
+    return vault.commit(manifest)

@@ -1,0 +1,223 @@
+"""What the store's bytes mean: content-addressed objects and folders, stage manifests, quarantine.
+
+An object's key ends in its own sha256, a folder's in the digest over its files. A stage's manifest is its commit
+point: it is written last, and only once, and names every output with digest and size. Nothing is used before its bytes
+have been found to be what their digest says; what is not goes to `quarantine/` with a note, and its stage is redone.
+"""
+
+import json
+import logging
+from collections.abc import Hashable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+from uuid import uuid4
+
+from pydantic import TypeAdapter, ValidationError
+
+from lorp.digest import FileDigest, canonical_json, digest_bytes, digest_file, digest_listing, digest_value, list_files
+from lorp.errors import IntegrityError
+from tasks.store import ObjectStore, open_store
+
+LOGGER = logging.getLogger("lorp.store")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """Something stored.
+
+    Attributes:
+        key: Its key in the store.
+        sha256: Of an object, of its bytes; of a folder, over its files.
+        bytes: Its size.
+        files: A folder's files; empty for an object.
+    """
+
+    key: str
+    sha256: str
+    bytes: int
+    files: tuple[FileDigest, ...] = ()
+
+    def objects(self) -> tuple[tuple[str, str], ...]:
+        """Key and sha256 of every object it stands for."""
+        if not self.files:
+            return ((self.key, self.sha256),)
+        return tuple((f"{self.key}/{file.name}", file.sha256) for file in self.files)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a stage made, from what.
+
+    Attributes:
+        stage: The stage's name.
+        key: Its key: name, version and digest of inputs.
+        inputs: Everything that determines the outputs.
+        outputs: What it made, by role.
+        versions: Of the software that made it.
+        created: When, UTC, ISO 8601.
+        seconds: How long it took.
+    """
+
+    stage: str
+    key: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Reference]
+    versions: dict[str, str]
+    created: str
+    seconds: float
+
+
+def manifest_from(value: Any) -> Manifest:
+    """The manifest that `asdict` made a JSON value of."""
+    manifest: Manifest = TypeAdapter(Manifest).validate_python(value)
+    return manifest
+
+
+@lru_cache(maxsize=8)
+def open_vault(uri: str) -> "Vault":
+    """The vault over a store's address, one a process.
+
+    Raises:
+        StoreError: The store cannot be opened or written.
+    """
+    return Vault(open_store(uri))
+
+
+class Vault:
+    """Verified access to a store."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+        self._verified: dict[str, tuple[Hashable, str]] = {}
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """A folder for work in progress."""
+        return self.store.scratch()
+
+    def put(self, folder: str, data: bytes, suffix: str) -> Reference:
+        """Stores bytes as `<folder>/<sha256><suffix>`."""
+        reference = Reference(key=f"{folder}/{digest_bytes(data)}{suffix}", sha256=digest_bytes(data), bytes=len(data))
+        self._create(reference.key, data, reference.sha256)
+        return reference
+
+    def put_folder(self, kind: str, folder: Path, names: Iterable[str]) -> Reference:
+        """Stores the named files of a scratch folder as `<kind>/<digest>/`, taking them over."""
+        files = list_files(folder, names)
+        digest = digest_listing(files)
+        for file in files:
+            self._create(f"{kind}/{digest}/{file.name}", folder / file.name, file.sha256)
+        total = sum(file.bytes for file in files)
+        return Reference(key=f"{kind}/{digest}", sha256=digest, bytes=total, files=files)
+
+    def read(self, reference: Reference) -> bytes:
+        """An object's bytes, verified.
+
+        Raises:
+            IntegrityError: It is gone, or its bytes have changed: then it is in quarantine.
+        """
+        data = self.store.read(reference.key)
+        if digest_bytes(data) != reference.sha256:
+            self._quarantine(reference.key, f"its sha256 is not {reference.sha256}")
+            raise IntegrityError(f"{reference.key} has changed and is now in quarantine", "Run again to make it anew")
+        return data
+
+    def folder(self, reference: Reference) -> Path:
+        """A folder on the local disk, every file verified.
+
+        Raises:
+            IntegrityError: A file is gone, has changed or was added.
+        """
+        bad = self._bad_object(reference)
+        if bad:
+            raise IntegrityError(f"{bad} is gone or has changed", "Run again to make it anew")
+        return self.store.local(reference.key)
+
+    def result(self, key: str) -> Manifest | None:
+        """A stage's manifest, if it is there and all that it names is intact."""
+        manifest = self._manifest(key)
+        if manifest is None:
+            return None
+        for reference in manifest.outputs.values():
+            bad = self._bad_object(reference)
+            if bad:
+                self._quarantine(_manifest_key(key), f"{bad}, which it names, is gone or has changed")
+                return None
+        return manifest
+
+    def commit(self, manifest: Manifest) -> Manifest:
+        """Writes a stage's manifest; returns the one that stands, should another have been first."""
+        body = asdict(manifest)
+        sealed = canonical_json({"manifest": body, "sha256": digest_value(body)})
+        while not self.store.create(_manifest_key(manifest.key), sealed):
+            standing = self.result(manifest.key)
+            if standing:
+                return standing
+        return manifest
+
+    def _manifest(self, key: str) -> Manifest | None:
+        name = _manifest_key(key)
+        if self.store.fingerprint(name) is None:
+            return None
+        data = self.store.read(name)
+        manifest = _unseal(data)
+        if manifest is None or manifest.key != key:
+            self._quarantine(name, "its seal is broken")
+            return None
+        return manifest
+
+    def _bad_object(self, reference: Reference) -> str | None:
+        """Key of the first object that is gone, has changed or does not belong; what is there goes to quarantine."""
+        expected = dict(reference.objects())
+        if reference.files:
+            for key in self.store.keys(reference.key):
+                if key not in expected:
+                    self._quarantine(key, "it does not belong there")
+                    return key
+        for key, sha256 in expected.items():
+            if not self._intact(key, sha256):
+                return key
+        return None
+
+    def _intact(self, key: str, sha256: str) -> bool:
+        fingerprint = self.store.fingerprint(key)
+        if fingerprint is None:
+            LOGGER.warning("%s is gone: its stage is redone", key)
+            return False
+        if self._verified.get(key) == (fingerprint, sha256):
+            return True
+        if digest_file(self.store.local(key)) != sha256:
+            self._quarantine(key, f"its sha256 is not {sha256}")
+            return False
+        self._verified[key] = (fingerprint, sha256)
+        return True
+
+    def _create(self, key: str, source: bytes | Path, sha256: str) -> None:
+        while not self.store.create(key, source):
+            if self._intact(key, sha256):
+                return
+
+    def _quarantine(self, key: str, why: str) -> None:
+        place = f"quarantine/{uuid4().hex}/{PurePosixPath(key).name.lstrip('.') or 'unnamed'}"
+        self.store.move(key, place)
+        note = {"key": key, "reason": why, "found": datetime.now(UTC).isoformat(timespec="seconds")}
+        self.store.create(f"{PurePosixPath(place).parent}/note.json", json.dumps(note, indent=2).encode())
+        LOGGER.warning("%s was put into quarantine: %s", key, why)
+
+
+def _manifest_key(key: str) -> str:
+    return f"stages/{key}.json"
+
+
+def _unseal(data: bytes) -> Manifest | None:
+    """The manifest in canonical bytes whose seal holds; any changed byte breaks one or the other."""
+    try:
+        sealed = json.loads(data)
+        if canonical_json(sealed) != data or sealed["sha256"] != digest_value(sealed["manifest"]):
+            return None
+        return manifest_from(sealed["manifest"])
+    except (ValueError, KeyError, TypeError, RecursionError, ValidationError):
+        return None

@@ -1,0 +1,40 @@
+"""Where a job keeps its things: the object store and the model registry."""
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+HOME_VARIABLE = "LORP_HOME"
+
+
+class Workspace(BaseModel):
+    """Addresses, none of which changes a result.
+
+    Attributes:
+        store: The object store, a folder's path or `file://` address.
+        tracking_uri: MLflow's tracking URI.
+        artifacts: Where runs' files go for a tracking URI that does not say so itself (SQLite).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    store: str
+    tracking_uri: str
+    artifacts: str | None = None
+
+
+def home() -> Path:
+    """`$LORP_HOME`, or `~/.lorp`."""
+    return Path(os.environ.get(HOME_VARIABLE) or "~/.lorp").expanduser().absolute()
+
+
+def workspace(store: str | None = None, tracking_uri: str | None = None) -> Workspace:
+    """The workspace: what is given, else the environment (`MLFLOW_TRACKING_URI`), else folders under home."""
+    tracking = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
+    embedded = tracking.startswith("sqlite:")
+    return Workspace(
+        store=store or str(home() / "store"),
+        tracking_uri=tracking,
+        artifacts=(home() / "mlflow-artifacts").as_uri() if embedded else None,
+    )
