@@ -7,7 +7,7 @@ command that needs them, so that `--help` answers at once.
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -82,7 +82,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -93,7 +95,9 @@ _WHAT, _HOW, _TEXT, _BUDGET, _WHERE = "What to remove", "How to choose", "Text",
 RemoveOption = Annotated[
     str,
     typer.Option(
-        help="How many blocks to remove: a count (3) or a share of depth (0.1).", rich_help_panel=_WHAT, metavar="COUNT|SHARE"
+        help="How many blocks to remove: a count (3) or a share of depth (0.1).",
+        rich_help_panel=_WHAT,
+        metavar="COUNT|SHARE",
     ),
 ]
 MethodOption = Annotated[Method, typer.Option(help="The selector.", rich_help_panel=_HOW)]
@@ -127,11 +131,15 @@ def recompress(
     evaluation_windows: Annotated[
         int, typer.Option(help="At least 30, for the gate.", rich_help_panel=_TEXT)
     ] = _EVALUATION.num_windows,
-    window_tokens: Annotated[int, typer.Option(help="Tokens a window.", rich_help_panel=_TEXT)] = _EVALUATION.window_tokens,
+    window_tokens: Annotated[
+        int, typer.Option(help="Tokens a window.", rich_help_panel=_TEXT)
+    ] = _EVALUATION.window_tokens,
     seed: Annotated[int, typer.Option(help="Chooses documents, windows and samples.", rich_help_panel=_TEXT)] = 0,
     max_perplexity_ratio: Annotated[
         float,
-        typer.Option(help="Largest upper bound of pruned / dense perplexity that is approved.", rich_help_panel=_BUDGET),
+        typer.Option(
+            help="Largest upper bound of pruned / dense perplexity that is approved.", rich_help_panel=_BUDGET
+        ),
     ] = _GATE.max_perplexity_ratio,
     max_perplexity: Annotated[
         float | None, typer.Option(help="Largest upper bound of the pruned perplexity itself.", rich_help_panel=_BUDGET)
@@ -145,10 +153,12 @@ def recompress(
         DType, typer.Option(help="What a GGUF file is dequantised to.", rich_help_panel=_WHERE)
     ] = "float32",
     name: Annotated[
-        str | None, typer.Option(help="Registered model's name; from the source's unless given.", rich_help_panel=_WHERE)
+        str | None,
+        typer.Option(help="Registered model's name; from the source's unless given.", rich_help_panel=_WHERE),
     ] = None,
     store: Annotated[
-        str | None, typer.Option(help="Folder of the object store; $LORP_HOME/store unless given.", rich_help_panel=_WHERE)
+        str | None,
+        typer.Option(help="Folder of the object store; $LORP_HOME/store unless given.", rich_help_panel=_WHERE),
     ] = None,
     tracking_uri: Annotated[
         str | None,
@@ -159,7 +169,9 @@ def recompress(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="A YAML file with any of these options, a line each; flags win.", callback=_config, is_eager=True),
+        typer.Option(
+            help="A YAML file with any of these options, a line each; flags win.", callback=_config, is_eager=True
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -238,7 +250,9 @@ def plan(
 
 @app.command()
 def demo(
-    store: Annotated[str | None, typer.Option(help="Folder of the object store; $LORP_HOME/store unless given.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Folder of the object store; $LORP_HOME/store unless given.")
+    ] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow's tracking URI.")] = None,
     as_json: JsonOption = False,
 ) -> int:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.terminal import shown_progress
-from flows.wording import Outcome, number, summary
+from flows.wording import Outcome, label, number, summary
 from lorp.corpus import calibration_and_evaluation
 from lorp.errors import SpecError
 from lorp.gate import MIN_WINDOWS
@@ -31,9 +31,9 @@ def recompress_all(specs: Sequence[RecompressSpec], store: str | None, tracking_
     places = workspace(store, tracking_uri)
     check(specs[0], places)
     with shown_progress():
-        from flows.recompress import recompress
+        from flows.recompress import run_recompress
 
-        outcomes = [recompress(spec, places) for spec in specs]
+        outcomes = [run_recompress(spec, places) for spec in specs]
     for outcome in outcomes:
         if as_json:
             typer.echo(json.dumps(outcome))
@@ -62,31 +62,33 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
 def show(outcomes: Sequence[Outcome]) -> None:
     """Prints what was measured, the verdicts, and where to look further."""
     console = Console(highlight=False)
-    table = Table(title=f"{outcomes[0]['name']}: dense perplexity {number(outcomes[0]['perplexity']['dense'])}")
-    for heading in ("removed", "blocks", "perplexity", "ratio", "upper bound", "budget", "weights", "verdict", "version"):
-        table.add_column(heading)
-    for outcome in outcomes:
-        table.add_row(*(Text(cell) for cell in _row(outcome)))
+    counts = [f"{len(outcome['plan']['removed'])} of {outcome['checkpoint']['num_blocks']}" for outcome in outcomes]
+    table = Table("removed", *counts, title=outcomes[0]["name"], title_justify="left")
+    for line in zip(*(_column(outcome) for outcome in outcomes), strict=True):
+        table.add_row(line[0][0], *(Text(value) for _, value in line))
     console.print(table)
     for outcome in outcomes:
-        count = len(outcome["plan"]["removed"])
-        console.print(Text(f"{count} removed, {summary(outcome)}"), soft_wrap=True)
-        console.print(Text(f"  variant: {outcome['variant']['uri']}"), soft_wrap=True)
-        console.print(Text(f"  report:  {outcome['report']}"), soft_wrap=True)
-    console.print(Text(f"Open a report in a browser: python -m webbrowser {outcomes[-1]['report']}"), soft_wrap=True)
+        console.print(Text(summary(outcome)), soft_wrap=True)
+        console.print(Text(f"  variant {outcome['variant']['uri']}"), soft_wrap=True)
+        console.print(Text(f"  report  {outcome['report']}"), soft_wrap=True)
+    console.print(Text(f"Open a report: python3 -m webbrowser {outcomes[-1]['report']}"), soft_wrap=True)
 
 
-def _row(outcome: Outcome) -> list[str]:
-    perplexity, approved = outcome["perplexity"], outcome["verdict"]["approved"]
+def _column(outcome: Outcome) -> list[tuple[str, str]]:
+    perplexity, version = outcome["perplexity"], outcome["model_version"]
     saved = 1 - outcome["variant"]["weight_bytes"] / outcome["checkpoint"]["weight_bytes"]
+    budgets = [
+        (f"budget: {label(criterion['name'])}", number(criterion["budget"]))
+        for criterion in outcome["verdict"]["criteria"]
+    ]
     return [
-        str(len(outcome["plan"]["removed"])),
-        ", ".join(map(str, outcome["plan"]["removed"])),
-        number(perplexity["pruned"]),
-        number(perplexity["ratio"]),
-        number(perplexity["upper_bound"]),
-        number(outcome["verdict"]["criteria"][0]["budget"]),
-        f"-{saved:.1%}",
-        "APPROVED" if approved else "REJECTED",
-        str(outcome["model_version"]) if approved else "-",
+        ("blocks", ", ".join(map(str, outcome["plan"]["removed"]))),
+        ("perplexity, dense", number(perplexity["dense"])),
+        ("perplexity, pruned", number(perplexity["pruned"])),
+        ("ratio", number(perplexity["ratio"])),
+        ("ratio, upper bound", number(perplexity["upper_bound"])),
+        *budgets,
+        ("weights saved", f"{saved:.1%}"),
+        ("verdict", "APPROVED" if outcome["verdict"]["approved"] else "REJECTED"),
+        ("model version", str(version) if version else "-"),
     ]

@@ -58,7 +58,9 @@ def read_config(path: Path, known: dict[str, Any]) -> dict[str, Any]:
             raise SpecError(f"{path} has the unknown option {name!r}", f"Known are: {', '.join(sorted(known))}")
         if isinstance(value, (dict, list)):
             raise SpecError(f"{name} in {path} is not a single value", "Write a line an option, such as 'remove: 3'")
-    return {name: value if isinstance(value, bool) else str(value) for name, value in options.items() if value is not None}
+    return {
+        name: value if isinstance(value, bool) else str(value) for name, value in options.items() if value is not None
+    }
 
 
 def debug() -> bool:

@@ -1,16 +1,20 @@
-"""The main job: source -> checkpoint -> capture -> similarity -> clusters -> plan -> variant -> evaluations -> verdict
--> registration, as a Prefect flow of cached tasks."""
+"""The main job, a Prefect flow of cached tasks.
+
+Source -> checkpoint -> capture -> similarity -> clusters -> plan -> variant -> evaluations -> verdict -> registration.
+"""
 
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.states import Completed
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.outcome import make_outcome
 from flows.wording import Outcome, criteria_rows, markdown, summary
@@ -37,10 +41,9 @@ def _flow_run_name() -> str:
 @flow(
     name="recompress",
     flow_run_name=_flow_run_name,
-    task_runner=ThreadPoolTaskRunner(max_workers=1),
+    task_runner=cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=1)),
     persist_result=True,
     result_serializer=PLAIN_JSON,
-    validate_parameters=True,
 )
 def recompress(spec: RecompressSpec, places: Workspace | None = None) -> State[Any]:
     """Makes one variant of a checkpoint, and registers it if the gate approves.
@@ -62,6 +65,11 @@ def recompress(spec: RecompressSpec, places: Workspace | None = None) -> State[A
     create_markdown_artifact(markdown(outcome), key="summary", description="What was made, and where it is")
     name = "Approved" if outcome["verdict"]["approved"] else "Rejected"
     return Completed(name=name, message=summary(outcome), data=outcome)
+
+
+def run_recompress(spec: RecompressSpec, places: Workspace) -> Outcome:
+    """Runs the flow in this process; its outcome, approved or rejected."""
+    return cast(Outcome, recompress(spec, places))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +103,9 @@ class Job:
         clustering = self._run(
             Cluster(similarity=similarity, kind=spec.pruning.clustering, num_clusters=spec.pruning.num_clusters)
         )["clustering"]
-        plan = self._run(
-            Plan(similarity=similarity, clustering=clustering, spec=spec.pruning, num_blocks=num_blocks)
-        )["plan"]
+        plan = self._run(Plan(similarity=similarity, clustering=clustering, spec=spec.pruning, num_blocks=num_blocks))[
+            "plan"
+        ]
         variant = self._run(Prune(checkpoint=checkpoint, plan=plan))["variant"]
         dense = self._evaluate(checkpoint, evaluation, "dense")
         pruned = self._evaluate(variant, evaluation, "variant")

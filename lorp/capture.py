@@ -87,7 +87,7 @@ def _capture(
 def _cosine_sums(unit_LTD: torch.Tensor) -> NDArray[np.float64]:
     num_boundaries = unit_LTD.shape[0]
     total_LL = torch.zeros(num_boundaries, num_boundaries, dtype=torch.float64, device=unit_LTD.device)
-    for step_LTD in unit_LTD.split(_TOKENS_A_STEP, dim=1):
+    for step_LTD in torch.split(unit_LTD, _TOKENS_A_STEP, dim=1):
         flat = step_LTD.double().flatten(start_dim=1)
         total_LL += flat @ flat.T
     sums: NDArray[np.float64] = total_LL.cpu().numpy()

@@ -65,9 +65,7 @@ def cluster_blocks(similarity: Matrix, num_clusters: int, kind: ClusteringKind) 
 
 
 def _spectral(similarity: Matrix, num_clusters: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    model = SpectralClustering(
-        n_clusters=num_clusters, affinity="precomputed", assign_labels="kmeans", random_state=0
-    )
+    model = SpectralClustering(n_clusters=num_clusters, affinity="precomputed", assign_labels="kmeans", random_state=0)
     return model.fit_predict((similarity + 1) / 2)  # type: ignore[no-any-return]
 
 

@@ -1,17 +1,17 @@
 """The tree of errors. Each carries what is wrong (`reason`) and what to do about it (`remedy`).
 
-    LorpError                      exit status 1: a fault
-    ├── IntegrityError             stored bytes are not what their digest says
-    ├── RegistryError              the model registry did not do what it was asked
-    └── InputError                 exit status 2: something a person gave cannot be used
-        ├── SpecError              an option or a configuration file
-        ├── SourceError            a source that is no usable checkpoint
-        │   ├── UnsafeCheckpointError        it could run code, or hides where its bytes lie
-        │   └── UnknownArchitectureError     its family is not described in `lorp.architectures`
-        ├── CorpusError            text that is missing, empty, too short, or used twice
-        ├── CountError             a number of blocks that cannot be removed
-        ├── SimilarityError        a matrix from which nothing can be derived
-        └── StoreError             an object store that cannot be opened or written
+LorpError                      exit status 1: a fault
+├── IntegrityError             stored bytes are not what their digest says
+├── RegistryError              the model registry did not do what it was asked
+└── InputError                 exit status 2: something a person gave cannot be used
+    ├── SpecError              an option or a configuration file
+    ├── SourceError            a source that is no usable checkpoint
+    │   ├── UnsafeCheckpointError        it could run code, or hides where its bytes lie
+    │   └── UnknownArchitectureError     its family is not described in `lorp.architectures`
+    ├── CorpusError            text that is missing, empty, too short, or used twice
+    ├── CountError             a number of blocks that cannot be removed
+    ├── SimilarityError        a matrix from which nothing can be derived
+    └── StoreError             an object store that cannot be opened or written
 """
 
 import re

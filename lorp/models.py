@@ -1,4 +1,4 @@
-"""Models and tokenizers by stock transformers: no remote code, safetensors only, nothing missing, nothing unexpected."""
+"""Models and tokenizers by stock transformers: no remote code, safetensors only, every key in its place."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from transformers.utils import logging as transformers_logging
 from lorp.errors import IntegrityError, SourceError, SpecError
 from lorp.spec import ComputeSpec
 
-transformers_logging.disable_progress_bar()
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ def expected_tensors(folder: Path) -> ExpectedTensors:
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
     except Exception as fault:  # whatever a hostile config provokes in transformers is the source's fault
         raise SourceError(f"its config builds no model: {fault}", "Fetch the checkpoint again") from fault
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -47,7 +47,7 @@ def load_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
         IntegrityError: Keys are missing, unexpected or of another shape.
     """
     device = _device(compute.device)
-    model, loading = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=getattr(torch, compute.dtype),
         trust_remote_code=False,
@@ -55,11 +55,13 @@ def load_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
         local_files_only=True,
         output_loading_info=True,
     )
+    model, loading = loaded
     for kind in ("missing_keys", "mismatched_keys", "error_msgs"):
         if loading[kind]:
             raise IntegrityError(f"{folder} loads with {kind}: {sorted(map(str, loading[kind]))[0]}", "Report this")
     model.requires_grad_(False)
-    return model.eval().to(device)  # type: ignore[no-any-return]
+    ready: PreTrainedModel = model.eval().to(device)
+    return ready
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

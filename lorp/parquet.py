@@ -31,24 +31,28 @@ class WindowSums:
 
 def encode_windows(captures: Sequence[WindowCapture], metadata: Mapping[str, str]) -> bytes:
     """The table `windows` as Parquet bytes; `metadata` (digests, versions) goes into its schema."""
-    table = pa.table({
-        "id": [capture.window.id for capture in captures],
-        "document": [capture.window.document for capture in captures],
-        "text_sha256": [capture.window.text_sha256 for capture in captures],
-        "num_tokens": pa.array([len(capture.window.tokens) for capture in captures], pa.int64()),
-        "cosine_sums": _tensor_column(np.stack([capture.cosine_sums_LL for capture in captures])),
-    })
+    table = pa.table(
+        {
+            "id": [capture.window.id for capture in captures],
+            "document": [capture.window.document for capture in captures],
+            "text_sha256": [capture.window.text_sha256 for capture in captures],
+            "num_tokens": pa.array([len(capture.window.tokens) for capture in captures], pa.int64()),
+            "cosine_sums": _tensor_column(np.stack([capture.cosine_sums_LL for capture in captures])),
+        }
+    )
     return _write(table, metadata, ["cosine_sums.list.element"])
 
 
 def encode_states(captures: Sequence[WindowCapture], metadata: Mapping[str, str]) -> bytes:
     """The table `states` as Parquet bytes; `metadata` (digests, versions) goes into its schema."""
-    table = pa.table({
-        "window": [capture.window.id for capture in captures for _ in capture.positions_K],
-        "position": pa.array(np.concatenate([capture.positions_K for capture in captures])),
-        "units": _tensor_column(np.concatenate([capture.units_KLD for capture in captures])),
-        "norms": _tensor_column(np.concatenate([capture.norms_KL for capture in captures])),
-    })
+    table = pa.table(
+        {
+            "window": [capture.window.id for capture in captures for _ in capture.positions_K],
+            "position": pa.array(np.concatenate([capture.positions_K for capture in captures])),
+            "units": _tensor_column(np.concatenate([capture.units_KLD for capture in captures])),
+            "norms": _tensor_column(np.concatenate([capture.norms_KL for capture in captures])),
+        }
+    )
     return _write(table, metadata, ["units.list.element", "norms.list.element"])
 
 

@@ -108,20 +108,20 @@ def _parse(encoded: bytes) -> dict[str, Any]:
 
 
 def _tensor(name: str, entry: Any, path: Path, data_start: int) -> Tensor:
-    if not isinstance(entry, dict):
-        raise _Malformed(f"{name!r} has no description")
-    dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
-    if dtype not in _ITEM_BYTES:
-        raise _Malformed(f"{name!r} has the unknown dtype {dtype!r}")
-    if not _are_naturals(shape) or not _are_naturals(offsets) or len(offsets) != 2:
-        raise _Malformed(f"{name!r} has an impossible shape or range")
-    num_bytes = math.prod(shape) * _ITEM_BYTES[dtype]
-    if offsets[1] - offsets[0] != num_bytes:
+    if not isinstance(entry, dict) or entry.get("dtype") not in _ITEM_BYTES:
+        raise _Malformed(f"{name!r} has no known dtype")
+    shape, (begin, end) = _naturals(entry.get("shape")), _naturals(entry.get("data_offsets"), 2)
+    num_bytes = math.prod(shape) * _ITEM_BYTES[entry["dtype"]]
+    if end - begin != num_bytes:
         raise _Malformed(f"{name!r} has a range that does not fit its shape")
     return Tensor(
-        name=name, dtype=dtype, shape=tuple(shape), path=path, start=data_start + offsets[0], num_bytes=num_bytes
+        name=name, dtype=entry["dtype"], shape=shape, path=path, start=data_start + begin, num_bytes=num_bytes
     )
 
 
-def _are_naturals(values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+def _naturals(values: Any, length: int | None = None) -> tuple[int, ...]:
+    if not isinstance(values, list) or not all(type(value) is int and value >= 0 for value in values):
+        raise _Malformed("a shape or range is impossible")
+    if length is not None and len(values) != length:
+        raise _Malformed("a range has no two ends")
+    return tuple(values)

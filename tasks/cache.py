@@ -60,7 +60,7 @@ def run_all(store: str, requests: Sequence[Request], label: str = "") -> list[Ma
 def _task_for(store: str, requests: Sequence[Request], label: str) -> Task[..., Any]:
     name = requests[0].STAGE
     vault = open_vault(store)
-    intact = all([vault.result(request.key) for request in requests])
+    intact = all(vault.result(request.key) for request in requests)
     return stage.with_options(
         name=name, task_run_name=f"{name} {label}".strip().replace("{", "").replace("}", ""), refresh_cache=not intact
     )

@@ -18,10 +18,10 @@ from tasks.workspace import Workspace
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
-from mlflow import MlflowClient  # noqa: E402 - its settings are read on import
-from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402
-from mlflow.entities.model_registry import ModelVersion  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 LOGGER = logging.getLogger("lorp.register")
 
@@ -72,9 +72,10 @@ def register(workspace: Workspace, registration: Registration) -> Registered:
     """
     try:
         client = MlflowClient(tracking_uri=workspace.tracking_uri)
-        run_id = _run(client, workspace, registration)
+        experiment = _experiment(client, workspace)
+        run_id = _run(client, experiment, registration)
         version = _version(client, registration, run_id, workspace) if registration.verdict.approved else None
-        _mark_looser_versions(client, registration)
+        _mark_looser_versions(client, registration, experiment)
     except MlflowException as fault:
         raise RegistryError(f"MLflow refused: {fault.message}", "Look at --tracking-uri and its server") from fault
     return Registered(run_id=run_id, model_version=version)
@@ -85,8 +86,7 @@ def make_candidate(workspace: Workspace, name: str, version: int) -> None:
     MlflowClient(tracking_uri=workspace.tracking_uri).set_registered_model_alias(name, CANDIDATE, str(version))
 
 
-def _run(client: MlflowClient, workspace: Workspace, registration: Registration) -> str:
-    experiment = _experiment(client, workspace)
+def _run(client: MlflowClient, experiment: str, registration: Registration) -> str:
     verdict = registration.verdict.id
     wanted = f"tags.`lorp.verdict` = '{verdict}' and tags.`lorp.name` = '{registration.name}'"
     found = client.search_runs([experiment], wanted)
@@ -140,7 +140,7 @@ def _source(address: str, workspace: Workspace) -> str:
     return f"lorp+{address}" if address.startswith("file:") and workspace.tracking_uri.startswith("http") else address
 
 
-def _mark_looser_versions(client: MlflowClient, registration: Registration) -> None:
+def _mark_looser_versions(client: MlflowClient, registration: Registration, experiment: str) -> None:
     """Tags every version of this variant that rests on looser budgets than another verdict on it.
 
     So a version that a stricter gate has judged, before or after, says so and names that verdict.
@@ -148,9 +148,8 @@ def _mark_looser_versions(client: MlflowClient, registration: Registration) -> N
     versions = [entry for entry in _versions(client, registration.name) if _concerns(entry, registration)]
     if not versions:
         return
-    experiment = client.get_experiment_by_name(EXPERIMENT)
     runs = client.search_runs(
-        [experiment.experiment_id],
+        [experiment],
         f"tags.`lorp.variant` = '{registration.verdict.variant}' and tags.`lorp.name` = '{registration.name}'",
     )
     for version in versions:

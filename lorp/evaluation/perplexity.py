@@ -48,7 +48,7 @@ class PerplexityEvaluation:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean loss over predicted tokens; NaN where a loss is missing."""
+        """Exponential of the mean loss over predicted tokens; NaN where a loss is missing."""
         total = sum(item.num_predicted for item in self.losses)
         if not total or any(item.loss is None for item in self.losses):
             return math.nan
@@ -70,7 +70,7 @@ def window_losses(model: PreTrainedModel, windows: Sequence[Window]) -> tuple[Wi
 
 
 def exp(log: float) -> float:
-    """e to the power of `log`; infinity where that is too large for a float."""
+    """The exponential of `log`; infinity where that is too large for a float."""
     try:
         return math.exp(log)
     except OverflowError:
@@ -81,7 +81,7 @@ def _mean_loss(model: PreTrainedModel, window: Window) -> float:
     ids_T = torch.tensor(window.tokens, device=model.device)
     logits_TV = model(input_ids=ids_T.unsqueeze(0), use_cache=False).logits[0, :-1]
     total = torch.zeros((), dtype=torch.float64, device=model.device)
-    steps = zip(logits_TV.split(_POSITIONS_A_STEP), ids_T[1:].split(_POSITIONS_A_STEP), strict=True)
+    steps = zip(torch.split(logits_TV, _POSITIONS_A_STEP), torch.split(ids_T[1:], _POSITIONS_A_STEP), strict=True)
     for step_TV, targets_T in steps:
         losses_T = torch.nn.functional.cross_entropy(step_TV.float(), targets_T, reduction="none")
         total += losses_T.double().sum()

@@ -10,7 +10,5 @@ def select(similarity: Matrix, _clustering: Clustering, count: int, _spec: Pruni
     """Removes the blocks b with the highest `S[b, b + 1]`, ties to the shallower; first and last stay."""
     num_blocks = len(similarity)
     ranked = sorted(range(1, num_blocks - 1), key=lambda block: (-similarity[block, block + 1], block))
-    steps = [
-        Removal(block=block, cluster=None, score=float(similarity[block, block + 1])) for block in ranked[:count]
-    ]
+    steps = [Removal(block=block, cluster=None, score=float(similarity[block, block + 1])) for block in ranked[:count]]
     return plan_of("shortgpt", num_blocks, steps)

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from lorp.axes import block_runs
 from lorp.gate import CriterionResult, Verdict
 from lorp.plan import PruningPlan
+from lorp.report.axes import block_runs
 
 RATIO = "perplexity_ratio"
 PERPLEXITY = "perplexity"
@@ -20,21 +20,26 @@ _SCORES = {
 }
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _PLAIN_BELOW = 1e7
+# A number and its unit stay on one line.
+_GAP = "\u00a0"
 _MINUTE, _HOUR = 60, 3600
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number with so many significant digits, thousands set apart; `not finite`, or a dash where there is none."""
+    """A measured number with so many significant digits, thousands set apart; `not finite`, or a dash for none."""
     if value is None:
         return "–"
     if not math.isfinite(value):
         return "not finite"
     if value and not 1e-4 <= abs(value) < _PLAIN_BELOW:
         return f"{value:.{digits - 1}e}"
-    whole = len(str(int(abs(value))))
-    if whole >= digits:
-        return f"{value:,.0f}"
-    return f"{float(f'{value:.{digits}g}'):,.12g}"
+    rounded = float(f"{value:.{digits}g}")
+    return f"{value:,.0f}" if abs(rounded) >= 10 ** (digits - 1) else f"{rounded:#,.{digits}g}"
+
+
+def exactly(value: float) -> str:
+    """A number that a person gave, or a round one, with no more digits than it has."""
+    return f"{value:,.12g}" if 1e-4 <= abs(value) < _PLAIN_BELOW else f"{value:.12g}"
 
 
 def number_beside(value: float | None, other: float) -> str:
@@ -43,11 +48,6 @@ def number_beside(value: float | None, other: float) -> str:
         return number(value)
     texts = [number(value, digits) for digits in range(4, 16)]
     return next((text for text in texts if _on_side(text, value, other)), texts[-1])
-
-
-def budget_text(budget: float) -> str:
-    """A budget with all the digits that a person gave."""
-    return number(budget, 12)
 
 
 def _on_side(text: str, value: float, other: float) -> bool:
@@ -61,7 +61,7 @@ def size(num_bytes: int) -> str:
     while num_bytes >= 1024 ** (power + 1) and power < len(_UNITS) - 1:
         power += 1
     amount = num_bytes / 1024**power
-    return f"{amount:.1f} {_UNITS[power]}" if power else f"{num_bytes} B"
+    return f"{amount:.1f}{_GAP}{_UNITS[power]}" if power else f"{num_bytes}{_GAP}B"
 
 
 def duration(seconds: float) -> str:
@@ -76,7 +76,7 @@ def duration(seconds: float) -> str:
 
 def percent(share: float) -> str:
     """A share as `10.2 %`."""
-    return f"{number(100 * share, 3)} %"
+    return f"{number(100 * share, 3)}{_GAP}%"
 
 
 def saving(before: int, after: int) -> str:
@@ -101,10 +101,9 @@ def headline(plan: PruningPlan, verdict: Verdict) -> str:
     """One sentence: what was done, and what the gate said."""
     done = f"Removing {len(plan.removed)} of {plan.num_blocks} blocks ({block_runs(plan.removed)})"
     ratio = next((item for item in verdict.criteria if item.name == RATIO), None)
-    findings = [_ratio_clause(ratio)]
-    for item in verdict.criteria:
-        if not item.passed and item is not ratio and not (ratio and item.reason == ratio.reason):
-            findings.append(f"{criterion_label(item.name)}: {item.reason}")
+    others = [item for item in verdict.criteria if not item.passed and item is not ratio]
+    new = [item for item in others if not (ratio and item.reason == ratio.reason)]
+    findings = [_ratio_clause(ratio), *(f"{criterion_label(item.name)}: {item.reason}" for item in new)]
     said = "approved" if verdict.approved else "rejected"
     return f"{done} {'; '.join(findings)}, so the gate {said} it."
 
@@ -114,14 +113,11 @@ def _ratio_clause(ratio: CriterionResult | None) -> str:
         return "was not judged by its perplexity ratio"
     if ratio.value is None or ratio.bound is None:
         return f"could not be judged: {ratio.reason}"
-    limit = f"{'within' if ratio.passed else 'over'} the budget of {budget_text(ratio.budget)}"
+    limit = f"{'within' if ratio.passed else 'over'} the budget of {exactly(ratio.budget)}"
     bound = number_beside(ratio.bound, ratio.budget)
     return f"multiplies perplexity by {number(ratio.value)}; the upper bound, {bound}, is {limit}"
 
 
-def clusters_of(labels: Sequence[int]) -> tuple[tuple[int, str, int], ...]:
-    """Number, blocks and size of each cluster."""
-    members = {
-        cluster: [block for block, label in enumerate(labels) if label == cluster] for cluster in sorted(set(labels))
-    }
-    return tuple((cluster, block_runs(blocks), len(blocks)) for cluster, blocks in members.items())
+def named_blocks(blocks: Sequence[int]) -> str:
+    """`block 3`, or `blocks 3, 6–9`."""
+    return f"{'block' if len(blocks) == 1 else 'blocks'} {block_runs(blocks)}"

@@ -9,10 +9,10 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from lorp.axes import NARROW, AxisLabel, Scale, block_labels, scale_to_one
-from lorp.colours import VIRIDIS, cluster_swatch, scale_colour
+from lorp.report.axes import NARROW, AxisLabel, Scale, block_labels, scale_to_one
+from lorp.report.colours import VIRIDIS, cluster_swatch, scale_colour
+from lorp.report.svg import drawing, element, line, text
 from lorp.similarity import Matrix
-from lorp.svg import drawing, element, line, text
 
 _SIDE = 600
 _CELL_MIN, _CELL_MAX = 5, 64
@@ -106,10 +106,14 @@ def _cells(similarity: Matrix, scale: Scale, frame: _Frame) -> Markup:
 def _strike(block: int, frame: _Frame) -> Markup:
     """Lines along a removed block's row and column, light with a dark edge to be seen on every colour."""
     at, first, last = frame.at(block + 0.5), frame.start, frame.end
+    thin = min(2, frame.cell / 6)
     lines = [
         drawn
-        for kind in ("strike-edge", "strike")
-        for drawn in (line((first, at), (last, at), class_=kind), line((at, first), (at, last), class_=kind))
+        for kind, width in (("strike-edge", 2 * thin), ("strike", thin))
+        for drawn in (
+            line((first, at), (last, at), class_=kind, stroke_width=width),
+            line((at, first), (at, last), class_=kind, stroke_width=width),
+        )
     ]
     return element("g", element("title", f"block {block} is removed"), *lines, data_struck=block)
 
@@ -135,9 +139,7 @@ def _strips(labels: Sequence[int], frame: _Frame) -> list[Markup]:
 
 def _strip_run(cluster: int, first: int, last: int, frame: _Frame, *, upright: bool) -> Markup:
     along, length = frame.at(first), (last + 1 - first) * frame.cell
-    x, y, width, height = (
-        (frame.strip, along, _STRIP, length) if upright else (along, frame.strip, length, _STRIP)
-    )
+    x, y, width, height = (frame.strip, along, _STRIP, length) if upright else (along, frame.strip, length, _STRIP)
     swatch = cluster_swatch(cluster)
     parts = [
         element("title", f"cluster {cluster}: blocks {first} to {last}"),

@@ -5,20 +5,18 @@ the same bytes.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from lorp import report_text
-from lorp.axes import block_runs
-from lorp.budget_line import budget_line
 from lorp.clustering import Clustering
-from lorp.colours import cluster_swatch
 from lorp.evaluation.perplexity import PerplexityEvaluation
 from lorp.gate import CriterionResult, Verdict
-from lorp.heat_map import heat_map
 from lorp.plan import PruningPlan
-from lorp.report_losses import budget_lines, hardest_hit, model_perplexity
+from lorp.report import text
+from lorp.report.budget_line import budget_line
+from lorp.report.colours import cluster_swatch
+from lorp.report.heat_map import heat_map
+from lorp.report.losses import budget_lines, hardest_hit, model_perplexity
 from lorp.similarity import Similarity
 from lorp.spec import RecompressSpec
 
@@ -102,27 +100,28 @@ class ReportData:
     @property
     def ratio(self) -> CriterionResult | None:
         """The criterion of the perplexity ratio, if the gate has it."""
-        return next((item for item in self.verdict.criteria if item.name == report_text.RATIO), None)
+        return next((item for item in self.verdict.criteria if item.name == text.RATIO), None)
 
 
 def render_report(data: ReportData) -> str:
     """The page as HTML.
 
-    All text is escaped, and a lone surrogate, which a file's name may hold and UTF-8 may not, is written as `\\udc80`.
+    All text is escaped; a lone surrogate, which a file's name may hold and UTF-8 may not, is written as its number.
     """
     confidence = data.spec.gate.confidence
-    page = _environment().get_template(_TEMPLATE).render(
+    template = _environment().get_template(_TEMPLATE)
+    page = template.render(
         data=data,
-        headline=report_text.headline(data.plan, data.verdict),
+        headline=text.headline(data.plan, data.verdict),
         heat_map=heat_map(data.similarity.block_inputs, data.clustering.labels, data.plan.removed),
-        clusters=report_text.clusters_of(data.clustering.labels),
+        clusters=data.clustering.clusters,
         models=(
             model_perplexity("dense", data.dense, confidence),
             model_perplexity("pruned", data.pruned, confidence),
         ),
-        lines=[(line.name, budget_line(line)) for line in budget_lines(data.verdict.criteria, data.dense)],
+        lines=[(line.caption, budget_line(line)) for line in budget_lines(data.verdict.criteria, data.dense)],
         hardest_hit=hardest_hit(data.dense, data.pruned, _DOCUMENTS_SHOWN),
-        score_meaning=report_text.score_meaning(data.spec.pruning.method, data.spec.pruning.criterion),
+        score_meaning=text.score_meaning(data.spec.pruning.method, data.spec.pruning.criterion),
         asked=asked_for(data.spec),
     )
     return page.encode("utf-8", "backslashreplace").decode()
@@ -134,35 +133,43 @@ def asked_for(spec: RecompressSpec) -> dict[str, tuple[tuple[str, str], ...]]:
     job = {name: value for name, value in fields.items() if not isinstance(value, dict)}
     parts = {"job": job} | {name: value for name, value in fields.items() if isinstance(value, dict)}
     return {
-        part: tuple((name.replace("_", " "), _value_text(name, value)) for name, value in values.items())
+        part: tuple((_label(name), _value_text(name, value)) for name, value in values.items())
         for part, values in parts.items()
     }
+
+
+def _label(name: str) -> str:
+    return name.removeprefix("num_").replace("_", " ")
 
 
 _UNSET = {"name": "as the source", "num_clusters": "as RLS says", "max_perplexity": "none"}
 
 
-def _value_text(name: str, value: Any) -> str:
+def _value_text(name: str, value: object) -> str:
     if value is None:
         return _UNSET.get(name, "none")
     if name == "remove":
-        return f"{value} of depth" if isinstance(value, float) else f"{value} blocks"
-    return str(value)
+        return f"{text.exactly(value)} of depth" if isinstance(value, float) else f"{value} blocks"
+    return text.exactly(value) if isinstance(value, float) else str(value)
 
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("lorp"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("lorp.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
-        "number": report_text.number,
-        "number_beside": report_text.number_beside,
-        "budget": report_text.budget_text,
-        "size": report_text.size,
-        "duration": report_text.duration,
-        "percent": report_text.percent,
-        "criterion": report_text.criterion_label,
-        "runs": block_runs,
+        "number": text.number,
+        "number_beside": text.number_beside,
+        "exactly": text.exactly,
+        "size": text.size,
+        "duration": text.duration,
+        "percent": text.percent,
+        "criterion": text.criterion_label,
+        "named": text.named_blocks,
     }
-    environment.globals |= {"swatch": cluster_swatch, "saving": report_text.saving}
+    environment.globals |= {"swatch": cluster_swatch, "saving": text.saving}
     return environment

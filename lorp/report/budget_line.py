@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from lorp.axes import ratio_ticks
-from lorp.report_text import budget_text, number, number_beside
-from lorp.svg import drawing, element, line, text
+from lorp.report.axes import ratio_ticks
+from lorp.report.svg import drawing, element, line, text
+from lorp.report.text import exactly, number, number_beside
 
 _WIDTH, _HEIGHT = 760, 118
-_LEFT, _RIGHT = 130, 600
+_LEFT, _RIGHT = 90, 650
 _TOP, _ROW, _AXIS = 24, 58, 88
 
 
@@ -32,16 +32,18 @@ class BudgetLine:
     bound: float
     budget: float
 
+    @property
+    def caption(self) -> str:
+        """What the line shows, in words."""
+        bound = number_beside(self.bound, self.budget)
+        return f"{self.name}: {number(self.value)}, upper bound {bound}, budget {exactly(self.budget)}"
+
 
 def budget_line(shown: BudgetLine) -> Markup:
     """Draws them on a logarithmic axis, with the side over the budget shaded."""
     axis = _axis_of(shown)
-    bound = number_beside(shown.bound, shown.budget)
-    name = f"{shown.name}: {number(shown.value)}, upper bound {bound}, budget {budget_text(shown.budget)}"
-    return drawing(
-        _WIDTH, _HEIGHT, name, _over(shown, axis), _ticks(axis), _limits(shown, axis), _estimate(shown, axis),
-        class_="budget-line",
-    )
+    parts = (_over(shown, axis), _ticks(axis), _limits(shown, axis), _estimate(shown, axis))
+    return drawing(_WIDTH, _HEIGHT, shown.caption, *parts, class_="budget-line")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ def _ticks(axis: _Axis) -> Markup:
     for tick in ratio_ticks(axis.low, axis.high):
         at = axis.at(tick)
         drawn.append(line((at, _AXIS), (at, _AXIS + 5), class_="rule"))
-        drawn.append(text(number(tick), at, _AXIS + 17, text_anchor="middle", class_="index"))
+        drawn.append(text(exactly(tick), at, _AXIS + 17, text_anchor="middle", class_="index"))
     return element("g", *drawn, class_="axis")
 
 
@@ -79,8 +81,8 @@ def _limits(shown: BudgetLine, axis: _Axis) -> Markup:
     dense_first = shown.reference <= shown.budget
     return element(
         "g",
-        _upright(axis.at(shown.reference), f"dense {number(shown.reference)}", "dense", to_left=dense_first),
-        _upright(axis.at(shown.budget), f"budget {budget_text(shown.budget)}", "budget", to_left=not dense_first),
+        _upright(axis.at(shown.reference), f"dense {_reference_text(shown.reference)}", "dense", to_left=dense_first),
+        _upright(axis.at(shown.budget), f"budget {exactly(shown.budget)}", "budget", to_left=not dense_first),
     )
 
 
@@ -92,12 +94,10 @@ def _upright(at: float, label: str, kind: str, *, to_left: bool) -> Markup:
 
 def _estimate(shown: BudgetLine, axis: _Axis) -> Markup:
     value, bound = axis.at(shown.value), axis.at(shown.bound)
-    label = f"upper bound {number_beside(shown.bound, shown.budget)}"
-    return element(
-        "g",
-        line((value, _ROW), (bound, _ROW), class_="reach"),
-        line((bound, _ROW - 8), (bound, _ROW + 8), class_="reach"),
-        element("circle", cx=value, cy=_ROW, r=5.5, class_="value"),
-        text(number(shown.value), value - 12, _ROW, text_anchor="end", class_="estimate"),
-        text(label, bound + 8, _ROW, text_anchor="start", class_="estimate"),
-    )
+    reach = line((value, _ROW), (bound, _ROW), class_="reach")
+    end = line((bound, _ROW - 9), (bound, _ROW + 9), class_="reach")
+    return element("g", reach, end, element("circle", cx=value, cy=_ROW, r=6, class_="value"))
+
+
+def _reference_text(reference: float) -> str:
+    return "1" if reference == 1 else number(reference)

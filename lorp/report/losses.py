@@ -5,11 +5,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lorp.budget_line import BudgetLine
 from lorp.evaluation.perplexity import PerplexityEvaluation, WindowLoss, exp
 from lorp.gate import CriterionResult, clustered_upper_bound
-from lorp.report_text import PERPLEXITY, RATIO, criterion_label
+from lorp.report.budget_line import BudgetLine
+from lorp.report.text import PERPLEXITY, RATIO, criterion_label
 
+_DRAWN = 1e12
 _Pair = tuple[WindowLoss, WindowLoss]
 
 
@@ -72,7 +73,7 @@ def hardest_hit(dense: PerplexityEvaluation, pruned: PerplexityEvaluation, count
 
 
 def budget_lines(criteria: Iterable[CriterionResult], dense: PerplexityEvaluation) -> tuple[BudgetLine, ...]:
-    """A line for each criterion of perplexity that has a value."""
+    """A line for each criterion of perplexity that has a value, unless its numbers are too far apart to draw."""
     references = {RATIO: 1.0, PERPLEXITY: dense.perplexity}
     return tuple(
         BudgetLine(
@@ -84,7 +85,7 @@ def budget_lines(criteria: Iterable[CriterionResult], dense: PerplexityEvaluatio
         )
         for item in criteria
         if item.name in references and item.value and item.bound
-        if all(0 < shown < math.inf for shown in (item.value, item.bound, references[item.name]))
+        if all(1 / _DRAWN < shown < _DRAWN for shown in (item.value, item.bound, item.budget, references[item.name]))
     )
 
 

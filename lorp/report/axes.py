@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 #: Below so many pixels a cell has no room for an upright index of two digits.
-NARROW = 18
-_LABEL_HEIGHT = 13
+NARROW = 20
+_INDEX_HEIGHT, _INDEX_WIDTH = 13, 23
+_TICK_DISTANCE = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,24 +58,31 @@ def scale_to_one(smallest: float) -> Scale:
 def block_labels(num_blocks: int, removed: Sequence[int], cell: float) -> tuple[AxisLabel, ...]:
     """Labels of an axis of blocks: removed ones first, then the last block, then round indices, where there is room.
 
-    Where cells are narrow a run of removed blocks has one label for all of them.
+    Where cells are too small for an index each, a run of removed blocks has one label for all of them.
 
     Args:
         num_blocks: Blocks on the axis.
         removed: Ascending.
         cell: Pixels a block.
     """
-    groups = _runs(removed) if cell < NARROW else [[block] for block in removed]
-    wanted = [_run_label(group) for group in groups]
-    step = next((step for step in (1, 2, 5) if step * cell >= 1.4 * NARROW), 10)
-    for block in [num_blocks - 1, *range(0, num_blocks, step)]:
-        wanted.append(AxisLabel(text=str(block), centre=block + 0.5, removed=False))
+    groups = _runs(removed) if cell < _INDEX_HEIGHT else [[block] for block in removed]
+    step = next((step for step in (1, 2, 5) if step * cell >= _TICK_DISTANCE), 10)
+    kept = [block for block in (num_blocks - 1, *range(0, num_blocks, step)) if block not in removed]
+    wanted = [
+        *(_label(group, removed=True) for group in groups),
+        *(_label([block], removed=False) for block in kept),
+    ]
     chosen: list[AxisLabel] = []
-    gap = _LABEL_HEIGHT if cell < NARROW else NARROW
     for label in wanted:
+        gap = _INDEX_HEIGHT if label.removed or cell < NARROW else _INDEX_WIDTH
         if all(abs(label.centre - other.centre) * cell >= gap for other in chosen):
             chosen.append(label)
     return tuple(sorted(chosen, key=lambda label: label.centre))
+
+
+def block_runs(blocks: Sequence[int]) -> str:
+    """Ascending blocks for people, neighbours shortened: `6, 12–17`."""
+    return ", ".join(_run_text(run) for run in _runs(blocks))
 
 
 def ratio_ticks(low: float, high: float) -> tuple[float, ...]:
@@ -100,13 +108,8 @@ def _runs(blocks: Sequence[int]) -> list[list[int]]:
     return [[block for _, block in group] for _, group in numbered]
 
 
-def _run_label(run: list[int]) -> AxisLabel:
-    return AxisLabel(text=block_runs(run), centre=(run[0] + run[-1] + 1) / 2, removed=True)
-
-
-def block_runs(blocks: Sequence[int]) -> str:
-    """Ascending blocks for people, neighbours shortened: `6, 12–17`."""
-    return ", ".join(_run_text(run) for run in _runs(blocks))
+def _label(run: list[int], *, removed: bool) -> AxisLabel:
+    return AxisLabel(text=_run_text(run), centre=(run[0] + run[-1] + 1) / 2, removed=removed)
 
 
 def _run_text(run: list[int]) -> str:

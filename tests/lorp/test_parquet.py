@@ -1,0 +1,79 @@
+"""Captures survive Parquet exactly, and damaged Parquet is noticed."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import BufferReader
+
+from lorp.capture import WindowCapture
+from lorp.corpus import Window
+from lorp.errors import IntegrityError
+from lorp.parquet import decode_windows, encode_states, encode_windows, read_table
+
+L, D, K = 5, 16, 3
+
+
+def captures(num_windows: int = 4) -> list[WindowCapture]:
+    rng = np.random.default_rng(0)
+    return [
+        WindowCapture(
+            window=Window(id=f"d{i}@0", document=f"d{i}", text_sha256=f"{i:064x}", tokens=tuple(range(7 + i))),
+            cosine_sums_LL=rng.normal(size=(L, L)),
+            positions_K=np.arange(K, dtype=np.int32),
+            units_KLD=rng.normal(size=(K, L, D)).astype(np.float16),
+            norms_KL=rng.normal(size=(K, L)).astype(np.float32),
+        )
+        for i in range(num_windows)
+    ]
+
+
+def test_windows_come_back_exactly() -> None:
+    sums = decode_windows(encode_windows(captures(), {}))
+    assert sums.ids == ("d0@0", "d1@0", "d2@0", "d3@0")
+    assert sums.documents == ("d0", "d1", "d2", "d3")
+    assert sums.num_tokens.tolist() == [7, 8, 9, 10]
+    np.testing.assert_array_equal(sums.cosine_sums_WLL, [capture.cosine_sums_LL for capture in captures()])
+
+
+def test_states_come_back_exactly_a_row_a_token() -> None:
+    table = read_table(encode_states(captures(), {}))
+    assert table.num_rows == 4 * K
+    assert table["window"].to_pylist()[:4] == ["d0@0", "d0@0", "d0@0", "d1@0"]
+    units = table["units"].combine_chunks().to_numpy_ndarray()
+    norms = table["norms"].combine_chunks().to_numpy_ndarray()
+    assert (units.dtype, norms.dtype) == (np.float16, np.float32)
+    np.testing.assert_array_equal(units, np.concatenate([capture.units_KLD for capture in captures()]))
+    np.testing.assert_array_equal(norms, np.concatenate([capture.norms_KL for capture in captures()]))
+
+
+def test_metadata_and_encoding_are_in_the_file() -> None:
+    data = encode_windows(captures(), {"lorp.checkpoint": "abc"})
+    metadata = pq.read_metadata(BufferReader(data))
+    assert metadata.schema.to_arrow_schema().metadata[b"lorp.checkpoint"] == b"abc"
+    columns = [metadata.row_group(0).column(index) for index in range(metadata.num_columns)]
+    assert {column.compression for column in columns} == {"ZSTD"}
+    sums = next(column for column in columns if column.path_in_schema.startswith("cosine_sums"))
+    assert "BYTE_STREAM_SPLIT" in sums.encodings
+
+
+def test_equal_captures_give_equal_bytes() -> None:
+    assert encode_windows(captures(), {"a": "b"}) == encode_windows(captures(), {"a": "b"})
+
+
+def test_a_flipped_bit_in_the_data_is_noticed() -> None:
+    data = bytearray(encode_windows(captures(), {}))
+    column = pq.read_metadata(BufferReader(bytes(data))).row_group(0).column(4)
+    data[column.data_page_offset + column.total_compressed_size - 5] ^= 1
+    with pytest.raises(IntegrityError):
+        decode_windows(bytes(data))
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"no parquet at all"])
+def test_refuses_what_is_no_parquet(data: bytes) -> None:
+    with pytest.raises(IntegrityError):
+        decode_windows(data)
+
+
+def test_refuses_another_table() -> None:
+    with pytest.raises(IntegrityError, match="no column"):
+        decode_windows(encode_states(captures(), {}))
