@@ -55,6 +55,10 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
         )
     open_vault(places.store)
     calibration_and_evaluation(spec.calibration.corpus, spec.evaluation.corpus, spec.calibration.seed)
+    if not places.embedded:
+        from tasks.registry import check_registry
+
+        check_registry(places)
     device_kind(spec.compute.device)
     resolve_count(spec.pruning.remove, source_num_blocks(spec.source))
 

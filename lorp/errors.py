@@ -26,9 +26,14 @@ class LorpError(Exception):
     Args:
         reason: What is wrong, without a full stop.
         remedy: What to do, without a full stop.
+
+    Attributes:
+        exit_status: Of a command that ends with it.
+        can_pass: Whether the same attempt may succeed a little later.
     """
 
     exit_status: ClassVar[int] = 1
+    can_pass: ClassVar[bool] = False
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(reason, remedy)
@@ -46,6 +51,8 @@ class IntegrityError(LorpError):
 
 class RegistryError(LorpError):
     """The model registry did not do what it was asked."""
+
+    can_pass: ClassVar[bool] = True
 
 
 class InputError(LorpError):

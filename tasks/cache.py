@@ -28,9 +28,9 @@ def stage_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
 
 
 def can_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failure may not happen again: the outside world's faults, not what lorp says is wrong."""
-    fault = state.data
-    return isinstance(fault, OSError) or not isinstance(getattr(fault, "result", fault), (LorpError, ValueError))
+    """Whether a failure may not happen again: faults of the outside world, not wrong input or wrong code."""
+    fault = getattr(state.data, "result", state.data)
+    return fault.can_pass if isinstance(fault, LorpError) else isinstance(fault, OSError)
 
 
 @task(

@@ -3,6 +3,7 @@
 It always asks the registry, which may have lost what the store remembers; it changes nothing that is there already.
 """
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from tasks.report import RunResults, make_report
 from tasks.stage import run_stage
 from tasks.vault import Manifest, Reference, Vault, open_vault
 from tasks.workspace import Workspace
+
+LOGGER = logging.getLogger("lorp.register")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,7 @@ def register_verdict(places: Workspace, request: Registering) -> RegisteredVerdi
     if registered.model_version and not vault.result(lineage.key):
         make_candidate(places, request.name, registered.model_version)
     done = run_stage(vault, lineage)
+    LOGGER.info("register: %s, version %s", request.name, registered.model_version or "none")
     return RegisteredVerdict(registered=registered, report=report, lineage=done.outputs["lineage"])
 
 

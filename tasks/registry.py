@@ -4,8 +4,8 @@ Weights are not copied: a version's source is the variant's address in the store
 one run and at most one version. A rejected verdict has no way to a version.
 """
 
-import logging
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-
-LOGGER = logging.getLogger("lorp.register")
+from sqlalchemy.exc import SQLAlchemyError
 
 EXPERIMENT = "lorp"
 CANDIDATE = "candidate"
@@ -76,14 +75,31 @@ def register(workspace: Workspace, registration: Registration) -> Registered:
         run_id = _run(client, experiment, registration)
         version = _version(client, registration, run_id, workspace) if registration.verdict.approved else None
         _mark_looser_versions(client, registration, experiment)
-    except MlflowException as fault:
-        raise RegistryError(f"MLflow refused: {fault.message}", "Look at --tracking-uri and its server") from fault
+    except (MlflowException, SQLAlchemyError, OSError) as fault:
+        raise _unusable(workspace, fault) from fault
     return Registered(run_id=run_id, model_version=version)
+
+
+def check_registry(workspace: Workspace) -> None:
+    """Asks the registry something.
+
+    Raises:
+        RegistryError: It does not answer.
+    """
+    try:
+        MlflowClient(tracking_uri=workspace.tracking_uri).search_experiments(max_results=1)
+    except (MlflowException, SQLAlchemyError, OSError) as fault:
+        raise _unusable(workspace, fault) from fault
 
 
 def make_candidate(workspace: Workspace, name: str, version: int) -> None:
     """Points the alias `candidate` at a version."""
     MlflowClient(tracking_uri=workspace.tracking_uri).set_registered_model_alias(name, CANDIDATE, str(version))
+
+
+def _unusable(workspace: Workspace, fault: Exception) -> RegistryError:
+    uri = re.sub(r"//[^/@]*@", "//", workspace.tracking_uri)
+    return RegistryError(f"MLflow at {uri} cannot be used: {str(fault)[:300]}", "Look at --tracking-uri and its server")
 
 
 def _run(client: MlflowClient, experiment: str, registration: Registration) -> str:
@@ -131,7 +147,6 @@ def _version(client: MlflowClient, registration: Registration, run_id: str, work
         tags=_tags(registration),
         description=f"{registration.title}: approved by the gate",
     )
-    LOGGER.info("register: version %s of %s", made.version, registration.name)
     return int(made.version)
 
 

@@ -23,6 +23,11 @@ class Workspace(BaseModel):
     tracking_uri: str
     artifacts: str | None = None
 
+    @property
+    def embedded(self) -> bool:
+        """Whether the registry is the SQLite file under home, which is made when it is needed."""
+        return self.tracking_uri == _embedded_tracking()
+
 
 def home() -> Path:
     """`$LORP_HOME`, or `~/.lorp`."""
@@ -31,10 +36,14 @@ def home() -> Path:
 
 def workspace(store: str | None = None, tracking_uri: str | None = None) -> Workspace:
     """The workspace: what is given, else the environment (`MLFLOW_TRACKING_URI`), else folders under home."""
-    tracking = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
-    embedded = tracking.startswith("sqlite:")
+    tracking = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _embedded_tracking()
+    local = tracking.startswith("sqlite:")
     return Workspace(
         store=store or str(home() / "store"),
         tracking_uri=tracking,
-        artifacts=(home() / "mlflow-artifacts").as_uri() if embedded else None,
+        artifacts=(home() / "mlflow-artifacts").as_uri() if local else None,
     )
+
+
+def _embedded_tracking() -> str:
+    return f"sqlite:///{home() / 'mlflow.db'}"

@@ -33,14 +33,8 @@ def oracle_plan(
 
 def _lorp(similarity: Matrix, clusters: list[list[int]], num_blocks: int, count: int, criterion: str) -> list[int]:
     assert sorted(block for members in clusters for block in members) == list(range(num_blocks))
-    queues = []
-    for members in clusters:
-        if criterion == "similarity":
-            queues.append(_most_redundant_first(similarity, members, num_blocks))
-        elif criterion == "residual-variance":
-            queues.append(_least_missed_first(similarity, members, num_blocks))
-        else:
-            raise ValueError(criterion)
+    order = {"similarity": _most_redundant_first, "residual-variance": _least_missed_first}[criterion]
+    queues = [order(similarity, members, num_blocks) for members in clusters]
 
     removed: list[int] = []
     for queue in queues:  # stage 1

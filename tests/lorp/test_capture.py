@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import NUM_BLOCKS
+from pico import NUM_BLOCKS
 from transformers import PreTrainedModel
 
 from lorp.architectures import LLAMA

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import NUM_BLOCKS, edit_json, make_pico
+from pico import NUM_BLOCKS, edit_json, make_pico
 from safetensors.torch import load_file, save_file
 
 from lorp.checkpoint import check_finite, open_checkpoint

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import NUM_BLOCKS, edit_json, make_pico
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pico import NUM_BLOCKS, edit_json, make_pico
 from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
 
 from lorp.checkpoint import Checkpoint, open_checkpoint

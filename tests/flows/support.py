@@ -1,0 +1,38 @@
+"""What tests of flows share."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.store import FolderStore
+from tasks.vault import Manifest, Vault
+
+PICO_OPTIONS = (
+    "--calibration-windows=16", "--evaluation-windows=40", "--window-tokens=32",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.out)
+        return value
+
+
+Lorp = Callable[..., Result]
+
+
+def manifests(home: Path) -> dict[str, Manifest]:
+    """Every stage's manifest in a home's store, by key."""
+    vault = Vault(FolderStore(home / "store"))
+    keys = [Path(key).stem for key in vault.store.keys("stages")]
+    return {key: manifest for key in keys if (manifest := vault.result(key))}

@@ -1,0 +1,176 @@
+"""The main job from end to end: outcome, what is redone and what is not, records left behind."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from mlflow import MlflowClient
+from pico import NUM_BLOCKS
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from support import Lorp, manifests
+from transformers import AutoModelForCausalLM
+
+from lorp.digest import digest_file
+from tasks.cache import stage
+
+LOOSE, TIGHT = "--max-perplexity-ratio=100", "--max-perplexity-ratio=0.5"
+
+
+def redone(home: Path, before: dict[str, object]) -> Counter[str]:
+    return Counter(key.split("-")[0] for key in manifests(home) if key not in before)
+
+
+def test_an_approved_variant_ships_with_all_that_was_promised(recompress: Lorp, pico: Path, home: Path) -> None:
+    done = recompress(LOOSE)
+    outcome = done.json
+    assert done.status == 0
+    assert outcome["source"] == str(pico)
+    assert outcome["similarity"]["rls"] > 0
+    assert len(outcome["plan"]["removed"]) == 2
+    perplexity = outcome["perplexity"]
+    assert perplexity["ratio"] == pytest.approx(perplexity["pruned"] / perplexity["dense"])
+    assert perplexity["upper_bound"] > perplexity["ratio"]
+    assert outcome["verdict"]["approved"] is True
+    assert {criterion["name"] for criterion in outcome["verdict"]["criteria"]} == {"perplexity_ratio"}
+    assert outcome["model_version"] == 1
+    assert "<html" in Path(outcome["report"]).read_text()
+    variant = Path(outcome["variant"]["uri"].removeprefix("file://"))
+    model, loading = AutoModelForCausalLM.from_pretrained(variant, output_loading_info=True)
+    assert model.config.num_hidden_layers == NUM_BLOCKS - 2
+    assert not any(loading.values())
+
+
+def test_a_rejected_variant_is_kept_and_not_registered(recompress: Lorp, home: Path) -> None:
+    done = recompress(TIGHT)
+    assert done.status == 3
+    assert done.json["verdict"]["approved"] is False
+    assert done.json["model_version"] is None
+    assert Path(done.json["variant"]["uri"].removeprefix("file://"), "config.json").exists()
+    client = MlflowClient(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
+    assert client.search_registered_models() == []
+    assert client.get_run(done.json["mlflow_run"]).data.tags["lorp.approved"] == "false"
+
+
+def test_the_same_job_again_does_nothing_again(recompress: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = recompress(LOOSE).json
+    before = manifests(home)
+
+    def forward(*_: object, **__: object) -> None:
+        raise AssertionError("a forward pass")
+
+    monkeypatch.setattr("transformers.LlamaModel.forward", forward)
+    second = recompress(LOOSE).json
+    assert {**first, "run": ""} == {**second, "run": ""}
+    assert redone(home, before) == Counter()
+
+
+def test_results_are_found_by_a_prefect_that_remembers_nothing(
+    recompress: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recompress(LOOSE)
+    before = manifests(home)
+    monkeypatch.setattr("tasks.cache.stage", stage.with_options(cache_policy=NO_CACHE))
+    recompress(LOOSE)
+    assert redone(home, before) == Counter()
+
+
+def test_another_budget_redoes_only_gate_and_register(recompress: Lorp, home: Path) -> None:
+    recompress(LOOSE)
+    before = manifests(home)
+    assert recompress(TIGHT).status == 3
+    assert redone(home, before) == Counter(gate=1, register=1)
+
+
+def test_another_count_redoes_only_what_rests_on_it(recompress: Lorp, home: Path) -> None:
+    recompress(LOOSE)
+    before = manifests(home)
+    recompress(LOOSE, "--remove=3")
+    assert redone(home, before) == Counter(plan=1, prune=1, evaluate=1, gate=1, register=1)
+
+
+def test_a_share_that_means_the_same_count_redoes_only_the_record(recompress: Lorp, home: Path) -> None:
+    recompress(LOOSE)
+    before = manifests(home)
+    recompress(LOOSE, "--remove=0.34")
+    assert redone(home, before) == Counter(register=1)
+
+
+def test_the_lineage_record_names_every_object_by_its_digest(recompress: Lorp, home: Path) -> None:
+    outcome = recompress(LOOSE).json
+    record = json.loads(Path(outcome["lineage"].removeprefix("file://")).read_text())
+    assert [stage["stage"] for stage in record["stages"]] == [
+        "fetch", "windows", "windows", "capture", "capture", "score", "cluster", "plan", "prune", "evaluate",
+        "evaluate", "gate",
+    ]  # fmt: skip
+    for stage in record["stages"]:
+        assert stage["versions"]["torch"]
+        for output in stage["outputs"].values():
+            stored = {file["name"]: file["sha256"] for file in output["files"]} or {"": output["sha256"]}
+            for name, sha256 in stored.items():
+                assert digest_file(home / "store" / output["key"] / name) == sha256
+    assert record["spec"]["calibration"]["seed"] == 0
+    assert record["verdict"]["approved"] is True
+    assert record["model_version"] == outcome["model_version"]
+    assert record["tracking_run"] == outcome["mlflow_run"]
+    assert str(home) not in json.dumps(record)
+
+
+def test_two_homes_come_to_the_same_digests(recompress: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = recompress(LOOSE).json
+    monkeypatch.setenv("LORP_HOME", f"{home}-other")
+    second = recompress(LOOSE).json
+    for part in ("checkpoint", "variant"):
+        assert first[part]["digest"] == second[part]["digest"]
+    assert first["verdict"] == second["verdict"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--method=shortgpt"],
+        ["--method=streamline"],
+        ["--clustering=agglomerative", "--criterion=residual-variance", "--clusters=2"],
+        ["--dtype=bfloat16"],
+        ["--max-perplexity=1000000", "--confidence=0.9"],
+    ],
+    ids=lambda options: options[0],
+)
+def test_every_choice_runs(recompress: Lorp, options: list[str]) -> None:
+    done = recompress(LOOSE, *options)
+    assert done.status == 0, done.err
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_configuration_file_gives_options_and_flags_win(lorp: Lorp, pico: Path, tmp_path: Path) -> None:
+    config = tmp_path / "job.yaml"
+    config.write_text(
+        f"source: {pico}\nremove: 3\nmax-perplexity-ratio: 0.5\nmax_perplexity: 1.0e+9\nname: from-file\n"
+        "calibration-windows: 16\nevaluation-windows: 40\nwindow-tokens: 32\n"
+    )
+    done = lorp("recompress", "--config", config, "--max-perplexity-ratio", "100", "--json")
+    assert done.status == 0, done.err
+    assert len(done.json["plan"]["removed"]) == 3
+    assert done.json["name"] == "from-file"
+    assert [criterion["budget"] for criterion in done.json["verdict"]["criteria"]] == [100.0, 1e9]
+
+
+def test_texts_of_ones_own(recompress: Lorp, tmp_path: Path) -> None:
+    paragraphs = [f"Paragraph {number} of a text of its own.\n" * 20 for number in range(80)]
+    (tmp_path / "one.txt").write_text("\n\n".join(paragraphs))
+    done = recompress(LOOSE, f"--calibration={tmp_path / 'one.txt'}", f"--evaluation={tmp_path / 'one.txt'}")
+    assert done.status == 0, done.err
+
+
+def test_prefects_pages_tell_the_verdict(recompress: Lorp) -> None:
+    approved, rejected = recompress(LOOSE), recompress(TIGHT)
+    with get_client(sync_client=True) as client:
+        for done, name in ((approved, "Approved"), (rejected, "Rejected")):
+            run_id = UUID(done.json["run"])
+            [found] = client.read_flow_runs(flow_run_filter=FlowRunFilter(id={"any_": [run_id]}))
+            assert (found.state.type.value, found.state.name) == ("COMPLETED", name)
+            artifacts = client.request("POST", "/artifacts/filter", json={"flow_runs": {"id": {"any_": [str(run_id)]}}})
+            assert {artifact["key"] for artifact in artifacts.json()} >= {"verdict", "summary"}

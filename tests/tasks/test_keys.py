@@ -1,0 +1,93 @@
+"""A stage's key depends on everything that determines its result, and on nothing else.
+
+The keys below are pinned: where one changes, results in existing stores are no longer found. If the stage's meaning
+changed, raise its VERSION and pin the new key; if it did not, the change is a mistake.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from lorp.digest import FileDigest
+from lorp.spec import ComputeSpec, GateSpec, PruningSpec
+from tasks.capture import CaptureShard, CutWindows
+from tasks.evaluate import Evaluate, Gate
+from tasks.fetch import FetchFolder, FetchGguf
+from tasks.plan import Cluster, Plan, Prune, Score
+from tasks.stage import Request
+from tasks.vault import Reference
+
+CHECKPOINT = Reference(
+    key="checkpoints/c", sha256="c", bytes=3, files=(FileDigest(name="tokenizer.json", sha256="t", bytes=3),)
+)
+A, B = (Reference(key=f"values/{name}", sha256=name, bytes=1) for name in "ab")
+CPU = ComputeSpec()
+
+WINDOWS = CutWindows(
+    use="calibration", checkpoint=CHECKPOINT, calibration_corpus="pydoc", evaluation_corpus="pydoc", split_seed=0,
+    corpus_sha256="d", num_windows=32, window_tokens=256, seed=0,
+)  # fmt: skip
+CAPTURE = CaptureShard(checkpoint=CHECKPOINT, windows=A, first=0, sampled_tokens=8, seed=0, compute_spec=CPU)
+PLAN = Plan(similarity=A, clustering=B, spec=PruningSpec(remove=3), num_blocks=30)
+EVALUATE = Evaluate(checkpoint=CHECKPOINT, windows=A, num_windows=64, compute_spec=CPU)
+GATE = Gate(variant=CHECKPOINT, dense=A, pruned=B, spec=GateSpec())
+
+PINNED: list[tuple[Request, str]] = [
+    (FetchFolder(path="/x", sha256="s"), "fetch-v1-14d677c9639c58045d6fff6b334f785660c679a3932785c6911410179b479a3c"),
+    (
+        FetchGguf(path="/x", sha256="s", dtype="float32"),
+        "fetch-v1-119b045f854d267b1305c1c2b1e6107752480e24585058b1221d507bae421359",
+    ),
+    (WINDOWS, "windows-v1-eb5709f468552ba544099015226788e14b1717844dd5f112174a3b839a06aab2"),
+    (CAPTURE, "capture-v1-ba4253da716e7c3edc8842b0fc3bc201cd441cd5626d48cfd7f5e4fbd2967753"),
+    (Score(shards=(A, B), seed=0), "score-v1-43586b451452d0b3261dbdfbd8655ef72841f5a373ea4d0861c1058454e87e56"),
+    (
+        Cluster(similarity=A, kind="spectral", num_clusters=None),
+        "cluster-v1-d38c7d1635c87e1d55b472b3fdfeb18114e3b6b92c967938e480056070e2b850",
+    ),
+    (PLAN, "plan-v1-cbe7a26506c1540e9e951fc0a2edaad919f1102d317958301a15f5d04486d693"),
+    (Prune(checkpoint=CHECKPOINT, plan=A), "prune-v1-834ad739559dea046c696f18228fa534fda32b7614ca1d97d7680ec7af8d05bb"),
+    (EVALUATE, "evaluate-v1-7c53e8b66194c5045f6b8954f2ce005a4ef2b010b05ae4b3cf82b52458791420"),
+    (GATE, "gate-v1-17b0a425ad8477c9043456468be742269fef8c13bdec0779e6542eaa38b076cd"),
+]
+
+
+@pytest.mark.parametrize(("request_", "key"), PINNED, ids=lambda value: getattr(value, "STAGE", ""))
+def test_keys_are_pinned(request_: Request, key: str) -> None:
+    assert request_.key == key
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (FetchFolder(path="/x", sha256="s"), FetchFolder(path="/y", sha256="s")),
+        (WINDOWS, replace(WINDOWS, calibration_corpus="elsewhere.txt", evaluation_corpus="else.txt", split_seed=5)),
+        (CAPTURE, replace(CAPTURE, compute_spec=ComputeSpec(device="cpu:0"))),
+        (PLAN, replace(PLAN, spec=PruningSpec(remove=0.1))),
+    ],
+    ids=["fetch from elsewhere", "corpus from elsewhere", "same kind of device", "share that means the count"],
+)
+def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, other: Request) -> None:
+    assert one.key == other.key
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (FetchGguf(path="/x", sha256="s", dtype="float32"), FetchGguf(path="/x", sha256="s", dtype="bfloat16")),
+        (FetchGguf(path="/x", sha256="s", dtype="float32"), FetchFolder(path="/x", sha256="s")),
+        (WINDOWS, replace(WINDOWS, corpus_sha256="e")),
+        (WINDOWS, replace(WINDOWS, seed=1)),
+        (CAPTURE, replace(CAPTURE, first=8)),
+        (CAPTURE, replace(CAPTURE, compute_spec=ComputeSpec(dtype="bfloat16"))),
+        (CAPTURE, replace(CAPTURE, sampled_tokens=9)),
+        (PLAN, replace(PLAN, spec=PruningSpec(remove=4))),
+        (PLAN, replace(PLAN, spec=PruningSpec(remove=3, method="shortgpt"))),
+        (PLAN, replace(PLAN, spec=PruningSpec(remove=3, criterion="residual-variance"))),
+        (EVALUATE, replace(EVALUATE, windows=B)),
+        (GATE, replace(GATE, spec=GateSpec(max_perplexity_ratio=1.2))),
+        (GATE, replace(GATE, dense=B, pruned=A)),
+    ],
+)
+def test_what_changes_the_result_changes_the_key(one: Request, other: Request) -> None:
+    assert one.key != other.key

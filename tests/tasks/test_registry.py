@@ -1,0 +1,159 @@
+"""MLflow holds each verdict once and a version only of approved ones; stricter verdicts mark looser versions."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from lorp.digest import digest_value
+from lorp.errors import RegistryError
+from lorp.gate import CriterionResult, Verdict
+from lorp.spec import GateSpec
+from tasks.registry import EXPERIMENT, Registration, make_candidate, register
+from tasks.workspace import Workspace
+
+NAME = "pico-lorp"
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database, made once: making one takes seconds."""
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def places(database: Path, tmp_path: Path) -> Workspace:
+    (tmp_path / "mlflow.db").write_bytes(database.read_bytes())
+    return Workspace(
+        store=str(tmp_path / "store"),
+        tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
+        artifacts=(tmp_path / "artifacts").as_uri(),
+    )
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    (tmp_path / "report.html").write_text("<html></html>")
+    return tmp_path / "report.html"
+
+
+def registration(report: Path, *, approved: bool = True, ratio: float = 1.5, variant: str = "v" * 64) -> Registration:
+    gate = GateSpec(max_perplexity_ratio=ratio)
+    criterion = CriterionResult(
+        name="perplexity_ratio", value=1.3, bound=1.4, budget=ratio, passed=approved, reason="as measured"
+    )
+    verdict = Verdict(
+        variant=variant,
+        evaluation="e" * 64,
+        gate=digest_value(gate.model_dump(mode="json")),
+        approved=approved,
+        criteria=(criterion,),
+    )
+    return Registration(
+        name=NAME,
+        title="pico-lorp remove 2 lorp",
+        verdict=verdict,
+        gate=gate,
+        source=(report.parent / "store/variants/v").as_uri(),
+        digests={"checkpoint": "c" * 64, "plan": "p" * 64, "variant": variant},
+        parameters={"pruning.remove": "2"},
+        metrics={"rls": 0.7},
+        report=report,
+    )
+
+
+def versions(places: Workspace) -> list[ModelVersion]:
+    found = MlflowClient(tracking_uri=places.tracking_uri).search_model_versions(f"name = '{NAME}'")
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def test_an_approved_verdict_becomes_a_version_that_points_to_the_store(places: Workspace, report: Path) -> None:
+    wanted = registration(report)
+    done = register(places, wanted)
+    client = MlflowClient(tracking_uri=places.tracking_uri)
+    run = client.get_run(done.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"pruning.remove": "2"}
+    assert run.data.metrics == {"rls": 0.7}
+    assert [file.path for file in client.list_artifacts(done.run_id, "report")] == ["report/report.html"]
+    [version] = versions(places)
+    assert int(version.version) == done.model_version == 1
+    assert version.source == wanted.source
+    assert version.run_id == done.run_id
+    assert {name: version.tags[f"lorp.{name}"] for name in ("checkpoint", "plan", "verdict")} == {
+        "checkpoint": "c" * 64,
+        "plan": "p" * 64,
+        "verdict": wanted.verdict.id,
+    }
+
+
+def test_a_rejected_verdict_becomes_a_run_and_no_version(places: Workspace, report: Path) -> None:
+    done = register(places, registration(report, approved=False))
+    assert done.model_version is None
+    assert versions(places) == []
+    run = MlflowClient(tracking_uri=places.tracking_uri).get_run(done.run_id)
+    assert run.data.tags["lorp.approved"] == "false"
+
+
+def test_registering_again_changes_nothing(places: Workspace, report: Path) -> None:
+    first = register(places, registration(report))
+    assert register(places, registration(report)) == first
+    client = MlflowClient(tracking_uri=places.tracking_uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment
+    assert len(client.search_runs([experiment.experiment_id])) == 1
+    assert len(versions(places)) == 1
+
+
+def test_an_unfinished_run_is_finished(places: Workspace, report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.registry._fill", lambda *_: None)
+        first = register(places, registration(report))
+    assert register(places, registration(report)) == first
+    run = MlflowClient(tracking_uri=places.tracking_uri).get_run(first.run_id)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"rls": 0.7})
+
+
+@pytest.mark.parametrize("stricter_approved", [True, False])
+@pytest.mark.parametrize("stricter_first", [True, False])
+def test_a_stricter_verdict_marks_the_looser_version(
+    places: Workspace, report: Path, stricter_approved: bool, stricter_first: bool
+) -> None:
+    loose, strict = registration(report), registration(report, ratio=1.2, approved=stricter_approved)
+    for wanted in (strict, loose) if stricter_first else (loose, strict):
+        register(places, wanted)
+    marks = {
+        version.tags["lorp.verdict"]: (
+            version.tags.get("lorp.stricter_verdict"),
+            version.tags.get("lorp.stricter_verdict_approved"),
+        )
+        for version in versions(places)
+    }
+    assert marks[loose.verdict.id] == (strict.verdict.id, str(stricter_approved).lower())
+    assert marks.get(strict.verdict.id, (None, None)) == (None, None)
+    assert len(marks) == 1 + stricter_approved
+
+
+def test_verdicts_on_another_variant_or_another_name_mark_nothing(places: Workspace, report: Path) -> None:
+    register(places, registration(report))
+    register(places, registration(report, ratio=1.2, approved=False, variant="w" * 64))
+    register(places, replace(registration(report, ratio=1.2, approved=False), name="another"))
+    [version] = versions(places)
+    assert "lorp.stricter_verdict" not in version.tags
+
+
+def test_the_candidate_is_an_alias(places: Workspace, report: Path) -> None:
+    done = register(places, registration(report))
+    assert done.model_version
+    make_candidate(places, NAME, done.model_version)
+    found = MlflowClient(tracking_uri=places.tracking_uri).get_model_version_by_alias(NAME, "candidate")
+    assert int(found.version) == done.model_version
+
+
+def test_what_mlflow_refuses_is_said_in_one_line(places: Workspace, report: Path) -> None:
+    with pytest.raises(RegistryError, match="--tracking-uri"):
+        register(places.model_copy(update={"tracking_uri": "sqlite:////dev/null/x.db"}), registration(report))

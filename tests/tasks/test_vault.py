@@ -1,0 +1,150 @@
+"""What the store holds is used only while it is what its digest says."""
+
+from pathlib import Path
+
+import pytest
+
+from lorp.digest import digest_bytes
+from lorp.errors import IntegrityError
+from tasks.store import FolderStore
+from tasks.vault import Manifest, Reference, Vault
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    return Vault(FolderStore(tmp_path / "store"))
+
+
+def folder(vault: Vault) -> Reference:
+    with vault.scratch() as scratch:
+        (scratch / "config.json").write_bytes(b"{}")
+        (scratch / "model.safetensors").write_bytes(b"weights")
+        return vault.put_folder("checkpoints", scratch, ["config.json", "model.safetensors"])
+
+
+def manifest(**outputs: Reference) -> Manifest:
+    return Manifest(
+        stage="plan", key="plan-v1-abc", inputs={"x": 1}, outputs=outputs, versions={}, created="now", seconds=1.0
+    )
+
+
+def fresh(vault: Vault) -> Vault:
+    """The same store as another process sees it."""
+    return Vault(vault.store)
+
+
+def spoil(vault: Vault, key: str) -> None:
+    path = vault.store.local(key)
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+
+
+def quarantined(vault: Vault) -> list[str]:
+    return [key for key in vault.store.keys("quarantine") if not key.endswith("note.json")]
+
+
+def test_objects_are_named_by_their_content(vault: Vault) -> None:
+    reference = vault.put("values", b"one", ".json")
+    assert reference.key == f"values/{digest_bytes(b'one')}.json"
+    assert vault.put("values", b"one", ".json") == reference
+    assert vault.read(reference) == b"one"
+
+
+def test_folders_are_named_by_the_digest_over_their_files(vault: Vault) -> None:
+    reference = folder(vault)
+    assert reference.key == f"checkpoints/{reference.sha256}"
+    assert folder(vault) == reference
+    assert sorted(path.name for path in vault.folder(reference).iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_changed_object_goes_to_quarantine_and_is_never_used(vault: Vault) -> None:
+    reference = vault.put("values", b"one", ".json")
+    spoil(vault, reference.key)
+    with pytest.raises(IntegrityError, match=reference.key):
+        fresh(vault).read(reference)
+    assert len(quarantined(vault)) == 1
+    assert vault.put("values", b"one", ".json") == reference
+    assert vault.read(reference) == b"one"
+
+
+def test_a_changed_object_is_replaced_when_it_is_put_again(vault: Vault) -> None:
+    reference = vault.put("values", b"one", ".json")
+    spoil(vault, reference.key)
+    fresh(vault).put("values", b"one", ".json")
+    assert vault.read(reference) == b"one"
+    assert len(quarantined(vault)) == 1
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_changed_file_of_a_folder_is_noticed(vault: Vault, name: str) -> None:
+    reference = folder(vault)
+    spoil(vault, f"{reference.key}/{name}")
+    with pytest.raises(IntegrityError, match=name):
+        fresh(vault).folder(reference)
+    assert fresh(vault).folder(folder(vault))
+
+
+def test_a_change_after_verification_is_noticed_too(vault: Vault) -> None:
+    reference = folder(vault)
+    vault.folder(reference)
+    spoil(vault, f"{reference.key}/model.safetensors")
+    with pytest.raises(IntegrityError):
+        vault.folder(reference)
+
+
+def test_an_added_file_goes_to_quarantine(vault: Vault) -> None:
+    reference = folder(vault)
+    vault.store.create(f"{reference.key}/modeling_evil.py", b"import os")
+    with pytest.raises(IntegrityError, match=r"modeling_evil\.py"):
+        vault.folder(reference)
+    assert vault.folder(reference)
+
+
+def test_a_missing_file_is_noticed(vault: Vault) -> None:
+    reference = folder(vault)
+    vault.store.local(f"{reference.key}/config.json").unlink()
+    with pytest.raises(IntegrityError, match=r"config\.json"):
+        vault.folder(reference)
+
+
+def test_a_result_is_there_once_its_manifest_is(vault: Vault) -> None:
+    done = manifest(plan=vault.put("values", b"one", ".json"), variant=folder(vault))
+    assert vault.result(done.key) is None
+    vault.commit(done)
+    assert fresh(vault).result(done.key) == done
+
+
+def test_a_result_whose_output_changed_is_gone_and_can_be_made_again(vault: Vault) -> None:
+    done = manifest(plan=vault.put("values", b"one", ".json"))
+    vault.commit(done)
+    spoil(vault, done.outputs["plan"].key)
+    assert fresh(vault).result(done.key) is None
+    again = manifest(plan=vault.put("values", b"one", ".json"))
+    vault.commit(again)
+    assert fresh(vault).result(done.key) == again
+
+
+def test_the_first_of_two_racers_stands(vault: Vault) -> None:
+    first, second = (manifest(plan=vault.put("values", data, ".json")) for data in (b"one", b"two"))
+    assert vault.commit(first) == first
+    assert fresh(vault).commit(second) == first
+
+
+def test_every_changed_byte_of_a_manifest_is_noticed(vault: Vault) -> None:
+    done = manifest(plan=vault.put("values", b"one", ".json"))
+    vault.commit(done)
+    path = vault.store.local(f"stages/{done.key}.json")
+    data = path.read_bytes()
+    for position in range(len(data)):
+        for bit in (1, 32):
+            path.write_bytes(data[:position] + bytes([data[position] ^ bit]) + data[position + 1 :])
+            assert fresh(vault).result(done.key) is None, f"byte {position}"
+            assert not path.exists()
+    path.write_bytes(data)
+    assert fresh(vault).result(done.key) == done
+
+
+def test_a_manifest_under_another_stages_key_is_noticed(vault: Vault) -> None:
+    done = manifest(plan=vault.put("values", b"one", ".json"))
+    vault.commit(done)
+    vault.store.create("stages/plan-v1-def.json", vault.store.read(f"stages/{done.key}.json"))
+    assert vault.result("plan-v1-def") is None
