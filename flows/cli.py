@@ -51,7 +51,7 @@ def run(arguments: list[str]) -> int:
     try:
         return app(args=arguments, prog_name="lorp", standalone_mode=False) or 0
     except typer.TyperException as fault:
-        return _complain(f"{fault.format_message()} See lorp --help.", 2)
+        return _complain(f"{fault.format_message().rstrip('. ')}. See lorp --help.", 2)
     except LorpError as fault:
         return _complain(str(fault), fault.exit_status)
     except (KeyboardInterrupt, typer.Abort):

@@ -41,7 +41,7 @@ class RunResults:
 def make_report(
     vault: Vault, spec: RecompressSpec, name: str, results: RunResults, stages: Sequence[Manifest]
 ) -> Reference:
-    """Renders and stores the page; equal results and stages give equal bytes."""
+    """Renders and stores the page: equal results give equal bytes, whenever they were made."""
     checkpoint = open_checkpoint(vault.folder(results.checkpoint))
     data = ReportData(
         source=Path(spec.source).name,
@@ -60,8 +60,6 @@ def make_report(
             StoredObject(role=role, key=reference.key, sha256=reference.sha256, bytes=reference.bytes)
             for role, reference in results.by_role().items()
         ),
-        stages=tuple(
-            StageLine(stage=done.stage, key=done.key, created=done.created, seconds=done.seconds) for done in stages
-        ),
+        stages=tuple(StageLine(stage=done.stage, key=done.key) for done in stages),
     )
     return vault.put("values", render_report(data).encode(), ".html")

@@ -48,14 +48,10 @@ class StageLine:
     Attributes:
         stage: Its name.
         key: Its cache key.
-        created: When its result was made.
-        seconds: How long that took.
     """
 
     stage: str
     key: str
-    created: str
-    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +162,6 @@ def _environment() -> Environment:
         "number_beside": text.number_beside,
         "exactly": text.exactly,
         "size": text.size,
-        "duration": text.duration,
         "percent": text.percent,
         "criterion": text.criterion_label,
         "named": text.named_blocks,

@@ -22,7 +22,6 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _PLAIN_BELOW = 1e7
 # A number and its unit stay on one line.
 _GAP = "\u00a0"
-_MINUTE, _HOUR = 60, 3600
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -62,16 +61,6 @@ def size(num_bytes: int) -> str:
         power += 1
     amount = num_bytes / 1024**power
     return f"{amount:.1f}{_GAP}{_UNITS[power]}" if power else f"{num_bytes}{_GAP}B"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as `0.43 s`, `12.3 s`, `12 min 34 s` or `2 h 05 min`."""
-    if seconds < 2 * _MINUTE:
-        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 2 * _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
-    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
 
 
 def percent(share: float) -> str:

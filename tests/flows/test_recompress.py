@@ -106,9 +106,9 @@ def test_the_lineage_record_names_every_object_by_its_digest(recompress: Lorp, h
         "fetch", "windows", "windows", "capture", "capture", "score", "cluster", "plan", "prune", "evaluate",
         "evaluate", "gate",
     ]  # fmt: skip
-    for stage in record["stages"]:
-        assert stage["versions"]["torch"]
-        for output in stage["outputs"].values():
+    for made in record["stages"]:
+        assert made["versions"]["torch"]
+        for output in made["outputs"].values():
             stored = {file["name"]: file["sha256"] for file in output["files"]} or {"": output["sha256"]}
             for name, sha256 in stored.items():
                 assert digest_file(home / "store" / output["key"] / name) == sha256

@@ -141,16 +141,22 @@ def test_the_interval_holds_the_estimate(seed: int) -> None:
     assert similarity.rls_low < similarity.rls < similarity.rls_high
 
 
-def repeated(documents: list[str]) -> WindowSums:
-    """A token a window, the mean cosine of which goes 0.2, 0.4, 0.6, 0.8 and round again."""
-    cosines = [0.2 + 0.2 * (number % 4) for number in range(len(documents))]
-    sums = np.array([np.full((4, 4), cosine) for cosine in cosines])
+def sums_of(cosines: list[float], num_tokens: list[int], documents: list[str]) -> WindowSums:
+    """Windows of three blocks, the inputs of which have this mean cosine; the last boundary is like none of them."""
+    sums = np.zeros((len(documents), 4, 4))
+    sums[:, :3, :3] = (np.array(cosines) * num_tokens)[:, None, None]
     return WindowSums(
         ids=tuple(map(str, range(len(documents)))),
         documents=tuple(documents),
-        num_tokens=np.ones(len(documents), dtype=np.int64),
+        num_tokens=np.array(num_tokens),
         cosine_sums_WLL=sums,
     )
+
+
+def repeated(documents: list[str]) -> WindowSums:
+    """A token a window, the mean cosine of which goes 0.2, 0.4, 0.6, 0.8 and round again."""
+    cosines = [0.2 + 0.2 * (number % 4) for number in range(len(documents))]
+    return sums_of(cosines, [1] * len(documents), documents)
 
 
 def test_whole_documents_are_resampled() -> None:
@@ -168,6 +174,14 @@ def test_the_interval_is_that_of_the_mean_over_documents() -> None:
     low, high = interval(similarity_of([repeated([str(number) for number in range(40)])], seed=0))
     assert low == pytest.approx(-math.log2(0.5 + 1.96 * 0.0354), abs=0.03)
     assert high == pytest.approx(-math.log2(0.5 - 1.96 * 0.0354), abs=0.03)
+
+
+def test_the_interval_counts_tokens_as_the_estimate_does() -> None:
+    # (20 * 1 * 0.2 + 20 * 9 * 0.8) / (20 * 1 + 20 * 9) = 0.74; the plain mean over documents is 0.5, and its RLS 1.
+    windows = sums_of([0.2, 0.8] * 20, [1, 9] * 20, [str(number) for number in range(40)])
+    similarity = similarity_of([windows], seed=0)
+    assert similarity.rls == pytest.approx(-math.log2(0.74), abs=1e-12)
+    assert similarity.rls_low < similarity.rls < similarity.rls_high < 0.9
 
 
 def test_one_document_gives_an_interval_without_width() -> None:

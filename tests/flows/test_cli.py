@@ -1,0 +1,181 @@
+"""The command line: help that answers, errors in one line with what to do, nothing half-written."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle import oracle_plan
+from pico import edit_json
+from support import PICO_OPTIONS, Lorp, Result
+
+from flows.cli import app
+
+
+def assert_refused(done: Result, *words: str, status: int = 2) -> None:
+    """One line on standard error that holds the words, nothing on standard output."""
+    lines = done.err.strip().splitlines()
+    assert done.status == status, done.err
+    assert done.out == ""
+    assert lines[-1].startswith("lorp: ")
+    assert not any("Traceback" in line or line.startswith("lorp: ") for line in lines[:-1])
+    for word in words:
+        assert word in lines[-1]
+
+
+def assert_nothing_made(home: Path) -> None:
+    assert not [path for path in home.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("command", [[], ["recompress"], ["plan"], ["demo"]])
+def test_help_teaches_every_option(command: list[str], lorp: Lorp) -> None:
+    done = lorp(*command, "--help")
+    assert done.status == 0
+    assert "Usage" in done.out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, flows.cli; flows.cli.run(['recompress', '--help']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "transformers", "prefect", "mlflow", "sklearn", "numpy"} & set(done.stderr.split())
+
+
+def test_every_command_says_what_it_does() -> None:
+    assert all(command.callback and command.callback.__doc__ for command in app.registered_commands)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["/no/such/folder", "--remove=2"], ["no /no/such/folder"]),
+        (["pico", "--remove=0"], ["0 of 6 blocks", "1 to 4"]),
+        (["pico", "--remove=5"], ["5 of 6 blocks", "1 to 4"]),
+        (["pico", "--remove=-1"], ["-1 of 6 blocks"]),
+        (["pico", "--remove=1.5"], ["1.5 is no share"]),
+        (["pico", "--remove=nan"], ["nan is no share"]),
+        (["pico", "--remove=many"], ["'many' is no number"]),
+        (["pico"], ["--remove"]),
+        (["--remove=2"], ["source"]),
+        (["pico", "--remove=2", "--method=magic"], ["magic", "shortgpt"]),
+        (["pico", "--remove=2", "--max-perplexity-ratio=0"], ["max_perplexity_ratio"]),
+        (["pico", "--remove=2", "--max-perplexity-ratio=nan"], ["max_perplexity_ratio"]),
+        (["pico", "--remove=2", "--max-perplexity-ratio=high"], ["--max-perplexity-ratio"]),
+        (["pico", "--remove=2", "--confidence=95"], ["confidence"]),
+        (["pico", "--remove=2", "--evaluation-windows=29"], ["29", "at least 30"]),
+        (["pico", "--remove=2", "--calibration-windows=0"], ["num_windows"]),
+        (["pico", "--remove=2", "--calibration=/no/text.txt"], ["no text file /no/text.txt"]),
+        (["pico", "--remove=2", "--device=quantum"], ["quantum", "--device"]),
+        (["pico", "--remove=2", "--store=/dev/null/store"], ["/dev/null/store", "cannot be written", "--store"]),
+        (["pico", "--remove=2", "--store=gopher://x"], ["gopher://"]),
+        (["pico", "--remove=2", "--name=../../etc"], ["name"]),
+        (["pico", "--remove=2", "--config=/no/job.yaml"], ["/no/job.yaml"]),
+        (["pico", "--remove=2", "--frobnicate"], ["--frobnicate"]),
+    ],
+    ids=lambda value: " ".join(value) if value and value[0] != "pico" else None,
+)
+def test_bad_input_is_refused_in_one_line_before_anything_is_made(
+    lorp: Lorp, pico: Path, home: Path, arguments: list[str], words: list[str]
+) -> None:
+    given = [str(pico) if argument == "pico" else argument for argument in arguments]
+    assert_refused(lorp("recompress", *given), *words)
+    assert_nothing_made(home)
+
+
+@pytest.mark.parametrize("content", [b"", b" \n\n \n", b"\xff\xfe\x00text"], ids=["empty", "blank", "not UTF-8"])
+def test_text_that_is_none_is_refused(lorp: Lorp, pico: Path, home: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "text.txt").write_bytes(content)
+    done = lorp("recompress", pico, "--remove=2", f"--evaluation={tmp_path / 'text.txt'}")
+    assert_refused(done, "text")
+    assert_nothing_made(home)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_too_little_text_says_how_much_there_is(lorp: Lorp, pico: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("A short text, of 100 bytes or so. " * 3)
+    done = lorp("recompress", pico, "--remove=2", f"--evaluation={tmp_path / 'text.txt'}", *PICO_OPTIONS)
+    assert_refused(done, "too little text", "3 windows of 32 tokens", "40 are asked for")
+
+
+def test_a_spoilt_checkpoint_is_refused(lorp: Lorp, pico_copy: Path, home: Path) -> None:
+    edit_json(pico_copy / "config.json", auto_map={"AutoModelForCausalLM": "evil.Model"})
+    assert_refused(lorp("recompress", pico_copy, "--remove=2"), "auto_map")
+    edit_json(pico_copy / "config.json", auto_map=None, model_type="bert", architectures=["BertForMaskedLM"])
+    assert_refused(lorp("recompress", pico_copy, "--remove=2"), "bert", "known: Llama, Mistral")
+    assert_nothing_made(home)
+
+
+def test_a_file_that_is_no_model_is_refused(lorp: Lorp, tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"no model")
+    assert_refused(lorp("recompress", tmp_path / "model.gguf", "--remove=2"), "neither a folder nor a GGUF file")
+    (tmp_path / "model.gguf").write_bytes(b"GGUF and then nothing")
+    assert_refused(lorp("recompress", tmp_path / "model.gguf", "--remove=2"), "no readable GGUF file")
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [("remove: [1, 2]", "remove"), ("removed: 3", "removed"), ("- remove", "mapping"), ("remove: {", "YAML")],
+)
+def test_a_bad_configuration_is_refused(lorp: Lorp, pico: Path, tmp_path: Path, content: str, word: str) -> None:
+    (tmp_path / "job.yaml").write_text(content)
+    assert_refused(lorp("recompress", pico, "--config", tmp_path / "job.yaml"), word)
+
+
+def test_a_registry_that_is_not_there_is_said_before_hours_of_work(lorp: Lorp, pico: Path) -> None:
+    done = lorp("recompress", pico, "--remove=2", "--tracking-uri=sqlite:////dev/null/mlflow.db")
+    assert_refused(done, "--tracking-uri", status=1)
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    half = rng.integers(20, 64, size=(12, 12)) / 64
+    similarity = np.tril(half, -1) + np.tril(half, -1).T + np.eye(12)
+    np.save(tmp_path / "similarity.npy", similarity)
+    return tmp_path / "similarity.npy"
+
+
+@pytest.mark.parametrize("method", ["lorp", "shortgpt", "streamline"])
+def test_plans_without_a_model(lorp: Lorp, matrix: Path, method: str) -> None:
+    done = lorp("plan", "--similarity", matrix, "--remove=1,3,5", "--method", method, "--json")
+    planned = json.loads(done.out)
+    assert done.status == 0
+    assert set(planned) == {"rls", "num_clusters", "clusters", "plans"}
+    assert sorted(block for members in planned["clusters"] for block in members) == list(range(12))
+    assert planned["num_clusters"] == len(planned["clusters"])
+    similarity, clusters = np.load(matrix).tolist(), planned["clusters"]
+    expected = [oracle_plan(method, similarity, clusters, count) for count in (1, 3, 5)]
+    assert planned["plans"] == [{"method": method, "removed": removed} for removed in expected]
+
+
+def test_plans_of_several_methods_as_a_table(lorp: Lorp, matrix: Path) -> None:
+    done = lorp("plan", "--similarity", matrix, "--remove=0.25", "--method=lorp,shortgpt")
+    assert done.status == 0
+    assert "RLS" in done.out
+    assert "shortgpt" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--remove=11"], "11 of 12"),
+        (["--remove=1", "--method=magic"], "magic"),
+        (["--remove=1", "--clusters=0"], "num_clusters"),
+    ],
+)
+def test_plans_that_cannot_be_are_refused(lorp: Lorp, matrix: Path, arguments: list[str], word: str) -> None:
+    assert_refused(lorp("plan", "--similarity", matrix, *arguments), word)
+
+
+@pytest.mark.parametrize(
+    "value", [np.eye(2), np.ones((3, 4)), np.full((4, 4), np.nan), -np.ones((4, 4)), np.array("x")]
+)
+def test_a_matrix_that_is_no_similarity_is_refused(lorp: Lorp, tmp_path: Path, value: np.ndarray) -> None:
+    np.save(tmp_path / "bad.npy", value)
+    assert_refused(lorp("plan", "--similarity", tmp_path / "bad.npy", "--remove=1"))
+
+
+def test_a_pickled_matrix_is_never_loaded(lorp: Lorp, tmp_path: Path) -> None:
+    np.save(tmp_path / "bad.npy", np.array([{"a": 1}]), allow_pickle=True)
+    assert_refused(lorp("plan", "--similarity", tmp_path / "bad.npy", "--remove=1"), "cannot be read")

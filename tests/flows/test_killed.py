@@ -1,0 +1,49 @@
+"""SIGKILL in each stage, then run again: same verdict, same content, one model version."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from prefect.settings import PREFECT_API_URL
+from support import PICO_OPTIONS, Lorp, manifests
+
+POINTS = (
+    "half:checkpoints", "fetch", "windows", "capture", "score", "cluster", "plan", "half:variants", "prune", "evaluate",
+    "gate", "registry:create_run", "registry:log_batch", "registry:set_terminated", "registry:create_model_version",
+    "registry:set_registered_model_alias", "register",
+)  # fmt: skip
+
+
+def digests(home: Path) -> dict[str, dict[str, str]]:
+    """Output digests of every stage but the last, whose record holds times and ids."""
+    return {
+        key: {role: output.sha256 for role, output in manifest.outputs.items()}
+        for key, manifest in manifests(home).items()
+        if manifest.stage != "register"
+    }
+
+
+def test_killed_in_each_stage_and_run_again(
+    recompress: Lorp, pico: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = recompress("--max-perplexity-ratio=100").json
+    expected = digests(home)
+    monkeypatch.setenv("LORP_HOME", f"{home}-killed")
+    arguments = ["recompress", str(pico), "--remove=2", "--name=pico", "--max-perplexity-ratio=100", *PICO_OPTIONS]
+    script = Path(__file__).with_name("killed.py")
+    environment = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
+    for point in POINTS:
+        command = [sys.executable, script, point, *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == -signal.SIGKILL, f"{point}: {done.stderr}"
+    final = recompress("--max-perplexity-ratio=100").json
+    assert final["verdict"] == undisturbed["verdict"]
+    assert digests(Path(f"{home}-killed")) == expected
+    client = MlflowClient(tracking_uri=f"sqlite:///{home}-killed/mlflow.db")
+    [version] = client.search_model_versions("name = 'pico'")
+    assert client.get_model_version_by_alias("pico", "candidate").version == version.version
+    assert not list(Path(f"{home}-killed").rglob("quarantine/*"))
