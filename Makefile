@@ -19,8 +19,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(PIP) install --no-deps --editable .
 	touch $@
 
+DEMO_HOME ?= $(CURDIR)/.lorp
+
 demo: install
-	LORP_HOME=$(CURDIR)/.lorp $(BIN)/lorp demo
+	LORP_HOME=$(DEMO_HOME) $(BIN)/lorp demo
 
 test: install
 	$(BIN)/python -m pytest -m "not slow"

@@ -5,7 +5,6 @@ Source -> checkpoint -> capture -> similarity -> clusters -> plan -> variant -> 
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 from prefect import flow
@@ -19,7 +18,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from flows.outcome import make_outcome
 from flows.wording import Outcome, criteria_rows, markdown, summary
 from lorp.checkpoint import open_checkpoint
-from lorp.spec import RecompressSpec, resolve_count
+from lorp.spec import RecompressSpec, resolve_count, source_name
 from tasks.cache import PLAIN_JSON, run, run_all
 from tasks.capture import shard_requests, window_requests
 from tasks.evaluate import Evaluate, Gate
@@ -35,7 +34,7 @@ from tasks.workspace import Workspace, workspace
 def _flow_run_name() -> str:
     spec = flow_run.parameters["spec"]
     asked = spec if isinstance(spec, dict) else spec.model_dump()
-    return f"{Path(asked['source']).name} remove {asked['pruning']['remove']}"
+    return f"{source_name(asked['source'])} remove {asked['pruning']['remove']}"
 
 
 @flow(
@@ -145,5 +144,5 @@ class Job:
 
 def default_name(source: str) -> str:
     """A registered model's name from its source: `SmolLM2-135M.Q4_1.gguf` -> `smollm2-135m.q4_1-lorp`."""
-    stem = Path(source).name.removesuffix(".gguf").lower()
+    stem = source_name(source).removesuffix(".gguf").lower()
     return f"{re.sub(r'[^a-z0-9._-]+', '-', stem).strip('-._')[:90] or 'model'}-lorp"

@@ -17,7 +17,7 @@ LorpError                      exit status 1: a fault
 import re
 from typing import ClassVar
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]+")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class LorpError(Exception):
@@ -42,7 +42,8 @@ class LorpError(Exception):
 
     def __str__(self) -> str:
         """One line, whatever the reason quotes."""
-        return _UNPRINTABLE.sub(" ", f"{self.reason.rstrip('. ')}. {self.remedy}.")
+        reason, remedy = (_UNPRINTABLE.sub(" ", text).rstrip(". ") for text in (self.reason, self.remedy))
+        return f"{reason}. {remedy}."
 
 
 class IntegrityError(LorpError):

@@ -65,7 +65,7 @@ def similarity_of(shards: Sequence[WindowSums], seed: int) -> Similarity:
     tokens_W = np.concatenate([shard.num_tokens for shard in shards])
     documents = [document for shard in shards for document in shard.documents]
     boundaries = sums_WLL.sum(axis=0) / tokens_W.sum()
-    boundaries = (boundaries + boundaries.T) / 2
+    boundaries = np.clip((boundaries + boundaries.T) / 2, -1, 1)
     np.fill_diagonal(boundaries, 1.0)
     low, high = _bootstrap_rls(sums_WLL[:, :-1, :-1], tokens_W, documents, seed)
     return Similarity(
@@ -112,7 +112,7 @@ def checked_block_inputs(similarity: Matrix) -> Matrix:
         raise SimilarityError("the matrix is not symmetric", remedy)
     if np.abs(matrix).max() > 1 + _ASYMMETRY:
         raise SimilarityError("the matrix holds values outside -1 to 1", remedy)
-    matrix = (matrix + matrix.T) / 2
+    matrix = np.clip((matrix + matrix.T) / 2, -1, 1)
     np.fill_diagonal(matrix, 1.0)
     return matrix
 

@@ -1,9 +1,10 @@
-"""What a person asks for, as strict frozen values.
+"""What a person asks for, as frozen values that know no other fields.
 
 Nothing here says where things are kept or how fast they are computed: these values, with the digests of what they
 are applied to, identify a result.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -109,11 +110,16 @@ class RecompressSpec(_Spec):
     compute: ComputeSpec = ComputeSpec()
 
 
+def source_name(source: str) -> str:
+    """The last part of a source's path, also where that is given as `.`."""
+    return Path(source).expanduser().absolute().name
+
+
 def without_paths(spec: RecompressSpec) -> RecompressSpec:
     """The same spec with the last part of every path only: what is shown and recorded names no machine's folders."""
     return spec.model_copy(
         update={
-            "source": Path(spec.source).name,
+            "source": source_name(spec.source),
             "calibration": spec.calibration.model_copy(update={"corpus": Path(spec.calibration.corpus).name}),
             "evaluation": spec.evaluation.model_copy(update={"corpus": Path(spec.evaluation.corpus).name}),
         }
@@ -136,7 +142,7 @@ def resolve_count(remove: float, num_blocks: int) -> int:
     if isinstance(remove, float):
         if not 0 < remove < 1:
             raise CountError(f"{remove:g} is no share of depth", f"{remedy}; a whole number of blocks has no point")
-        remove = max(1, round(remove * num_blocks))
+        remove = max(1, math.floor(remove * num_blocks + 0.5))
     if not 1 <= remove <= largest:
         raise CountError(f"{remove} of {num_blocks} blocks cannot be removed: the first and the last stay", remedy)
     return remove

@@ -20,6 +20,9 @@ from tasks.versions import software_versions
 
 SHARD_WINDOWS = 8
 
+#: In the Parquet metadata; the manifest has all of them, but equal captures shall have equal bytes.
+_NOTED_VERSIONS = ("lorp", "torch", "transformers")
+
 _TOKENIZER_FILES = ("tokenizer", "special_tokens_map", "added_tokens", "vocab", "merges")
 
 
@@ -107,7 +110,8 @@ class CaptureShard(Request):
         family = open_checkpoint(folder).family
         with shared_model(folder, self.compute_spec) as model:
             captures = capture_windows(model, family, windows, self.sampled_tokens, self.seed)
-        metadata = {f"lorp.{name}": str(value) for name, value in {**self.inputs(), **software_versions()}.items()}
+        versions = {f"version.{name}": software_versions()[name] for name in _NOTED_VERSIONS}
+        metadata = {f"lorp.{name}": str(value) for name, value in {**self.inputs(), **versions}.items()}
         return {
             "windows": vault.put(f"captures/{self.key}", encode_windows(captures, metadata), ".parquet"),
             "states": vault.put(f"captures/{self.key}", encode_states(captures, metadata), ".parquet"),

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from lorp.checkpoint import open_checkpoint
 from lorp.clustering import Clustering
@@ -11,7 +10,7 @@ from lorp.gate import Verdict
 from lorp.plan import PruningPlan
 from lorp.report import ReportData, StageLine, StoredObject, render_report
 from lorp.similarity import Similarity
-from lorp.spec import RecompressSpec, without_paths
+from lorp.spec import RecompressSpec, source_name, without_paths
 from lorp.values import decode
 from tasks.vault import Manifest, Reference, Vault
 
@@ -44,7 +43,7 @@ def make_report(
     """Renders and stores the page: equal results give equal bytes, whenever they were made."""
     checkpoint = open_checkpoint(vault.folder(results.checkpoint))
     data = ReportData(
-        source=Path(spec.source).name,
+        source=source_name(spec.source),
         name=name,
         spec=without_paths(spec),
         num_blocks=checkpoint.num_blocks,

@@ -1,8 +1,10 @@
 """LoRP (arXiv 2605.27786, section 4): redundancy within clusters of blocks, allocation over them in two stages."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lorp.clustering import Clustering
 from lorp.errors import CountError
@@ -58,7 +60,12 @@ def _mean_pairwise(similarity: Matrix, blocks: list[int]) -> float:
     if len(blocks) < 2:
         return -np.inf
     among = similarity[np.ix_(blocks, blocks)]
-    return float(among[np.triu_indices(len(blocks), k=1)].mean())
+    return _exact_mean(among[np.triu_indices(len(blocks), k=1)])
+
+
+def _exact_mean(values: NDArray[np.float64]) -> float:
+    """A mean that does not depend on the order of the values, so that what ties on paper ties here."""
+    return math.fsum(values) / len(values)
 
 
 def _most_similar(similarity: Matrix, members: tuple[int, ...], kept: list[int]) -> tuple[int, float] | None:
@@ -69,7 +76,7 @@ def _most_similar(similarity: Matrix, members: tuple[int, ...], kept: list[int])
 
     def redundancy(block: int) -> float:
         others = [member for member in members if member != block]
-        return float(similarity[block, others].mean()) if others else 0.0
+        return _exact_mean(similarity[block, others]) if others else 0.0
 
     scored = [(block, redundancy(block)) for block in _eligible(similarity, kept)]
     return max(scored, key=lambda pair: (pair[1], -pair[0]), default=None)
@@ -85,7 +92,7 @@ def _least_residual(similarity: Matrix, members: tuple[int, ...], kept: list[int
 
     def residual_without(block: int) -> float:
         left = [other for other in kept if other != block]
-        return float((1 - similarity[np.ix_(members, left)].max(axis=1)).mean())
+        return _exact_mean(1 - similarity[np.ix_(members, left)].max(axis=1))
 
     scored = [(block, residual_without(block)) for block in _eligible(similarity, kept)]
     return min(scored, key=lambda pair: (pair[1], pair[0]), default=None)
