@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from pico import make_pico
+from support import PICO_OPTIONS, Lorp, Result
 
 os.environ.update(PREFECT_HOME=tempfile.mkdtemp(prefix="lorp-prefect-"))
 os.environ.update(DO_NOT_TRACK="1", HF_HUB_OFFLINE="1", MLFLOW_DISABLE_TELEMETRY="true", TOKENIZERS_PARALLELISM="false")
@@ -33,3 +34,36 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=120):
         yield
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own for every test."""
+    monkeypatch.setenv("LORP_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def lorp(home: Path, capsys: pytest.CaptureFixture[str]) -> Lorp:
+    """Runs a command in this process."""
+
+    from flows.cli import run
+
+    def call(*arguments: object) -> Result:
+        capsys.readouterr()
+        status = run([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return Result(status=status, out=out, err=err)
+
+    return call
+
+
+@pytest.fixture
+def recompress(lorp: Lorp, pico: Path, prefect_server: None) -> Lorp:
+    """Recompresses the pico model, removing 2 blocks unless asked otherwise."""
+
+    def call(*arguments: object) -> Result:
+        return lorp("recompress", pico, "--remove=2", "--name=pico", *PICO_OPTIONS, "--json", *arguments)
+
+    return call

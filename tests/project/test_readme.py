@@ -63,4 +63,4 @@ def test_every_option_it_names_exists() -> None:
         for name in parameter.opts
     }
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / "README.md").read_text()))
-    assert named - known - {"--all", "--backend-store-uri"} == set()
+    assert named - known - {"--help", "--all", "--backend-store-uri"} == set()
