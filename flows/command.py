@@ -1,7 +1,9 @@
 """`lorp recompress` and `lorp demo`: specs checked, flow run, outcomes shown."""
 
 import json
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 
 import typer
 from rich.console import Console
@@ -30,7 +32,8 @@ def recompress_all(specs: Sequence[RecompressSpec], store: str | None, tracking_
     """
     places = workspace(store, tracking_uri)
     check(specs[0], places)
-    with shown_progress():
+    # Whatever a library prints must not come between the lines that machines read.
+    with shown_progress(), redirect_stdout(sys.stderr):
         from flows.recompress import run_recompress
 
         outcomes = [run_recompress(spec, places) for spec in specs]

@@ -7,10 +7,6 @@ _DEFAULTS = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    # Seconds, not minutes, until a registry that is not there is said to be so.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     # A first start of the in-process server takes longer than its own default allows.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # Errors are shown by the command line in one line; Prefect's own pages keep the full log.

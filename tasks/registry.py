@@ -17,6 +17,9 @@ from tasks.workspace import Workspace
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# Seconds, not minutes, until a server that is not there is said to be so.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
@@ -151,8 +154,8 @@ def _version(client: MlflowClient, registration: Registration, run_id: str, work
 
 
 def _source(address: str, workspace: Workspace) -> str:
-    """An MLflow server refuses local paths as sources, but not addresses of a scheme it does not know."""
-    return f"lorp+{address}" if address.startswith("file:") and workspace.tracking_uri.startswith("http") else address
+    """An MLflow server refuses local paths as sources, but not addresses of a scheme that it does not know."""
+    return f"lorp-{address}" if address.startswith("file:") and workspace.tracking_uri.startswith("http") else address
 
 
 def _mark_looser_versions(client: MlflowClient, registration: Registration, experiment: str) -> None:

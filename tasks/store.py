@@ -79,7 +79,7 @@ class FolderStore:
         Raises:
             StoreError: It cannot be written.
         """
-        self._root = root.expanduser().absolute()
+        self._root = root.expanduser().resolve()
         try:
             (self._root / _SCRATCH).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._root / _SCRATCH):

@@ -14,14 +14,11 @@ import httpx
 
 @contextmanager
 def background(*command: object, environment: dict[str, str], log: Path, cwd: Path | None = None) -> Iterator[None]:
+    """Runs a command while open, with all the processes that it starts."""
+    words = [str(part) for part in command]
     with log.open("w") as output:
         process = subprocess.Popen(
-            [str(part) for part in command],
-            env=environment,
-            stdout=output,
-            stderr=output,
-            cwd=cwd,
-            start_new_session=True,
+            words, env=environment, stdout=output, stderr=output, cwd=cwd, start_new_session=True
         )
         try:
             yield
@@ -31,6 +28,7 @@ def background(*command: object, environment: dict[str, str], log: Path, cwd: Pa
 
 
 def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

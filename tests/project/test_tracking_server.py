@@ -25,7 +25,7 @@ def test_an_approved_variant_is_registered_once_on_a_server(recompress: Lorp, tm
         assert (first.status, again.status) == (0, 0), first.err + again.err
         client = MlflowClient(tracking_uri=uri)
         [version] = client.search_model_versions("name = 'pico'")
-        assert version.source == f"lorp+{first.json['variant']['uri']}"
+        assert version.source == f"lorp-{first.json['variant']['uri']}"
         assert client.get_model_version_by_alias("pico", "candidate").version == version.version
         [report] = client.list_artifacts(first.json["mlflow_run"], "report")
         assert Path(report.path).name == Path(first.json["report"]).name
