@@ -95,8 +95,7 @@ class Job:
         num_blocks = open_checkpoint(folder).num_blocks
         resolve_count(spec.pruning.remove, num_blocks)
         calibration, evaluation = (
-            self._run(request, request.use)["windows"]
-            for request in window_requests(checkpoint, spec.calibration, spec.evaluation)
+            self._run(request)["windows"] for request in window_requests(checkpoint, spec.calibration, spec.evaluation)
         )
         similarity = self._similarity(checkpoint, calibration)
         clustering = self._run(
@@ -129,15 +128,16 @@ class Job:
 
     def _evaluate(self, checkpoint: Reference, windows: Reference, label: str) -> Reference:
         request = Evaluate(
+            label=label,
             checkpoint=checkpoint,
             windows=windows,
             num_windows=self.spec.evaluation.num_windows,
             compute_spec=self.spec.compute,
         )
-        return self._run(request, label)["evaluation"]
+        return self._run(request)["evaluation"]
 
-    def _run(self, request: Request, label: str = "") -> dict[str, Reference]:
-        manifest = run(self.places.store, request, label)
+    def _run(self, request: Request) -> dict[str, Reference]:
+        manifest = run(self.places.store, request)
         self.stages.append(manifest)
         return manifest.outputs
 

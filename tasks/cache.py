@@ -34,6 +34,7 @@ def can_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
 
 
 @task(
+    task_run_name="{request.title}",
     cache_policy=CacheKeyFnPolicy(cache_key_fn=stage_key),
     persist_result=True,
     result_serializer=PLAIN_JSON,
@@ -46,21 +47,18 @@ def stage(store: str, request: Request) -> dict[str, Any]:
     return asdict(run_stage(open_vault(store), request))
 
 
-def run(store: str, request: Request, label: str = "") -> Manifest:
+def run(store: str, request: Request) -> Manifest:
     """One stage as a task of the current flow run."""
-    return manifest_from(_task_for(store, [request], label)(store, request))
+    return manifest_from(_task_for(store, [request])(store, request))
 
 
-def run_all(store: str, requests: Sequence[Request], label: str = "") -> list[Manifest]:
+def run_all(store: str, requests: Sequence[Request]) -> list[Manifest]:
     """Stages of one kind as mapped tasks; how many run at once is up to the flow's task runner."""
-    mapped = _task_for(store, requests, label).map(unmapped(store), list(requests))
+    mapped = _task_for(store, requests).map(unmapped(store), list(requests))
     return [manifest_from(manifest) for manifest in mapped.result()]
 
 
-def _task_for(store: str, requests: Sequence[Request], label: str) -> Task[..., Any]:
-    name = requests[0].STAGE
+def _task_for(store: str, requests: Sequence[Request]) -> Task[..., Any]:
     vault = open_vault(store)
     intact = all(vault.result(request.key) for request in requests)
-    return stage.with_options(
-        name=name, task_run_name=f"{name} {label}".strip().replace("{", "").replace("}", ""), refresh_cache=not intact
-    )
+    return stage.with_options(name=requests[0].STAGE, refresh_cache=not intact)

@@ -131,6 +131,7 @@ def window_requests(
     def request(use: Literal["calibration", "evaluation"], spec: CalibrationSpec | EvaluationSpec) -> CutWindows:
         return CutWindows(
             use=use,
+            label=use,
             checkpoint=checkpoint,
             calibration_corpus=calibration.corpus,
             evaluation_corpus=evaluation.corpus,
@@ -150,6 +151,7 @@ def shard_requests(
     """The stages that capture all calibration windows."""
     return [
         CaptureShard(
+            label=f"from window {first}",
             checkpoint=checkpoint,
             windows=windows,
             first=first,

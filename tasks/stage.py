@@ -25,10 +25,12 @@ class Request(ABC):
     Attributes:
         STAGE: The stage's name.
         VERSION: Raised when the stage's meaning changes.
+        label: Tells people which of several it is; determines nothing.
     """
 
     STAGE: ClassVar[str]
     VERSION: ClassVar[int]
+    label: str = ""
 
     @abstractmethod
     def inputs(self) -> Mapping[str, Any]:
@@ -37,6 +39,11 @@ class Request(ABC):
     @abstractmethod
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Makes the result and stores it."""
+
+    @property
+    def title(self) -> str:
+        """What people are shown."""
+        return f"{self.STAGE} {self.label}".strip()
 
     @property
     def key(self) -> str:
@@ -48,9 +55,9 @@ def run_stage(vault: Vault, request: Request) -> Manifest:
     """The stage's result from the store if it is there and intact, else made and committed."""
     done = vault.result(request.key)
     if done:
-        LOGGER.info("%s: reused", request.STAGE)
+        LOGGER.info("%s: reused", request.title)
         return done
-    LOGGER.info("%s: started", request.STAGE)
+    LOGGER.info("%s: started", request.title)
     started = time.monotonic()
     with vault.scratch() as scratch:
         outputs = request.compute(vault, scratch)

@@ -183,7 +183,7 @@ def _legend(scale: Scale, frame: _Frame) -> Markup:
     gradient = element("defs", element("linearGradient", *stops, id="similarity-scale", x1=0, y1=0, x2=0, y2=1))
     bar = element("rect", x=left, y=frame.start, width=16, height=frame.side, fill="url(#similarity-scale)")
     ticks = (
-        text(f"{tick:.2f}", left + 24, frame.end - scale.share(tick) * frame.side, class_="index")
+        text(f"{tick:z.2f}", left + 24, frame.end - scale.share(tick) * frame.side, class_="index")
         for tick in scale.ticks
     )
     turned = _turned(left + 76, frame.middle)
