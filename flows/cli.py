@@ -69,9 +69,14 @@ def _complain(message: str, status: int) -> int:
 
 def _config(context: typer.Context, value: Path | None) -> Path | None:
     if value is not None:
-        known = {parameter.name: parameter for parameter in context.command.params if parameter.name != "config"}
-        context.default_map = read_config(value, known)
+        context.default_map = read_config(value, _names(context))
     return value
+
+
+def _names(context: typer.Context) -> dict[str, str]:
+    """Parameters by the names that people type."""
+    parameters = [parameter for parameter in context.command.params if parameter.name not in ("config", None)]
+    return {max(parameter.opts, key=len).lstrip("-").replace("-", "_"): str(parameter.name) for parameter in parameters}
 
 
 def _version(value: bool) -> None:

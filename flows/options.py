@@ -40,8 +40,12 @@ def make(kind: type[Model], **values: Any) -> Model:
         raise SpecError(f"{where} = {first['input']!r} is not allowed: {first['msg']}", "See --help") from None
 
 
-def read_config(path: Path, known: dict[str, Any]) -> dict[str, Any]:
-    """The options in a YAML file, by parameter name; `max-perplexity-ratio` and `max_perplexity_ratio` are the same.
+def read_config(path: Path, known: dict[str, str]) -> dict[str, Any]:
+    """The options in a YAML file, by parameter; `max-perplexity-ratio` and `max_perplexity_ratio` are the same.
+
+    Args:
+        path: The file.
+        known: Parameter by option.
 
     Raises:
         SpecError: No such file, not YAML, or an option that the command does not have.
@@ -59,7 +63,9 @@ def read_config(path: Path, known: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, (dict, list)):
             raise SpecError(f"{name} in {path} is not a single value", "Write a line an option, such as 'remove: 3'")
     return {
-        name: value if isinstance(value, bool) else str(value) for name, value in options.items() if value is not None
+        known[name]: value if isinstance(value, bool) else str(value)
+        for name, value in options.items()
+        if value is not None
     }
 
 

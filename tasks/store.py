@@ -7,15 +7,14 @@ are still what they were, is `tasks.vault`'s business.
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Hashable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Hashable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
-from uuid import uuid4
 
 from lorp.errors import IntegrityError, StoreError
+from tasks.scratch import scratch_folder, sweep
 
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 _SCRATCH = ".scratch"
@@ -81,9 +80,7 @@ class FolderStore:
         """
         self._root = root.expanduser().resolve()
         try:
-            (self._root / _SCRATCH).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._root / _SCRATCH):
-                pass
+            sweep(self._root / _SCRATCH)
         except OSError as fault:
             raise StoreError(
                 f"the store {self._root} cannot be written: {fault.strerror}", "Give another folder with --store"
@@ -98,15 +95,13 @@ class FolderStore:
         target = self._path(key)
         if isinstance(source, Path) and source.is_relative_to(self._root / _SCRATCH):
             return _link(source, target)
-        staged = self._root / _SCRATCH / uuid4().hex
-        try:
+        with self.scratch() as folder:
+            staged = folder / "staged"
             if isinstance(source, Path):
                 shutil.copyfile(source, staged)
             else:
                 staged.write_bytes(source)
             return _link(staged, target)
-        finally:
-            staged.unlink(missing_ok=True)
 
     def read(self, key: str) -> bytes:
         """The file's content."""
@@ -138,11 +133,9 @@ class FolderStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         (self._root / key).replace(target)
 
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
+    def scratch(self) -> AbstractContextManager[Path]:
         """A folder on the store's own file system, so that files can be linked into place."""
-        with tempfile.TemporaryDirectory(dir=self._root / _SCRATCH, prefix="work-") as folder:
-            yield Path(folder)
+        return scratch_folder(self._root / _SCRATCH)
 
     def _path(self, key: str) -> Path:
         assert _KEY.fullmatch(key), f"not a key: {key!r}"

@@ -149,9 +149,9 @@ def test_a_configuration_file_gives_options_and_flags_win(lorp: Lorp, pico: Path
     config = tmp_path / "job.yaml"
     config.write_text(
         f"source: {pico}\nremove: 3\nmax-perplexity-ratio: 0.5\nmax_perplexity: 1.0e+9\nname: from-file\n"
-        "calibration-windows: 16\nevaluation-windows: 40\nwindow-tokens: 32\n"
+        "calibration-windows: 16\nevaluation-windows: 40\nwindow-tokens: 32\njson: true\n"
     )
-    done = lorp("recompress", "--config", config, "--max-perplexity-ratio", "100", "--json")
+    done = lorp("recompress", "--config", config, "--max-perplexity-ratio", "100")
     assert done.status == 0, done.err
     assert len(done.json["plan"]["removed"]) == 3
     assert done.json["name"] == "from-file"

@@ -1,5 +1,7 @@
 """The contract of every object store. A new kind of store joins by a line in `STORES`."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -79,6 +81,24 @@ def test_the_fingerprint_follows_the_content(store: ObjectStore) -> None:
     before = store.fingerprint("a")
     store.local("a").write_bytes(b"two")
     assert store.fingerprint("a") != before
+
+
+def test_what_a_killed_process_left_is_swept_away_and_what_a_living_one_has_is_not(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from tasks.store import FolderStore
+with FolderStore(Path(sys.argv[1])).scratch() as folder:
+    (folder / "half").write_bytes(b"half")
+    os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=False)
+    left = list(tmp_path.rglob("half"))
+    assert left
+    with FolderStore(tmp_path).scratch() as living:
+        FolderStore(tmp_path)
+        assert not left[0].exists()
+        assert living.exists()
 
 
 @pytest.mark.parametrize("key", ["", "/a", "../a", "a/../b", "a//b", ".hidden", "a\0", "a b", "ä"])

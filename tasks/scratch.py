@@ -1,0 +1,56 @@
+"""Folders for work in progress, locked while their process lives: what a killed process leaves is swept away."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_GUARD = ".guard"
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A new folder below `parent`, gone at the end; locked, so that `sweep` leaves it alone."""
+    with _locked(parent / _GUARD):
+        folder = Path(tempfile.mkdtemp(dir=parent))
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def sweep(parent: Path) -> None:
+    """Makes `parent` if needed, and removes the folders below it whose process has died.
+
+    Raises:
+        OSError: It cannot be made or written.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    with _locked(parent / _GUARD):
+        for folder in parent.iterdir():
+            if folder.is_dir() and _abandoned(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _abandoned(folder: Path) -> bool:
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
