@@ -28,7 +28,6 @@ from lorp.spec import (
     RecompressSpec,
 )
 
-REJECTED = 3
 _INTERRUPTED = 130
 
 app = typer.Typer(

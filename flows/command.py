@@ -1,6 +1,7 @@
 """`lorp recompress` and `lorp demo`: specs checked, flow run, outcomes shown."""
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -21,6 +22,8 @@ from tasks.fetch import source_num_blocks
 from tasks.vault import open_vault
 from tasks.workspace import Workspace, workspace
 
+LOGGER = logging.getLogger("lorp.command")
+
 _REJECTED = 3
 
 
@@ -34,6 +37,7 @@ def recompress_all(specs: Sequence[RecompressSpec], store: str | None, tracking_
     check(specs[0], places)
     # Whatever a library prints must not come between the lines that machines read.
     with shown_progress(), redirect_stdout(sys.stderr):
+        LOGGER.info("start: Prefect (its first start takes up to a minute)")
         from flows.recompress import run_recompress
 
         outcomes = [run_recompress(spec, places) for spec in specs]
