@@ -22,7 +22,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 DEMO_HOME ?= $(CURDIR)/.lorp
 
 demo: install
-	LORP_HOME=$(DEMO_HOME) $(BIN)/lorp demo
+	LORP_HOME="$(DEMO_HOME)" $(BIN)/lorp demo
 
 test: install
 	$(BIN)/python -m pytest -m "not slow"

@@ -11,7 +11,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from flows import settings
 from flows.options import debug, make, parse_remove, read_config
 from lorp import __version__
 from lorp.errors import LorpError
@@ -46,7 +45,6 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Runs a command; returns the exit status."""
-    settings.apply()
     try:
         return app(args=arguments, prog_name="lorp", standalone_mode=False) or 0
     except typer.TyperException as fault:

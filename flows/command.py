@@ -14,13 +14,13 @@ from rich.text import Text
 from flows.terminal import shown_progress
 from flows.wording import Outcome, label, number, summary
 from lorp.corpus import calibration_and_evaluation
-from lorp.errors import SpecError
+from lorp.errors import CorpusError, SpecError
 from lorp.gate import MIN_WINDOWS
 from lorp.models import device_kind
 from lorp.spec import RecompressSpec, resolve_count
 from tasks.fetch import source_num_blocks
 from tasks.vault import open_vault
-from tasks.workspace import Workspace, workspace
+from tasks.workspace import Workspace, make_home, workspace
 
 LOGGER = logging.getLogger("lorp.command")
 
@@ -60,14 +60,28 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
             f"{spec.evaluation.num_windows} evaluation windows are too few for a verdict",
             f"Ask for at least {MIN_WINDOWS} with --evaluation-windows",
         )
+    _check_text(spec)
+    device_kind(spec.compute.device)
+    resolve_count(spec.pruning.remove, source_num_blocks(spec.source))
     open_vault(places.store)
-    calibration_and_evaluation(spec.calibration.corpus, spec.evaluation.corpus, spec.calibration.seed)
-    if not places.embedded:
+    if places.embedded:
+        make_home()
+    else:
         from tasks.registry import check_registry
 
         check_registry(places)
-    device_kind(spec.compute.device)
-    resolve_count(spec.pruning.remove, source_num_blocks(spec.source))
+
+
+def _check_text(spec: RecompressSpec) -> None:
+    longest = max(spec.calibration.window_tokens, spec.evaluation.window_tokens)
+    _, evaluation = calibration_and_evaluation(
+        spec.calibration.corpus, spec.evaluation.corpus, spec.calibration.seed, longest
+    )
+    if len(evaluation) < 2:
+        raise CorpusError(
+            "all evaluation text is one document, and a verdict takes at least two",
+            "Give more text with --evaluation",
+        )
 
 
 def show(outcomes: Sequence[Outcome]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from rich.console import Console
@@ -50,8 +51,10 @@ def _load(path: Path) -> Matrix:
     remedy = "Give an .npy file with the N x N matrix, written by numpy.save"
     try:
         loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as fault:
-        raise SimilarityError(f"{path} cannot be read: {str(fault).splitlines()[0]}", remedy) from None
+    except (OSError, ValueError, EOFError, MemoryError, BadZipFile) as fault:
+        raise SimilarityError(
+            f"{path} cannot be read: {next(iter(str(fault).splitlines()), type(fault).__name__)}", remedy
+        ) from None
     if not isinstance(loaded, np.ndarray):
         raise SimilarityError(f"{path} holds several arrays", remedy)
     return checked_block_inputs(loaded)

@@ -17,7 +17,8 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.outcome import make_outcome
 from flows.wording import Outcome, criteria_rows, markdown, summary
-from lorp.checkpoint import open_checkpoint
+from lorp.checkpoint import Checkpoint, open_checkpoint
+from lorp.errors import SpecError
 from lorp.spec import RecompressSpec, resolve_count, source_name
 from tasks.cache import PLAIN_JSON, run, run_all
 from tasks.capture import shard_requests, window_requests
@@ -94,6 +95,7 @@ class Job:
         folder = open_vault(self.places.store).folder(checkpoint)
         num_blocks = open_checkpoint(folder).num_blocks
         resolve_count(spec.pruning.remove, num_blocks)
+        check_context(open_checkpoint(folder), spec)
         calibration, evaluation = (
             self._run(request)["windows"] for request in window_requests(checkpoint, spec.calibration, spec.evaluation)
         )
@@ -140,6 +142,21 @@ class Job:
         manifest = run(self.places.store, request)
         self.stages.append(manifest)
         return manifest.outputs
+
+
+def check_context(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
+    """Refuses windows longer than the model was made for: perplexity there means nothing.
+
+    Raises:
+        SpecError: They are.
+    """
+    context = checkpoint.config.get("max_position_embeddings")
+    longest = max(spec.calibration.window_tokens, spec.evaluation.window_tokens)
+    if isinstance(context, int) and longest > context:
+        raise SpecError(
+            f"windows of {longest} tokens are longer than the model's context of {context}",
+            "Use a shorter --window-tokens",
+        )
 
 
 def default_name(source: str) -> str:

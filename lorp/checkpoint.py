@@ -4,6 +4,8 @@ Opening reads config and tensor headers only. `check_finite` reads every weight 
 """
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,9 @@ COMPANIONS = frozenset({
     "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja",
     "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE",
 })  # fmt: skip
+
+#: Plain names only: nothing that leads elsewhere.
+_SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 _MAX_JSON_BYTES = 50_000_000
@@ -81,9 +86,11 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     stored = _stored_tensors(folder, shards)
     _check_depth(family, config, stored)
     loaded, ignored = _match_model(folder, stored)
-    return Checkpoint(
+    checkpoint = Checkpoint(
         folder=folder, config=config, family=family, tensors=loaded, ignored=ignored, shards=tuple(shards)
     )
+    _refuse_links_elsewhere(checkpoint)
+    return checkpoint
 
 
 def check_finite(checkpoint: Checkpoint) -> None:
@@ -123,20 +130,37 @@ def read_json(path: Path) -> dict[str, Any]:
 def _read_config(folder: Path) -> dict[str, Any]:
     if not (folder / CONFIG).is_file():
         raise SourceError(f"{folder} is no checkpoint: it holds no {CONFIG}", "Give a checkpoint folder or a GGUF file")
-    config = read_json(folder / CONFIG)
     for name in (CONFIG, "tokenizer_config.json"):
-        if (folder / name).is_file() and _mentions(read_json(folder / name), "auto_map"):
-            raise UnsafeCheckpointError(
-                f"{name} names code of its own (auto_map), which lorp never runs",
-                "Use a checkpoint that stock transformers loads",
-            )
+        if (folder / name).is_file():
+            _refuse_steering(name, read_json(folder / name))
+    config = read_json(folder / CONFIG)
+    if config.get("quantization_config") is not None:
+        raise SourceError("its weights are quantised, which lorp cannot prune", "Dequantise the checkpoint first")
     return config
 
 
-def _mentions(value: Any, key: str) -> bool:
-    if isinstance(value, dict):
-        return key in value or any(_mentions(inner, key) for inner in value.values())
-    return isinstance(value, list) and any(_mentions(inner, key) for inner in value)
+def _refuse_steering(name: str, config: dict[str, Any]) -> None:
+    """Refuses fields, however deep, that make transformers run or load something that was not checked."""
+    for field, value in _fields(config):
+        if field in ("auto_map", "transformers_weights"):
+            raise UnsafeCheckpointError(
+                f"{name} names code or weights of its own ({field}), which lorp never loads",
+                "Use a checkpoint that stock transformers loads",
+            )
+        if field in ("attn_implementation", "_attn_implementation") and "/" in str(value):
+            raise UnsafeCheckpointError(f"{name} names a kernel to be fetched ({field})", f"Remove {field}")
+
+
+def _fields(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every field of a JSON value, with its own value."""
+    pending = [value]
+    while pending:
+        inner = pending.pop()
+        if isinstance(inner, dict):
+            yield from inner.items()
+            pending.extend(inner.values())
+        elif isinstance(inner, list):
+            pending.extend(inner)
 
 
 def _shard_names(folder: Path) -> list[str]:
@@ -145,8 +169,10 @@ def _shard_names(folder: Path) -> list[str]:
         names = list(weight_map.values()) if isinstance(weight_map, dict) else []
         if not names or not all(isinstance(name, str) and name.endswith(".safetensors") for name in names):
             raise SourceError(f"{INDEX} names no weight files", "Fetch the checkpoint again")
-        if any(Path(name).name != name for name in names):
-            raise UnsafeCheckpointError(f"{INDEX} names files outside its folder", "Fetch the checkpoint again")
+        if not all(_SHARD_NAME.fullmatch(name) for name in names):
+            raise UnsafeCheckpointError(
+                f"{INDEX} names files outside its folder, or with unusual characters", "Fetch the checkpoint again"
+            )
         return sorted(set(names))
     if (folder / SINGLE).is_file():
         return [SINGLE]
@@ -159,12 +185,25 @@ def _shard_names(folder: Path) -> list[str]:
     raise SourceError(f"{folder} holds no weights: neither {SINGLE} nor {INDEX}", "Fetch the checkpoint again")
 
 
+def _refuse_links_elsewhere(checkpoint: Checkpoint) -> None:
+    """A file may be a link within its folder, or into the blobs of the hub cache that the folder is a snapshot of."""
+    folder = checkpoint.folder.resolve()
+    allowed = (folder, folder.parent.parent / "blobs")
+    for name in checkpoint.files:
+        if (folder / name).resolve().parent not in allowed:
+            raise UnsafeCheckpointError(f"{name} is a link out of its folder", "Copy the file itself")
+
+
 def _stored_tensors(folder: Path, shards: list[str]) -> dict[str, Tensor]:
     stored: dict[str, Tensor] = {}
     for shard in shards:
         if not (folder / shard).is_file():
             raise SourceError(f"{shard}, which {INDEX} names, is missing", "Fetch the checkpoint again")
-        for tensor in read_tensors(folder / shard):
+        try:
+            tensors = read_tensors(folder / shard)
+        except OSError as fault:
+            raise SourceError(f"{shard} cannot be read: {fault.strerror}", "Look at its permissions") from None
+        for tensor in tensors:
             if tensor.name in stored:
                 raise SourceError(f"{tensor.name} is stored twice", "Fetch the checkpoint again")
             stored[tensor.name] = tensor
@@ -180,9 +219,9 @@ def _check_depth(family: Family, config: dict[str, Any], stored: dict[str, Tenso
         if values is not None and (not isinstance(values, list) or len(values) != num_blocks):
             raise SourceError(f"{field} in {CONFIG} does not have {num_blocks} entries", "Mend the config")
     deepest = max((block for name in stored if (block := family.block_of(name)) is not None), default=-1)
-    if deepest >= num_blocks:
+    if deepest != num_blocks - 1:
         raise SourceError(
-            f"{CONFIG} says {num_blocks} blocks, but weights of block {deepest} are stored", "Mend the config"
+            f"{CONFIG} says {num_blocks} blocks, but the weights are those of {deepest + 1}", "Mend the config"
         )
 
 
@@ -200,6 +239,11 @@ def _match_model(folder: Path, stored: dict[str, Tensor]) -> tuple[dict[str, Ten
             raise SourceError(
                 f"{name} has the shape {list(stored[name].shape)}, where its config wants {list(shape)}",
                 "Fetch the checkpoint again",
+            )
+        if name in stored and stored[name].dtype not in _FLOATS:
+            raise SourceError(
+                f"{name} is stored as {stored[name].dtype}, and lorp prunes floating-point weights",
+                "Dequantise the checkpoint first",
             )
     loaded = {name: tensor for name, tensor in stored.items() if name in expected.shapes}
     return loaded, tuple(sorted(set(stored) - set(loaded)))

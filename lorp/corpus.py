@@ -4,7 +4,8 @@ A window is a run of tokens of one document, without special tokens.
 """
 
 import random
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from lorp.errors import CorpusError
 from lorp.spec import EMBEDDED_CORPUS
 
 _STRETCH_CHARACTERS = 8_000
+_CHARACTERS_A_TOKEN = 8
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _MAX_TEXT_BYTES = 1 << 30
 
 Tokenize = Callable[[str], list[int]]
@@ -56,16 +59,25 @@ class Windows:
     windows: tuple[Window, ...]
 
 
-def read_documents(corpus: str) -> tuple[Document, ...]:
+def read_documents(corpus: str, window_tokens: int = 1) -> tuple[Document, ...]:
     """The documents of a corpus, each text once.
 
     `pydoc` is the Python standard library's help topics, a document a topic. A text file says nothing of documents:
-    it is cut at blank lines into stretches of at least 8,000 characters, and each stretch counts as one.
+    it is cut at blank lines, and between lines where there are none for long, into stretches of at least 8,000
+    characters (more for long windows, so that one fits), and each stretch counts as one.
+
+    Args:
+        corpus: `pydoc` or a path.
+        window_tokens: The longest window that will be cut.
 
     Raises:
         CorpusError: No such file, not UTF-8 text, or empty.
     """
-    documents = _topics() if corpus == EMBEDDED_CORPUS else _stretches(Path(corpus))
+    documents = (
+        _topics()
+        if corpus == EMBEDDED_CORPUS
+        else _stretches(Path(corpus), max(_STRETCH_CHARACTERS, _CHARACTERS_A_TOKEN * window_tokens))
+    )
     unique = {document.sha256: document for document in reversed(documents) if document.text.strip()}
     if not unique:
         raise CorpusError(f"the text of {corpus} is empty", "Give a file with text in it")
@@ -94,7 +106,7 @@ def split_documents(documents: Sequence[Document], seed: int) -> tuple[tuple[Doc
 
 
 def calibration_and_evaluation(
-    calibration: str, evaluation: str, seed: int
+    calibration: str, evaluation: str, seed: int, window_tokens: int = 1
 ) -> tuple[tuple[Document, ...], tuple[Document, ...]]:
     """The documents of both corpora; one corpus named twice is split.
 
@@ -102,8 +114,8 @@ def calibration_and_evaluation(
         CorpusError: Text is missing or empty, cannot be split, or two files share a document.
     """
     if calibration == evaluation:
-        return split_documents(read_documents(calibration), seed)
-    ours, theirs = read_documents(calibration), read_documents(evaluation)
+        return split_documents(read_documents(calibration, window_tokens), seed)
+    ours, theirs = read_documents(calibration, window_tokens), read_documents(evaluation, window_tokens)
     if {document.sha256 for document in ours} & {document.sha256 for document in theirs}:
         raise CorpusError("calibration and evaluation share text", "Name one file for both, and it is split for you")
     return ours, theirs
@@ -119,20 +131,25 @@ def cut_windows(
 ) -> Windows:
     """Chooses windows that do not overlap, from as many documents as possible.
 
-    Documents are taken in a seeded order, one window from each in turn, until the number is met.
+    Documents are taken in a seeded order, one window from each in turn, until the number is met; no more of them are
+    tokenized than that takes.
 
     Raises:
         CorpusError: The text gives fewer windows; says how many.
     """
-    rng = random.Random(seed)
-    cut = [_cut(document, tokenize(document.text), window_tokens) for document in documents]
-    available = sum(map(len, cut))
+    piles: list[list[Window]] = []
+    for document in random.Random(seed).sample(documents, len(documents)):
+        windows = _cut(document, tokenize(document.text), window_tokens)
+        if windows:
+            piles.append(random.Random(f"{seed}/{document.id}").sample(windows, len(windows)))
+        if len(piles) == num_windows:
+            break
+    available = sum(map(len, piles))
     if available < num_windows:
         raise CorpusError(
             f"too little text: it gives {available} windows of {window_tokens} tokens, and {num_windows} are asked for",
             "Give more text, or ask for fewer or shorter windows",
         )
-    piles = [rng.sample(windows, len(windows)) for windows in rng.sample(cut, len(cut))]
     deepest = max(map(len, piles))
     in_turn = [pile[round_] for round_ in range(deepest) for pile in piles if round_ < len(pile)]
     return Windows(corpus_sha256=documents_digest(documents), windows=tuple(in_turn[:num_windows]))
@@ -157,15 +174,25 @@ def _topics() -> list[Document]:
     return [Document(id=f"{EMBEDDED_CORPUS}/{name}", text=topics[name]) for name in sorted(topics)]
 
 
-def _stretches(path: Path) -> list[Document]:
+def _stretches(path: Path, at_least: int) -> list[Document]:
     documents: list[Document] = []
     gathered = ""
-    for paragraph in _read_text(path).split("\n\n"):
-        gathered += paragraph + "\n\n"
-        if len(gathered) >= _STRETCH_CHARACTERS:
+    for piece in _pieces(_read_text(path), at_least):
+        gathered += piece
+        if len(gathered) >= at_least:
             documents.append(Document(id=f"{path.name}/{len(documents)}", text=gathered))
             gathered = ""
     return [*documents, Document(id=f"{path.name}/{len(documents)}", text=gathered)]
+
+
+def _pieces(text: str, at_most: int) -> Iterator[str]:
+    """The text's paragraphs, and the lines of those that are longer than `at_most` characters."""
+    for paragraph in _BLANK_LINE.split(text):
+        if len(paragraph) <= at_most:
+            yield paragraph + "\n\n"
+        else:
+            yield from paragraph.splitlines(keepends=True)
+            yield "\n\n"
 
 
 def _read_text(path: Path) -> str:

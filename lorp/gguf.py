@@ -1,6 +1,7 @@
 """GGUF files: recognised without torch, and dequantised to a checkpoint folder by transformers."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lorp.errors import SourceError, UnknownArchitectureError
 from lorp.spec import DType
@@ -11,10 +12,11 @@ _KNOWN = frozenset({"llama", "mistral"})
 
 def is_gguf(path: Path) -> bool:
     """Whether a path is a file that begins as GGUF files do."""
-    if not path.is_file():
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
         return False
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def gguf_num_blocks(path: Path) -> int:
@@ -43,20 +45,24 @@ def gguf_num_blocks(path: Path) -> int:
 def dequantise(path: Path, folder: Path, dtype: DType) -> None:
     """Writes a GGUF file's model and tokenizer as a safetensors checkpoint.
 
+    The file is read through a link in a folder of its own: transformers would also take what lies beside it.
+
     Raises:
         SourceError: transformers cannot read the file.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    source = {"gguf_file": path.name, "trust_remote_code": False, "local_files_only": True}
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path.parent, dtype=getattr(torch, dtype), quantization_config=GgufConfig(dequantize=True), **source
-        )
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, **source)
-    except Exception as fault:  # malformed files fail anywhere in the loader
-        raise SourceError(f"{path.name} cannot be dequantised: {fault}", "Fetch the file again") from fault
+    source = {"gguf_file": "model.gguf", "trust_remote_code": False, "local_files_only": True}
+    with TemporaryDirectory() as alone:
+        (Path(alone) / "model.gguf").symlink_to(path.absolute())
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                alone, dtype=getattr(torch, dtype), quantization_config=GgufConfig(dequantize=True), **source
+            )
+            tokenizer = AutoTokenizer.from_pretrained(alone, **source)
+        except Exception as fault:  # malformed files fail anywhere in the loader
+            raise SourceError(f"{path.name} cannot be dequantised: {fault}", "Fetch the file again") from fault
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from lorp.checkpoint import open_checkpoint
 from lorp.errors import IntegrityError, SourceError, SpecError
 from lorp.spec import ComputeSpec
 
@@ -44,7 +45,7 @@ def load_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
 
     Raises:
         SpecError: The device is not there.
-        IntegrityError: Keys are missing, unexpected or of another shape.
+        IntegrityError: Keys are missing, of another shape, or unexpected beyond those known to be ignored.
     """
     device = _device(compute.device)
     loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -56,9 +57,11 @@ def load_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
         output_loading_info=True,
     )
     model, loading = loaded
-    for kind in ("missing_keys", "mismatched_keys", "error_msgs"):
-        if loading[kind]:
-            raise IntegrityError(f"{folder} loads with {kind}: {sorted(map(str, loading[kind]))[0]}", "Report this")
+    faults = {kind: loading[kind] for kind in ("missing_keys", "mismatched_keys", "error_msgs")}
+    faults["unexpected_keys"] = set(loading["unexpected_keys"]) - set(open_checkpoint(folder).ignored)
+    for kind, names in faults.items():
+        if names:
+            raise IntegrityError(f"{folder} loads with {kind}: {sorted(map(str, names))[0]}", "Report this")
     model.requires_grad_(False)
     ready: PreTrainedModel = model.eval().to(device)
     return ready
@@ -93,6 +96,6 @@ def _device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
         raise SpecError(f"there is no device {name!r} here", "Use --device cpu, or cuda where there is one") from None
-    if device.type == "meta":
-        raise SpecError("the device 'meta' computes nothing", "Use --device cpu, or cuda where there is one")
+    if device.type not in ("cpu", "cuda"):
+        raise SpecError(f"lorp does not run on the device {name!r}", "Use --device cpu, or cuda where there is one")
     return device

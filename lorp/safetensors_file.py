@@ -108,7 +108,7 @@ def _parse(encoded: bytes) -> dict[str, Any]:
 
 
 def _tensor(name: str, entry: Any, path: Path, data_start: int) -> Tensor:
-    if not isinstance(entry, dict) or entry.get("dtype") not in _ITEM_BYTES:
+    if not isinstance(entry, dict) or str(entry.get("dtype")) not in _ITEM_BYTES:
         raise _Malformed(f"{name!r} has no known dtype")
     shape, (begin, end) = _naturals(entry.get("shape")), _naturals(entry.get("data_offsets"), 2)
     num_bytes = math.prod(shape) * _ITEM_BYTES[entry["dtype"]]

@@ -48,14 +48,18 @@ def stage(store: str, request: Request) -> dict[str, Any]:
 
 
 def run(store: str, request: Request) -> Manifest:
-    """One stage as a task of the current flow run."""
-    return manifest_from(_task_for(store, [request])(store, request))
+    """One stage as a task of the current flow run; its result is what the store holds, whatever Prefect remembers."""
+    return _stored(store, request, _task_for(store, [request])(store, request))
 
 
 def run_all(store: str, requests: Sequence[Request]) -> list[Manifest]:
     """Stages of one kind as mapped tasks; how many run at once is up to the flow's task runner."""
     mapped = _task_for(store, requests).map(unmapped(store), list(requests))
-    return [manifest_from(manifest) for manifest in mapped.result()]
+    return [_stored(store, *pair) for pair in zip(requests, mapped.result(), strict=True)]
+
+
+def _stored(store: str, request: Request, returned: Any) -> Manifest:
+    return open_vault(store).result(request.key) or manifest_from(returned)
 
 
 def _task_for(store: str, requests: Sequence[Request]) -> Task[..., Any]:

@@ -9,6 +9,7 @@ from lorp.capture import capture_windows
 from lorp.checkpoint import open_checkpoint
 from lorp.corpus import Windows, calibration_and_evaluation, cut_windows, documents_digest
 from lorp.digest import digest_value
+from lorp.errors import CorpusError
 from lorp.models import device_kind, load_tokenizer
 from lorp.parquet import encode_states, encode_windows
 from lorp.spec import CalibrationSpec, ComputeSpec, EvaluationSpec
@@ -36,6 +37,7 @@ class CutWindows(Request):
         calibration_corpus: Where calibration text comes from.
         evaluation_corpus: Where evaluation text comes from; if it is the same, whole documents are split between both.
         split_seed: Of that split.
+        longest_window: Tokens of the longer of calibration and evaluation windows; stretches of a text file follow it.
         corpus_sha256: Digest of this use's documents.
     """
 
@@ -46,6 +48,7 @@ class CutWindows(Request):
     calibration_corpus: str
     evaluation_corpus: str
     split_seed: int
+    longest_window: int
     corpus_sha256: str
     num_windows: int
     window_tokens: int
@@ -66,7 +69,9 @@ class CutWindows(Request):
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Tokenizes and cuts."""
-        parts = calibration_and_evaluation(self.calibration_corpus, self.evaluation_corpus, self.split_seed)
+        parts = calibration_and_evaluation(
+            self.calibration_corpus, self.evaluation_corpus, self.split_seed, self.longest_window
+        )
         tokenizer = load_tokenizer(vault.folder(self.checkpoint))
 
         def tokenize(text: str) -> list[int]:
@@ -75,6 +80,8 @@ class CutWindows(Request):
 
         documents = parts[0] if self.use == "calibration" else parts[1]
         windows = cut_windows(documents, tokenize, self.num_windows, self.window_tokens, self.seed)
+        if windows.corpus_sha256 != self.corpus_sha256:
+            raise CorpusError(f"the {self.use} text changed while it was read", "Run again once it is complete")
         return {"windows": vault.put("values", encode(windows), ".json")}
 
 
@@ -126,7 +133,8 @@ def window_requests(
     Raises:
         CorpusError: Text is missing or empty, cannot be split, or is shared.
     """
-    parts = calibration_and_evaluation(calibration.corpus, evaluation.corpus, calibration.seed)
+    longest = max(calibration.window_tokens, evaluation.window_tokens)
+    parts = calibration_and_evaluation(calibration.corpus, evaluation.corpus, calibration.seed, longest)
 
     def request(use: Literal["calibration", "evaluation"], spec: CalibrationSpec | EvaluationSpec) -> CutWindows:
         return CutWindows(
@@ -136,6 +144,7 @@ def window_requests(
             calibration_corpus=calibration.corpus,
             evaluation_corpus=evaluation.corpus,
             split_seed=calibration.seed,
+            longest_window=longest,
             corpus_sha256=documents_digest(parts[0] if use == "calibration" else parts[1]),
             num_windows=spec.num_windows,
             window_tokens=spec.window_tokens,

@@ -34,7 +34,7 @@ class FetchFolder(Request):
             shutil.copyfile(Path(self.path) / name, scratch / name)
         outputs = _store_checkpoint(vault, scratch)
         if outputs["checkpoint"].sha256 != self.sha256:
-            raise SourceError(f"{self.path} changed while it was read", "Run again once it is complete")
+            raise _changed(self.path)
         return outputs
 
 
@@ -55,6 +55,8 @@ class FetchGguf(Request):
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Dequantises, checks and stores."""
         dequantise(Path(self.path), scratch, self.dtype)
+        if digest_file(Path(self.path)) != self.sha256:
+            raise _changed(self.path)
         return _store_checkpoint(vault, scratch)
 
 
@@ -90,6 +92,10 @@ def _existing(source: str) -> Path:
     if path.is_dir() or is_gguf(path):
         return path
     raise SourceError(f"{source} is neither a folder nor a GGUF file", "Give a checkpoint folder or a GGUF file")
+
+
+def _changed(path: str) -> SourceError:
+    return SourceError(f"{path} changed while it was read", "Run again once it is complete")
 
 
 def _store_checkpoint(vault: Vault, scratch: Path) -> Outputs:

@@ -30,10 +30,9 @@ class Lineage(Request):
     flow_run: str
 
     def inputs(self) -> Mapping[str, Any]:
-        """Digests of verdict and report, and what the registry made of them."""
+        """Digest of the verdict, and what the registry made of it: one record a registered verdict."""
         return {
             "verdict": self.verdict.sha256,
-            "report": self.report.sha256,
             "name": self.name,
             "tracking_run": self.registered.run_id,
             "model_version": self.registered.model_version,

@@ -21,7 +21,7 @@ from lorp.spec import RecompressSpec, without_paths
 from lorp.values import decode
 from tasks.cache import can_pass
 from tasks.lineage import Lineage
-from tasks.registry import Registered, Registration, make_candidate, register
+from tasks.registry import Registered, Registration, register
 from tasks.report import RunResults, make_report
 from tasks.stage import run_stage
 from tasks.vault import Manifest, Reference, Vault, open_vault
@@ -73,11 +73,9 @@ def register_verdict(places: Workspace, request: Registering) -> RegisteredVerdi
         registered=registered,
         flow_run=request.flow_run,
     )
-    if registered.model_version and not vault.result(lineage.key):
-        make_candidate(places, request.name, registered.model_version)
     done = run_stage(vault, lineage)
     LOGGER.info("register: %s, version %s", request.name, registered.model_version or "none")
-    return RegisteredVerdict(registered=registered, report=report, lineage=done.outputs["lineage"])
+    return RegisteredVerdict(registered=registered, report=done.outputs["report"], lineage=done.outputs["lineage"])
 
 
 def _registration(vault: Vault, request: Registering, report: Reference) -> Registration:

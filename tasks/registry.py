@@ -30,6 +30,8 @@ from sqlalchemy.exc import SQLAlchemyError
 EXPERIMENT = "lorp"
 CANDIDATE = "candidate"
 
+_WAS_CANDIDATE = "lorp.was_candidate"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
@@ -76,7 +78,7 @@ def register(workspace: Workspace, registration: Registration) -> Registered:
         client = MlflowClient(tracking_uri=workspace.tracking_uri)
         experiment = _experiment(client, workspace)
         run_id = _run(client, experiment, registration)
-        version = _version(client, registration, run_id, workspace) if registration.verdict.approved else None
+        version = _candidate(client, registration, run_id, workspace) if registration.verdict.approved else None
         _mark_looser_versions(client, registration, experiment)
     except (MlflowException, SQLAlchemyError, OSError) as fault:
         raise _unusable(workspace, fault) from fault
@@ -93,11 +95,6 @@ def check_registry(workspace: Workspace) -> None:
         MlflowClient(tracking_uri=workspace.tracking_uri).search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError) as fault:
         raise _unusable(workspace, fault) from fault
-
-
-def make_candidate(workspace: Workspace, name: str, version: int) -> None:
-    """Points the alias `candidate` at a version."""
-    MlflowClient(tracking_uri=workspace.tracking_uri).set_registered_model_alias(name, CANDIDATE, str(version))
 
 
 def _unusable(workspace: Workspace, fault: Exception) -> RegistryError:
@@ -121,7 +118,7 @@ def _fill(client: MlflowClient, run: Run, registration: Registration) -> None:
     client.log_batch(
         run.info.run_id,
         metrics=[Metric(name, value, now, 0) for name, value in registration.metrics.items()],
-        params=[Param(name, value) for name, value in registration.parameters.items()],
+        params=[Param(name, value) for name, value in registration.parameters.items() if name not in run.data.params],
         tags=[RunTag(name, value) for name, value in _tags(registration).items()],
     )
     client.log_artifact(run.info.run_id, str(registration.report), "report")
@@ -137,20 +134,28 @@ def _experiment(client: MlflowClient, workspace: Workspace) -> str:
     return experiment_id
 
 
-def _version(client: MlflowClient, registration: Registration, run_id: str, workspace: Workspace) -> int:
+def _candidate(client: MlflowClient, registration: Registration, run_id: str, workspace: Workspace) -> int:
+    """The verdict's version, which becomes the candidate once: where the alias goes afterwards is for people to say."""
+    version = _version(client, registration, run_id, workspace)
+    if _WAS_CANDIDATE not in version.tags:
+        client.set_registered_model_alias(registration.name, CANDIDATE, version.version)
+        client.set_model_version_tag(registration.name, version.version, _WAS_CANDIDATE, "true")
+    return int(version.version)
+
+
+def _version(client: MlflowClient, registration: Registration, run_id: str, workspace: Workspace) -> ModelVersion:
     for version in _versions(client, registration.name):
         if version.tags.get("lorp.verdict") == registration.verdict.id:
-            return int(version.version)
+            return version
     if not _has_model(client, registration.name):
         client.create_registered_model(registration.name)
-    made = client.create_model_version(
+    return client.create_model_version(
         registration.name,
         source=_source(registration.source, workspace),
         run_id=run_id,
         tags=_tags(registration),
         description=f"{registration.title}: approved by the gate",
     )
-    return int(made.version)
 
 
 def _source(address: str, workspace: Workspace) -> str:
@@ -159,9 +164,10 @@ def _source(address: str, workspace: Workspace) -> str:
 
 
 def _mark_looser_versions(client: MlflowClient, registration: Registration, experiment: str) -> None:
-    """Tags every version of this variant that rests on looser budgets than another verdict on it.
+    """Tags every version of this variant on which another verdict was stricter.
 
-    So a version that a stricter gate has judged, before or after, says so and names that verdict.
+    Stricter is an approval under tighter budgets, or a rejection under the same or tighter ones; of several, a
+    rejection is named first. So such a version says so, whichever verdict came first.
     """
     versions = [entry for entry in _versions(client, registration.name) if _concerns(entry, registration)]
     if not versions:
@@ -171,10 +177,9 @@ def _mark_looser_versions(client: MlflowClient, registration: Registration, expe
         f"tags.`lorp.variant` = '{registration.verdict.variant}' and tags.`lorp.name` = '{registration.name}'",
     )
     for version in versions:
-        stricter = [run for run in runs if _stricter(_gate(run.data.tags), _gate(version.tags))]
+        stricter = [run for run in runs if _stricter(run.data.tags, version.tags)]
         if stricter:
-            strictest = min(stricter, key=lambda run: _gate(run.data.tags).max_perplexity_ratio)
-            _mark(client, version, strictest)
+            _mark(client, version, min(stricter, key=_strictness))
 
 
 def _mark(client: MlflowClient, version: ModelVersion, run: Run) -> None:
@@ -194,9 +199,17 @@ def _gate(tags: dict[str, Any]) -> GateSpec:
     return GateSpec.model_validate_json(tags["lorp.gate_spec"])
 
 
-def _stricter(one: GateSpec, other: GateSpec) -> bool:
-    """Whether a gate asks at least as much as another in everything, and more in something."""
-    return one != other and all(mine <= theirs for mine, theirs in zip(_limits(one), _limits(other), strict=True))
+def _stricter(one: dict[str, str], other: dict[str, str]) -> bool:
+    """Whether one verdict, by its tags, was stricter than another."""
+    pairs = list(zip(_limits(_gate(one)), _limits(_gate(other)), strict=True))
+    if one["lorp.verdict"] == other["lorp.verdict"] or any(mine > theirs for mine, theirs in pairs):
+        return False
+    return one["lorp.approved"] == "false" or any(mine < theirs for mine, theirs in pairs)
+
+
+def _strictness(run: Run) -> tuple[str, tuple[float, float, float]]:
+    """Rejections first ("false" sorts before "true"), then the tightest budgets."""
+    return (run.data.tags["lorp.approved"], _limits(_gate(run.data.tags)))
 
 
 def _limits(gate: GateSpec) -> tuple[float, float, float]:

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_GUARD = ".guard"
-
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """A new folder below `parent`, gone at the end; locked, so that `sweep` leaves it alone."""
-    with _locked(parent / _GUARD):
+    with _locked(parent):
         folder = Path(tempfile.mkdtemp(dir=parent))
         lock = os.open(folder, os.O_RDONLY)
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -32,7 +30,7 @@ def sweep(parent: Path) -> None:
         OSError: It cannot be made or written.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    with _locked(parent / _GUARD):
+    with tempfile.TemporaryFile(dir=parent), _locked(parent):
         for folder in parent.iterdir():
             if folder.is_dir() and _abandoned(folder):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -50,7 +48,10 @@ def _abandoned(folder: Path) -> bool:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def _locked(folder: Path) -> Iterator[None]:
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)

@@ -7,6 +7,7 @@ have been found to be what their digest says; what is not goes to `quarantine/` 
 
 import json
 import logging
+import re
 from collections.abc import Hashable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -129,7 +130,7 @@ class Vault:
         """A folder on the local disk, every file verified.
 
         Raises:
-            IntegrityError: A file is gone, has changed or was added.
+            IntegrityError: A file is gone or has changed.
         """
         bad = self._bad_object(reference)
         if bad:
@@ -170,13 +171,11 @@ class Vault:
         return manifest
 
     def _bad_object(self, reference: Reference) -> str | None:
-        """Key of the first object that is gone, has changed or does not belong; what is there goes to quarantine."""
+        """Key of the first object that is gone or has changed; that goes to quarantine, and so does what was added."""
         expected = dict(reference.objects())
-        if reference.files:
-            for key in self.store.keys(reference.key):
-                if key not in expected:
-                    self._quarantine(key, "it does not belong there")
-                    return key
+        for key in self.store.keys(reference.key) if reference.files else []:
+            if key not in expected:
+                self._quarantine(key, "it does not belong there")
         for key, sha256 in expected.items():
             if not self._intact(key, sha256):
                 return key
@@ -201,7 +200,8 @@ class Vault:
                 return
 
     def _quarantine(self, key: str, why: str) -> None:
-        place = f"quarantine/{uuid4().hex}/{PurePosixPath(key).name.lstrip('.') or 'unnamed'}"
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(key).name).lstrip(".-") or "unnamed"
+        place = f"quarantine/{uuid4().hex}/{name}"
         self.store.move(key, place)
         note = {"key": key, "reason": why, "found": datetime.now(UTC).isoformat(timespec="seconds")}
         self.store.create(f"{PurePosixPath(place).parent}/note.json", json.dumps(note, indent=2).encode())

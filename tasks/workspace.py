@@ -2,8 +2,11 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from pydantic import BaseModel, ConfigDict
+
+from lorp.errors import StoreError
 
 HOME_VARIABLE = "LORP_HOME"
 
@@ -32,6 +35,22 @@ class Workspace(BaseModel):
 def home() -> Path:
     """`$LORP_HOME`, or `~/.lorp`."""
     return Path(os.environ.get(HOME_VARIABLE) or "~/.lorp").expanduser().absolute()
+
+
+def make_home() -> None:
+    """Makes home if it is not there.
+
+    Raises:
+        StoreError: It cannot be made or written.
+    """
+    try:
+        home().mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=home()):
+            pass
+    except OSError as fault:
+        raise StoreError(
+            f"{home()} cannot be written: {fault.strerror}", f"Set {HOME_VARIABLE} to another folder"
+        ) from None
 
 
 def workspace(store: str | None = None, tracking_uri: str | None = None) -> Workspace:

@@ -21,7 +21,7 @@ def family_of(config: Mapping[str, Any]) -> Family:
     model_type, listed = config.get("model_type"), config.get("architectures")
     architectures = listed if isinstance(listed, list) else []
     for family in FAMILIES:
-        if model_type in family.model_types and all(name in family.architectures for name in architectures):
+        if str(model_type) in family.model_types and {*map(str, architectures)} <= family.architectures:
             return family
     known = ", ".join(family.name for family in FAMILIES)
     shown = ", ".join(map(str, architectures)) or "no architectures"

@@ -92,10 +92,26 @@ def test_text_that_is_none_is_refused(lorp: Lorp, pico: Path, home: Path, tmp_pa
 
 
 @pytest.mark.usefixtures("prefect_server")
+def test_evaluation_text_of_one_document_is_refused_before_any_work(
+    lorp: Lorp, pico: Path, home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text("One short document.")
+    done = lorp("recompress", pico, "--remove=2", f"--evaluation={tmp_path / 'text.txt'}")
+    assert_refused(done, "one document", "--evaluation")
+    assert_nothing_made(home)
+
+
 def test_too_little_text_says_how_much_there_is(lorp: Lorp, pico: Path, tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text("A short text, of 100 bytes or so. " * 3)
-    done = lorp("recompress", pico, "--remove=2", f"--evaluation={tmp_path / 'text.txt'}", *PICO_OPTIONS)
-    assert_refused(done, "too little text", "3 windows of 32 tokens", "40 are asked for")
+    (tmp_path / "text.txt").write_text("A text of two stretches. " * 340 + "\n\n" + "A short end. " * 3)
+    done = lorp(
+        "recompress",
+        pico,
+        "--remove=2",
+        f"--evaluation={tmp_path / 'text.txt'}",
+        *PICO_OPTIONS,
+        "--evaluation-windows=400",
+    )
+    assert_refused(done, "too little text", "windows of 32 tokens", "400 are asked for")
 
 
 def test_a_spoilt_checkpoint_is_refused(lorp: Lorp, pico_copy: Path, home: Path) -> None:

@@ -55,12 +55,14 @@ def test_a_rejected_variant_is_kept_and_not_registered(recompress: Lorp, home: P
     assert client.get_run(done.json["mlflow_run"]).data.tags["lorp.approved"] == "false"
 
 
+def forward(*_: object, **__: object) -> None:
+    """Stands in for the model where none may run."""
+    raise AssertionError("a forward pass")
+
+
 def test_the_same_job_again_does_nothing_again(recompress: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = recompress(LOOSE).json
     before = manifests(home)
-
-    def forward(*_: object, **__: object) -> None:
-        raise AssertionError("a forward pass")
 
     monkeypatch.setattr("transformers.LlamaModel.forward", forward)
     second = recompress(LOOSE).json
@@ -74,7 +76,8 @@ def test_results_are_found_by_a_prefect_that_remembers_nothing(
     recompress(LOOSE)
     before = manifests(home)
     monkeypatch.setattr("tasks.cache.stage", stage.with_options(cache_policy=NO_CACHE))
-    recompress(LOOSE)
+    monkeypatch.setattr("transformers.LlamaModel.forward", forward)
+    assert recompress(LOOSE).status == 0
     assert redone(home, before) == Counter()
 
 
@@ -92,11 +95,11 @@ def test_another_count_redoes_only_what_rests_on_it(recompress: Lorp, home: Path
     assert redone(home, before) == Counter(plan=1, prune=1, evaluate=1, gate=1, register=1)
 
 
-def test_a_share_that_means_the_same_count_redoes_only_the_record(recompress: Lorp, home: Path) -> None:
+def test_a_share_that_means_the_same_count_is_the_same_job(recompress: Lorp, home: Path) -> None:
     recompress(LOOSE)
     before = manifests(home)
     recompress(LOOSE, "--remove=0.34")
-    assert redone(home, before) == Counter(register=1)
+    assert redone(home, before) == Counter()
 
 
 def test_the_lineage_record_names_every_object_by_its_digest(recompress: Lorp, home: Path) -> None:
@@ -117,6 +120,26 @@ def test_the_lineage_record_names_every_object_by_its_digest(recompress: Lorp, h
     assert record["model_version"] == outcome["model_version"]
     assert record["tracking_run"] == outcome["mlflow_run"]
     assert str(home) not in json.dumps(record)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_prefect_remembering_another_store_does_not_mislead(
+    recompress: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = recompress(LOOSE).json
+    monkeypatch.setenv("LORP_HOME", f"{home}-other")
+    recompress(LOOSE)
+    monkeypatch.setenv("LORP_HOME", str(home))
+    record = json.loads(Path(recompress(LOOSE).json["lineage"].removeprefix("file://")).read_text())
+    ours = manifests(home)
+    assert all(made["created"] == ours[made["key"]].created for made in record["stages"])
+    assert recompress(LOOSE).json["lineage"] == first["lineage"]
+
+
+def test_windows_longer_than_the_models_context_are_refused(recompress: Lorp) -> None:
+    done = recompress(LOOSE, "--window-tokens=257")
+    assert done.status == 2
+    assert "context of 256" in done.err
 
 
 def test_two_homes_come_to_the_same_digests(recompress: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

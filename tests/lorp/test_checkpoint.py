@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -200,4 +201,71 @@ def test_refuses_a_malformed_safetensors_file(
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     (pico_copy / WEIGHTS).write_bytes(spoil(data, header))
     with pytest.raises(SourceError, match="no sound safetensors file"):
+        open_checkpoint(pico_copy)
+
+
+def test_refuses_overlapping_tensors_even_where_the_end_is_right(pico_copy: Path) -> None:
+    data = (pico_copy / WEIGHTS).read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    names = sorted((name for name in header if name != "__metadata__"), key=lambda name: header[name]["data_offsets"])
+    first, second = header[names[0]], header[names[1]]
+    second["data_offsets"] = first["data_offsets"]
+    second["shape"], second["dtype"] = first["shape"], first["dtype"]
+    (pico_copy / WEIGHTS).write_bytes(spoil_header(data, header))
+    with pytest.raises(SourceError, match="overlap others or leave a hole"):
+        open_checkpoint(pico_copy)
+
+
+@pytest.mark.parametrize("field", ["transformers_weights", "auto_map"])
+def test_refuses_a_config_that_loads_something_else(pico_copy: Path, field: str) -> None:
+    edit_json(pico_copy / "config.json", **{field: "other.safetensors"})
+    with pytest.raises(UnsafeCheckpointError, match=field):
+        open_checkpoint(pico_copy)
+
+
+def test_refuses_a_kernel_from_a_hub(pico_copy: Path) -> None:
+    edit_json(pico_copy / "config.json", attn_implementation="someone/kernel")
+    with pytest.raises(UnsafeCheckpointError, match="kernel"):
+        open_checkpoint(pico_copy)
+
+
+def test_refuses_quantised_weights(pico_copy: Path) -> None:
+    edit_json(pico_copy / "config.json", quantization_config={"quant_method": "fp8"})
+    with pytest.raises(SourceError, match="quantised"):
+        open_checkpoint(pico_copy)
+    edit_json(pico_copy / "config.json", quantization_config=None)
+    edit_weights(pico_copy, lambda weights: weights.update({"model.norm.weight": torch.ones(32, dtype=torch.int8)}))
+    with pytest.raises(SourceError, match="I8"):
+        open_checkpoint(pico_copy)
+
+
+def test_refuses_a_link_out_of_the_folder_and_follows_those_of_a_hub_cache(pico_copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (pico_copy / "LICENSE").symlink_to(tmp_path / "secret")
+    with pytest.raises(UnsafeCheckpointError, match="LICENSE is a link"):
+        open_checkpoint(pico_copy)
+    (pico_copy / "LICENSE").unlink()
+    snapshot = tmp_path / "models--x" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "models--x" / "blobs").mkdir()
+    for path in pico_copy.iterdir():
+        blob = tmp_path / "models--x" / "blobs" / f"blob-{path.name}"
+        path.rename(blob)
+        (snapshot / path.name).symlink_to(blob)
+    assert open_checkpoint(snapshot).num_blocks == NUM_BLOCKS
+
+
+@pytest.mark.parametrize(
+    "change", [{"model_type": ["llama"]}, {"architectures": [["x"]]}, {"num_hidden_layers": 10**9}]
+)
+def test_odd_types_and_sizes_are_refused_too(pico_copy: Path, change: dict[str, object]) -> None:
+    edit_json(pico_copy / "config.json", **change)
+    with pytest.raises(SourceError):
+        open_checkpoint(pico_copy)
+
+
+def test_a_config_nested_without_end_is_refused_or_read_but_never_crashes(pico_copy: Path) -> None:
+    nested = json.dumps(json.loads((pico_copy / "config.json").read_text()))[:-1]
+    (pico_copy / "config.json").write_text(f'{nested}, "x": {"[" * 900}{"]" * 900}}}')
+    with suppress(SourceError):
         open_checkpoint(pico_copy)

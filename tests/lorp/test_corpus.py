@@ -231,3 +231,27 @@ def test_too_little_text_says_how_many_windows_there_are() -> None:
 def test_no_document_gives_no_window() -> None:
     with pytest.raises(CorpusError, match="gives 0 windows"):
         cut_windows([], tokenize, 1, 10, seed=0)
+
+
+@pytest.mark.parametrize("separator", ["\n\n", "\n \n", "\n"], ids=["blank line", "line of a space", "line"])
+def test_a_text_is_cut_wherever_it_can_be(tmp_path: Path, separator: str) -> None:
+    (tmp_path / "text.txt").write_text(separator.join(f"Number {number} of many. " * 20 for number in range(200)))
+    assert len(read_documents(str(tmp_path / "text.txt"))) > 5
+
+
+def test_stretches_follow_long_windows(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("\n\n".join(f"Number {number} of many. " * 20 for number in range(400)))
+    documents = read_documents(str(tmp_path / "text.txt"), window_tokens=4096)
+    assert all(len(document.text) >= 4096 for document in documents[:-1])
+
+
+def test_no_more_is_tokenized_than_the_windows_take() -> None:
+    tokenized: list[str] = []
+
+    def tokenize(text: str) -> list[int]:
+        tokenized.append(text)
+        return [ord(char) for char in text]
+
+    documents = [Document(id=str(number), text=f"{number} " * 50) for number in range(100)]
+    cut_windows(documents, tokenize, num_windows=7, window_tokens=10, seed=0)
+    assert len(tokenized) == 7

@@ -24,8 +24,8 @@ A, B = (Reference(key=f"values/{name}", sha256=name, bytes=1) for name in "ab")
 CPU = ComputeSpec()
 
 WINDOWS = CutWindows(
-    use="calibration", checkpoint=CHECKPOINT, calibration_corpus="pydoc", evaluation_corpus="pydoc", split_seed=0,
-    corpus_sha256="d", num_windows=32, window_tokens=256, seed=0,
+    use="calibration", checkpoint=CHECKPOINT, calibration_corpus="pydoc", evaluation_corpus="pydoc",
+    split_seed=0, longest_window=256, corpus_sha256="d", num_windows=32, window_tokens=256, seed=0,
 )  # fmt: skip
 CAPTURE = CaptureShard(checkpoint=CHECKPOINT, windows=A, first=0, sampled_tokens=8, seed=0, compute_spec=CPU)
 PLAN = Plan(similarity=A, clustering=B, spec=PruningSpec(remove=3), num_blocks=30)

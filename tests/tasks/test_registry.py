@@ -11,7 +11,7 @@ from lorp.digest import digest_value
 from lorp.errors import RegistryError
 from lorp.gate import CriterionResult, Verdict
 from lorp.spec import GateSpec
-from tasks.registry import EXPERIMENT, Registration, make_candidate, register
+from tasks.registry import EXPERIMENT, Registration, register
 from tasks.workspace import Workspace
 
 NAME = "pico-lorp"
@@ -146,12 +146,37 @@ def test_verdicts_on_another_variant_or_another_name_mark_nothing(places: Worksp
     assert "lorp.stricter_verdict" not in version.tags
 
 
-def test_the_candidate_is_an_alias(places: Workspace, report: Path) -> None:
-    done = register(places, registration(report))
-    assert done.model_version
-    make_candidate(places, NAME, done.model_version)
-    found = MlflowClient(tracking_uri=places.tracking_uri).get_model_version_by_alias(NAME, "candidate")
-    assert int(found.version) == done.model_version
+def test_a_version_becomes_the_candidate_once(places: Workspace, report: Path) -> None:
+    client = MlflowClient(tracking_uri=places.tracking_uri)
+
+    def candidate() -> int:
+        return int(client.get_model_version_by_alias(NAME, "candidate").version)
+
+    first, second = registration(report), registration(report, variant="w" * 64)
+    register(places, first)
+    assert candidate() == 1
+    register(places, second)
+    assert candidate() == 2
+    register(places, first)
+    assert candidate() == 2
+
+
+def test_the_same_budgets_rejecting_later_mark_the_version(places: Workspace, report: Path) -> None:
+    approved = registration(report)
+    verdict = replace(approved.verdict, approved=False, evaluation="f" * 64)
+    register(places, approved)
+    register(places, replace(approved, verdict=verdict))
+    [version] = versions(places)
+    assert version.tags["lorp.stricter_verdict"] == verdict.id
+    assert version.tags["lorp.stricter_verdict_approved"] == "false"
+
+
+def test_a_rejection_is_named_before_a_stricter_approval(places: Workspace, report: Path) -> None:
+    loose, rejected = registration(report), registration(report, ratio=1.4, approved=False)
+    for wanted in (loose, rejected, registration(report, ratio=1.3)):
+        register(places, wanted)
+    version = versions(places)[0]
+    assert version.tags["lorp.stricter_verdict"] == rejected.verdict.id
 
 
 def test_what_mlflow_refuses_is_said_in_one_line(places: Workspace, report: Path) -> None:

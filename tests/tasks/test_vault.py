@@ -91,12 +91,15 @@ def test_a_change_after_verification_is_noticed_too(vault: Vault) -> None:
         vault.folder(reference)
 
 
-def test_an_added_file_goes_to_quarantine(vault: Vault) -> None:
+@pytest.mark.parametrize("name", ["modeling_evil.py", "config.json~", "a (1).json", ".DS_Store"])
+def test_an_added_file_goes_to_quarantine_and_the_rest_is_used(vault: Vault, name: str) -> None:
     reference = folder(vault)
-    vault.store.create(f"{reference.key}/modeling_evil.py", b"import os")
-    with pytest.raises(IntegrityError, match=r"modeling_evil\.py"):
-        vault.folder(reference)
-    assert vault.folder(reference)
+    done = manifest(checkpoint=reference)
+    vault.commit(done)
+    (vault.store.local(reference.key) / name).write_bytes(b"import os")
+    assert fresh(vault).result(done.key) == done
+    assert sorted(path.name for path in vault.folder(reference).iterdir()) == ["config.json", "model.safetensors"]
+    assert len(quarantined(vault)) == 1
 
 
 def test_a_missing_file_is_noticed(vault: Vault) -> None:
@@ -139,6 +142,8 @@ def test_every_changed_byte_of_a_manifest_is_noticed(vault: Vault) -> None:
             path.write_bytes(data[:position] + bytes([data[position] ^ bit]) + data[position + 1 :])
             assert fresh(vault).result(done.key) is None, f"byte {position}"
             assert not path.exists()
+    path.write_bytes(data + b" ")
+    assert fresh(vault).result(done.key) is None
     path.write_bytes(data)
     assert fresh(vault).result(done.key) == done
 
