@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: install demo test test-slow check lock clean
+.PHONY: install demo test check lock clean
 
 install: $(INSTALLED)
 
@@ -25,10 +25,7 @@ demo: install
 	LORP_HOME="$(DEMO_HOME)" $(BIN)/lorp demo
 
 test: install
-	$(BIN)/python -m pytest -m "not slow"
-
-test-slow: install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest
 
 check: install
 	$(BIN)/ruff check .
