@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import tracemalloc
 from dataclasses import dataclass
@@ -25,7 +26,10 @@ from lorp.similarity import Similarity
 from lorp.spec import PruningSpec
 from lorp.surgery import prune
 from lorp.values import decode
-from tasks.vault import Manifest
+from tasks.fetch import fetch_request
+from tasks.stage import run_stage
+from tasks.store import FolderStore
+from tasks.vault import Manifest, Vault
 
 ROOT = Path(__file__).parents[2]
 NUM_BLOCKS = 30
@@ -143,6 +147,14 @@ def test_the_variant_equals_the_dense_model_with_the_blocks_skipped_bit_for_bit(
         for use_cache in (True, False)
     ]
     assert torch.equal(*made)
+
+
+def test_what_lies_beside_a_gguf_file_is_not_taken(demo: Demo, pico: Path, tmp_path: Path) -> None:
+    beside = Path(shutil.copytree(pico, tmp_path / "beside")) / "model.gguf"
+    beside.symlink_to(demo_source())
+    request = fetch_request(str(beside), "float32")
+    [made] = run_stage(Vault(FolderStore(tmp_path / "store")), request).outputs.values()
+    assert made.sha256 == demo.made("fetch")[0].outputs["checkpoint"].sha256
 
 
 def test_surgery_holds_no_weights_in_memory(demo: Demo, tmp_path: Path) -> None:
