@@ -122,20 +122,6 @@ def test_the_lineage_record_names_every_object_by_its_digest(recompress: Lorp, h
     assert str(home) not in json.dumps(record)
 
 
-@pytest.mark.usefixtures("prefect_server")
-def test_prefect_remembering_another_store_does_not_mislead(
-    recompress: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = recompress(LOOSE).json
-    monkeypatch.setenv("LORP_HOME", f"{home}-other")
-    recompress(LOOSE)
-    monkeypatch.setenv("LORP_HOME", str(home))
-    record = json.loads(Path(recompress(LOOSE).json["lineage"].removeprefix("file://")).read_text())
-    ours = manifests(home)
-    assert all(made["created"] == ours[made["key"]].created for made in record["stages"])
-    assert recompress(LOOSE).json["lineage"] == first["lineage"]
-
-
 def test_windows_longer_than_the_models_context_are_refused(recompress: Lorp) -> None:
     done = recompress(LOOSE, "--window-tokens=257")
     assert done.status == 2

@@ -66,6 +66,18 @@ def test_a_result_that_prefect_remembers_and_the_store_lost_is_made_again(tmp_pa
     assert path.read_bytes() == b"x"
 
 
+def test_what_prefect_remembers_of_another_store_does_not_mislead(tmp_path: Path) -> None:
+    class Drifting(Flaky):
+        """Gives other bytes each time, as another machine may."""
+
+        def compute(self, vault: Vault, scratch: Path) -> Outputs:
+            return {"value": vault.put("values", str(scratch).encode(), ".json")}
+
+    first = run_in_flow(tmp_path / "ours", Drifting(name="y"))
+    assert run_in_flow(tmp_path / "theirs", Drifting(name="y")).outputs != first.outputs
+    assert run_in_flow(tmp_path / "ours", Drifting(name="y")) == first
+
+
 def test_what_prefect_stored_is_never_decoded_into_objects() -> None:
     hostile = b'{"__class__": "subprocess.Popen", "data": ["true"]}'
     assert PLAIN_JSON.loads(hostile) == {"__class__": "subprocess.Popen", "data": ["true"]}
