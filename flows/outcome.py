@@ -5,23 +5,17 @@ from typing import Any
 
 from flows.wording import Outcome
 from lorp.checkpoint import open_checkpoint
-from lorp.clustering import Clustering
-from lorp.evaluation.perplexity import PerplexityEvaluation
-from lorp.gate import Verdict
-from lorp.plan import PruningPlan
-from lorp.similarity import Similarity
-from lorp.values import decode
 from tasks.register import RegisteredVerdict, Registering
+from tasks.results import RunValues, read_values
 from tasks.vault import Reference, Vault
 
 
 def make_outcome(vault: Vault, request: Registering, done: RegisteredVerdict) -> Outcome:
     """Reads a run's results from the store."""
     results = request.results
-    similarity = decode(Similarity, vault.read(results.similarity))
-    clustering = decode(Clustering, vault.read(results.clustering))
-    plan = decode(PruningPlan, vault.read(results.plan))
-    verdict = decode(Verdict, vault.read(results.verdict))
+    values = read_values(vault, results)
+    similarity, plan, verdict = values.similarity, values.plan, values.verdict
+    clusters = values.clustering.clusters
     return Outcome(
         run=request.flow_run,
         source=request.spec.source,
@@ -30,11 +24,11 @@ def make_outcome(vault: Vault, request: Registering, done: RegisteredVerdict) ->
         similarity={
             "rls": similarity.rls,
             "rls_interval": [similarity.rls_low, similarity.rls_high],
-            "num_clusters": len(clustering.clusters),
-            "clusters": [list(members) for members in clustering.clusters],
+            "num_clusters": len(clusters),
+            "clusters": [list(members) for members in clusters],
         },
         plan={"method": plan.method, "removed": list(plan.removed), "kept": list(plan.kept)},
-        perplexity=_perplexity(vault, request, verdict),
+        perplexity=_perplexity(values),
         verdict={
             "id": verdict.id,
             "approved": verdict.approved,
@@ -53,11 +47,11 @@ def _checkpoint(vault: Vault, reference: Reference) -> dict[str, Any]:
     return {"uri": vault.store.address(reference.key), "digest": reference.sha256, "weight_bytes": weights}
 
 
-def _perplexity(vault: Vault, request: Registering, verdict: Verdict) -> dict[str, float | None]:
-    ratio = next(criterion for criterion in verdict.criteria if criterion.name == "perplexity_ratio")
+def _perplexity(values: RunValues) -> dict[str, float | None]:
+    ratio = next(criterion for criterion in values.verdict.criteria if criterion.name == "perplexity_ratio")
     return {
-        "dense": _finite(decode(PerplexityEvaluation, vault.read(request.results.dense)).perplexity),
-        "pruned": _finite(decode(PerplexityEvaluation, vault.read(request.results.pruned)).perplexity),
+        "dense": _finite(values.dense.perplexity),
+        "pruned": _finite(values.pruned.perplexity),
         "ratio": ratio.value,
         "upper_bound": ratio.bound,
     }

@@ -26,7 +26,7 @@ from tasks.evaluate import Evaluate, Gate
 from tasks.fetch import fetch_request
 from tasks.plan import Cluster, Plan, Prune, Score
 from tasks.register import Registering, register_verdict
-from tasks.report import RunResults
+from tasks.results import RunResults
 from tasks.stage import Request
 from tasks.vault import Manifest, Reference, open_vault
 from tasks.workspace import Workspace, workspace

@@ -14,9 +14,9 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.serializers import JSONSerializer
 
-from lorp.errors import LorpError
+from lorp.errors import IntegrityError, LorpError
 from tasks.stage import Request, run_stage
-from tasks.vault import Manifest, manifest_from, open_vault
+from tasks.vault import Manifest, open_vault
 
 PLAIN_JSON = JSONSerializer(object_encoder=None, object_decoder=None)
 
@@ -49,17 +49,21 @@ def stage(store: str, request: Request) -> dict[str, Any]:
 
 def run(store: str, request: Request) -> Manifest:
     """One stage as a task of the current flow run; its result is what the store holds, whatever Prefect remembers."""
-    return _stored(store, request, _task_for(store, [request])(store, request))
+    _task_for(store, [request])(store, request)  # type: ignore[unused-coroutine]  # the task is not async
+    return _stored(store, request)
 
 
 def run_all(store: str, requests: Sequence[Request]) -> list[Manifest]:
     """Stages of one kind as mapped tasks; how many run at once is up to the flow's task runner."""
-    mapped = _task_for(store, requests).map(unmapped(store), list(requests))
-    return [_stored(store, *pair) for pair in zip(requests, mapped.result(), strict=True)]
+    _task_for(store, requests).map(unmapped(store), list(requests)).result()
+    return [_stored(store, request) for request in requests]
 
 
-def _stored(store: str, request: Request, returned: Any) -> Manifest:
-    return open_vault(store).result(request.key) or manifest_from(returned)
+def _stored(store: str, request: Request) -> Manifest:
+    manifest = open_vault(store).result(request.key)
+    if manifest is None:
+        raise IntegrityError(f"the result of {request.title} was lost or changed at once", "Run again to make it anew")
+    return manifest
 
 
 def _task_for(store: str, requests: Sequence[Request]) -> Task[..., Any]:

@@ -12,17 +12,12 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lorp.clustering import Clustering
-from lorp.evaluation.perplexity import PerplexityEvaluation
-from lorp.gate import Verdict
-from lorp.plan import PruningPlan
-from lorp.similarity import Similarity
 from lorp.spec import RecompressSpec, without_paths
-from lorp.values import decode
 from tasks.cache import can_pass
 from tasks.lineage import Lineage
 from tasks.registry import Registered, Registration, register
-from tasks.report import RunResults, make_report
+from tasks.report import make_report
+from tasks.results import RunResults, RunValues, read_values
 from tasks.stage import run_stage
 from tasks.vault import Manifest, Reference, Vault, open_vault
 from tasks.workspace import Workspace
@@ -62,8 +57,9 @@ class RegisteredVerdict:
 def register_verdict(places: Workspace, request: Registering) -> RegisteredVerdict:
     """Registers once, however often it runs."""
     vault = open_vault(places.store)
-    report = make_report(vault, request.spec, request.name, request.results, request.stages)
-    registered = register(places, _registration(vault, request, report))
+    values = read_values(vault, request.results)
+    report = make_report(vault, request.spec, request.name, request.results, values, request.stages)
+    registered = register(places, _registration(vault, request, values, report))
     lineage = Lineage(
         spec=request.spec,
         name=request.name,
@@ -78,33 +74,32 @@ def register_verdict(places: Workspace, request: Registering) -> RegisteredVerdi
     return RegisteredVerdict(registered=registered, report=done.outputs["report"], lineage=done.outputs["lineage"])
 
 
-def _registration(vault: Vault, request: Registering, report: Reference) -> Registration:
+def _registration(vault: Vault, request: Registering, values: RunValues, report: Reference) -> Registration:
     spec, results = request.spec, request.results
-    plan = decode(PruningPlan, vault.read(results.plan))
+    plan = values.plan
     return Registration(
         name=request.name,
         title=f"{request.name} remove {len(plan.removed)} {plan.method}",
-        verdict=decode(Verdict, vault.read(results.verdict)),
+        verdict=values.verdict,
         gate=spec.gate,
         source=vault.store.address(results.variant.key),
         digests=results.digests() | {"report": report.sha256},
         parameters=_flat(without_paths(spec).model_dump(mode="json")) | {"removed": str(list(plan.removed))},
-        metrics={name: value for name, value in _metrics(vault, results).items() if math.isfinite(value)},
+        metrics={name: value for name, value in _metrics(results, values).items() if math.isfinite(value)},
         report=vault.store.local(report.key),
     )
 
 
-def _metrics(vault: Vault, results: RunResults) -> dict[str, float]:
-    similarity = decode(Similarity, vault.read(results.similarity))
-    verdict = decode(Verdict, vault.read(results.verdict))
-    bounds = {f"{entry.name}_upper_bound": entry.bound for entry in verdict.criteria}
-    values = {entry.name: entry.value for entry in verdict.criteria}
-    measured = {name: value for name, value in (values | bounds).items() if value is not None}
+def _metrics(results: RunResults, values: RunValues) -> dict[str, float]:
+    criteria = values.verdict.criteria
+    bounds = {f"{entry.name}_upper_bound": entry.bound for entry in criteria}
+    estimates = {entry.name: entry.value for entry in criteria}
+    measured = {name: value for name, value in (estimates | bounds).items() if value is not None}
     return measured | {
-        "rls": similarity.rls,
-        "num_clusters": len(decode(Clustering, vault.read(results.clustering)).clusters),
-        "perplexity_dense": decode(PerplexityEvaluation, vault.read(results.dense)).perplexity,
-        "perplexity_pruned": decode(PerplexityEvaluation, vault.read(results.pruned)).perplexity,
+        "rls": values.similarity.rls,
+        "num_clusters": len(values.clustering.clusters),
+        "perplexity_dense": values.dense.perplexity,
+        "perplexity_pruned": values.pruned.perplexity,
         "checkpoint_bytes": results.checkpoint.bytes,
         "variant_bytes": results.variant.bytes,
     }

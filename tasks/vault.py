@@ -72,12 +72,6 @@ class Manifest:
     seconds: float
 
 
-def manifest_from(value: Any) -> Manifest:
-    """The manifest that `asdict` made a JSON value of."""
-    manifest: Manifest = TypeAdapter(Manifest).validate_python(value)
-    return manifest
-
-
 @lru_cache(maxsize=8)
 def open_vault(uri: str) -> "Vault":
     """The vault over a store's address, one a process.
@@ -218,6 +212,7 @@ def _unseal(data: bytes) -> Manifest | None:
         sealed = json.loads(data)
         if canonical_json(sealed) != data or sealed["sha256"] != digest_value(sealed["manifest"]):
             return None
-        return manifest_from(sealed["manifest"])
+        manifest: Manifest = TypeAdapter(Manifest).validate_python(sealed["manifest"])
+        return manifest
     except (ValueError, KeyError, TypeError, RecursionError, ValidationError):
         return None
