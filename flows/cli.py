@@ -6,23 +6,19 @@ command that needs them, so that `--help` answers at once.
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from flows.options import debug, make, parse_remove, read_config
+from flows import arguments
+from flows.options import debug, make, parse_remove
 from lorp import __version__
 from lorp.errors import LorpError
 from lorp.spec import (
     CalibrationSpec,
-    ClusteringKind,
     ComputeSpec,
-    Criterion,
-    DType,
     EvaluationSpec,
     GateSpec,
-    Method,
     PruningSpec,
     RecompressSpec,
 )
@@ -43,10 +39,10 @@ def main() -> NoReturn:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
+def run(words: list[str]) -> int:
     """Runs a command; returns the exit status."""
     try:
-        return app(args=arguments, prog_name="lorp", standalone_mode=False) or 0
+        return app(args=words, prog_name="lorp", standalone_mode=False) or 0
     except typer.TyperException as fault:
         return _complain(f"{fault.format_message().rstrip('. ')}. See lorp --help.", 2)
     except LorpError as fault:
@@ -64,18 +60,6 @@ def _complain(message: str, status: int) -> int:
     return status
 
 
-def _config(context: typer.Context, value: Path | None) -> Path | None:
-    if value is not None:
-        context.default_map = read_config(value, _names(context))
-    return value
-
-
-def _names(context: typer.Context) -> dict[str, str]:
-    """Parameters by the names that people type."""
-    parameters = [parameter for parameter in context.command.params if parameter.name not in ("config", None)]
-    return {max(parameter.opts, key=len).lstrip("-").replace("-", "_"): str(parameter.name) for parameter in parameters}
-
-
 def _version(value: bool) -> None:
     if value:
         typer.echo(f"lorp {__version__}")
@@ -91,91 +75,34 @@ def _root(
     pass
 
 
-_CALIBRATION, _EVALUATION, _GATE = CalibrationSpec(), EvaluationSpec(), GateSpec()
-_WHAT, _HOW, _TEXT, _BUDGET, _WHERE = "What to remove", "How to choose", "Text", "Budget", "Where and how to run"
-
-RemoveOption = Annotated[
-    str,
-    typer.Option(
-        help="How many blocks to remove: a count (3) or a share of depth (0.1).",
-        rich_help_panel=_WHAT,
-        metavar="COUNT|SHARE",
-    ),
-]
-MethodOption = Annotated[Method, typer.Option(help="The selector.", rich_help_panel=_HOW)]
-ClusteringOption = Annotated[ClusteringKind, typer.Option(help="How LoRP clusters the blocks.", rich_help_panel=_HOW)]
-CriterionOption = Annotated[Criterion, typer.Option(help="How LoRP orders a cluster's blocks.", rich_help_panel=_HOW)]
-ClustersOption = Annotated[
-    int | None, typer.Option(help="Number of clusters; follows from RLS unless given.", rich_help_panel=_HOW)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+_CALIBRATION, _EVALUATION, _GATE, _COMPUTE = CalibrationSpec(), EvaluationSpec(), GateSpec(), ComputeSpec()
 
 
 @app.command()
 def recompress(
-    source: Annotated[str, typer.Argument(help="A checkpoint folder (safetensors) or a GGUF file.")],
-    remove: RemoveOption,
-    method: MethodOption = "lorp",
-    clustering: ClusteringOption = "spectral",
-    criterion: CriterionOption = "similarity",
-    clusters: ClustersOption = None,
-    calibration: Annotated[
-        str, typer.Option(help="Text to calibrate on: a UTF-8 file, or pydoc.", rich_help_panel=_TEXT)
-    ] = _CALIBRATION.corpus,
-    calibration_windows: Annotated[int, typer.Option(rich_help_panel=_TEXT)] = _CALIBRATION.num_windows,
-    evaluation: Annotated[
-        str,
-        typer.Option(
-            help="Text to measure perplexity on; the same file as for calibration is split between both.",
-            rich_help_panel=_TEXT,
-        ),
-    ] = _EVALUATION.corpus,
-    evaluation_windows: Annotated[
-        int, typer.Option(help="At least 30, for the gate.", rich_help_panel=_TEXT)
-    ] = _EVALUATION.num_windows,
-    window_tokens: Annotated[
-        int, typer.Option(help="Tokens a window.", rich_help_panel=_TEXT)
-    ] = _EVALUATION.window_tokens,
-    seed: Annotated[int, typer.Option(help="Chooses documents, windows and samples.", rich_help_panel=_TEXT)] = 0,
-    max_perplexity_ratio: Annotated[
-        float,
-        typer.Option(
-            help="Largest upper bound of pruned / dense perplexity that is approved.", rich_help_panel=_BUDGET
-        ),
-    ] = _GATE.max_perplexity_ratio,
-    max_perplexity: Annotated[
-        float | None, typer.Option(help="Largest upper bound of the pruned perplexity itself.", rich_help_panel=_BUDGET)
-    ] = None,
-    confidence: Annotated[
-        float, typer.Option(help="Of the one-sided upper bounds.", rich_help_panel=_BUDGET)
-    ] = _GATE.confidence,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...", rich_help_panel=_WHERE)] = "cpu",
-    dtype: Annotated[DType, typer.Option(help="Precision of forward passes.", rich_help_panel=_WHERE)] = "float32",
-    weights_dtype: Annotated[
-        DType, typer.Option(help="What a GGUF file is dequantised to.", rich_help_panel=_WHERE)
-    ] = "float32",
-    name: Annotated[
-        str | None,
-        typer.Option(help="Registered model's name; from the source's unless given.", rich_help_panel=_WHERE),
-    ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(help="Folder of the object store; $LORP_HOME/store unless given.", rich_help_panel=_WHERE),
-    ] = None,
-    tracking_uri: Annotated[
-        str | None,
-        typer.Option(
-            help="MLflow's tracking URI; $MLFLOW_TRACKING_URI, or SQLite under $LORP_HOME, unless given.",
-            rich_help_panel=_WHERE,
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="A YAML file with any of these options, a line each; flags win.", callback=_config, is_eager=True
-        ),
-    ] = None,
-    as_json: JsonOption = False,
+    source: arguments.Source,
+    remove: arguments.Remove,
+    method: arguments.OneMethod = "lorp",
+    clustering: arguments.Clustering = "spectral",
+    criterion: arguments.ClusterCriterion = "similarity",
+    clusters: arguments.Clusters = None,
+    calibration: arguments.Calibration = _CALIBRATION.corpus,
+    calibration_windows: arguments.CalibrationWindows = _CALIBRATION.num_windows,
+    evaluation: arguments.Evaluation = _EVALUATION.corpus,
+    evaluation_windows: arguments.EvaluationWindows = _EVALUATION.num_windows,
+    window_tokens: arguments.WindowTokens = _EVALUATION.window_tokens,
+    seed: arguments.Seed = 0,
+    max_perplexity_ratio: arguments.MaxPerplexityRatio = _GATE.max_perplexity_ratio,
+    max_perplexity: arguments.MaxPerplexity = None,
+    confidence: arguments.Confidence = _GATE.confidence,
+    device: arguments.Device = _COMPUTE.device,
+    dtype: arguments.ComputeDType = _COMPUTE.dtype,
+    weights_dtype: arguments.WeightsDType = "float32",
+    name: arguments.Name = None,
+    store: arguments.Store = None,
+    tracking_uri: arguments.TrackingUri = None,
+    config: arguments.Config = None,
+    as_json: arguments.AsJson = False,
 ) -> int:
     """Remove blocks from a checkpoint, measure what it costs, and register the variant if the gate approves.
 
@@ -216,13 +143,13 @@ def recompress(
 
 @app.command()
 def plan(
-    similarity: Annotated[Path, typer.Option(help="An .npy file: the N x N similarity of block inputs.")],
-    remove: Annotated[str, typer.Option(help="Counts or shares of depth, with commas: 1,3,5.", metavar="COUNTS")],
-    method: Annotated[str, typer.Option(help="Selectors, with commas: lorp, shortgpt, streamline.")] = "lorp",
-    clustering: ClusteringOption = "spectral",
-    criterion: CriterionOption = "similarity",
-    clusters: ClustersOption = None,
-    as_json: JsonOption = False,
+    similarity: arguments.SimilarityFile,
+    remove: arguments.Counts,
+    method: arguments.Methods = "lorp",
+    clustering: arguments.Clustering = "spectral",
+    criterion: arguments.ClusterCriterion = "similarity",
+    clusters: arguments.Clusters = None,
+    as_json: arguments.AsJson = False,
 ) -> int:
     """Plan from a similarity matrix, without a model.
 
@@ -252,11 +179,7 @@ def plan(
 
 @app.command()
 def demo(
-    store: Annotated[
-        str | None, typer.Option(help="Folder of the object store; $LORP_HOME/store unless given.")
-    ] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow's tracking URI.")] = None,
-    as_json: JsonOption = False,
+    store: arguments.Store = None, tracking_uri: arguments.TrackingUri = None, as_json: arguments.AsJson = False
 ) -> int:
     """Recompress SmolLM2-135M-Instruct, which comes with a package, at two counts under one budget."""
     from flows.command import recompress_all

@@ -10,6 +10,7 @@ import pytest
 from oracle import oracle_plan
 from pico import edit_json
 from support import PICO_OPTIONS, Lorp, Result
+from typer.main import get_command
 
 from flows.cli import app
 
@@ -44,6 +45,11 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_every_command_says_what_it_does() -> None:
     assert all(command.callback and command.callback.__doc__ for command in app.registered_commands)
+
+
+def test_every_option_says_what_it_means() -> None:
+    for command in get_command(app).commands.values():
+        assert [parameter.name for parameter in command.params if not getattr(parameter, "help", None)] == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""What every argument and option of the command line is called, takes and means."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.options import read_config
+from lorp.spec import ClusteringKind, Criterion, DType, Method
+
+_WHAT, _HOW, _TEXT, _BUDGET, _WHERE = "What to remove", "How to choose", "Text", "Budget", "Where and how to run"
+
+
+def _config(context: typer.Context, value: Path | None) -> Path | None:
+    if value is not None:
+        context.default_map = read_config(value, _names(context))
+    return value
+
+
+def _names(context: typer.Context) -> dict[str, str]:
+    """Parameters by the names that people type."""
+    parameters = [parameter for parameter in context.command.params if parameter.name not in ("config", None)]
+    return {max(parameter.opts, key=len).lstrip("-").replace("-", "_"): str(parameter.name) for parameter in parameters}
+
+
+Source = Annotated[str, typer.Argument(help="A checkpoint folder (safetensors) or a GGUF file.")]
+Remove = Annotated[
+    str,
+    typer.Option(
+        help="How many blocks to remove: a count (3) or a share of depth (0.1).",
+        rich_help_panel=_WHAT,
+        metavar="COUNT|SHARE",
+    ),
+]
+OneMethod = Annotated[Method, typer.Option(help="The selector.", rich_help_panel=_HOW)]
+Clustering = Annotated[ClusteringKind, typer.Option(help="How LoRP clusters the blocks.", rich_help_panel=_HOW)]
+ClusterCriterion = Annotated[Criterion, typer.Option(help="How LoRP orders a cluster's blocks.", rich_help_panel=_HOW)]
+Clusters = Annotated[
+    int | None, typer.Option(help="Number of clusters; follows from RLS unless given.", rich_help_panel=_HOW)
+]
+Calibration = Annotated[str, typer.Option(help="Text to calibrate on: a UTF-8 file, or pydoc.", rich_help_panel=_TEXT)]
+CalibrationWindows = Annotated[int, typer.Option(help="Windows to capture.", rich_help_panel=_TEXT)]
+Evaluation = Annotated[
+    str,
+    typer.Option(
+        help="Text to measure perplexity on; the same file as for calibration is split between both.",
+        rich_help_panel=_TEXT,
+    ),
+]
+EvaluationWindows = Annotated[
+    int, typer.Option(help="Windows to measure on; at least 30, for the gate.", rich_help_panel=_TEXT)
+]
+WindowTokens = Annotated[int, typer.Option(help="Tokens a window.", rich_help_panel=_TEXT)]
+Seed = Annotated[int, typer.Option(help="Chooses documents, windows and samples.", rich_help_panel=_TEXT)]
+MaxPerplexityRatio = Annotated[
+    float,
+    typer.Option(help="Largest upper bound of pruned / dense perplexity that is approved.", rich_help_panel=_BUDGET),
+]
+MaxPerplexity = Annotated[
+    float | None, typer.Option(help="Largest upper bound of the pruned perplexity itself.", rich_help_panel=_BUDGET)
+]
+Confidence = Annotated[float, typer.Option(help="Of the one-sided upper bounds.", rich_help_panel=_BUDGET)]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...", rich_help_panel=_WHERE)]
+ComputeDType = Annotated[DType, typer.Option(help="Precision of forward passes.", rich_help_panel=_WHERE)]
+WeightsDType = Annotated[DType, typer.Option(help="What a GGUF file is dequantised to.", rich_help_panel=_WHERE)]
+Name = Annotated[
+    str | None, typer.Option(help="Registered model's name; from the source's unless given.", rich_help_panel=_WHERE)
+]
+Store = Annotated[
+    str | None,
+    typer.Option(help="Folder of the object store; $LORP_HOME/store unless given.", rich_help_panel=_WHERE),
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        help="MLflow's tracking URI; $MLFLOW_TRACKING_URI, or SQLite under $LORP_HOME, unless given.",
+        rich_help_panel=_WHERE,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="A YAML file with any of these options, a line each; flags win.", callback=_config, is_eager=True
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+SimilarityFile = Annotated[Path, typer.Option(help="An .npy file: the N x N similarity of block inputs.")]
+Counts = Annotated[str, typer.Option(help="Counts or shares of depth, with commas: 1,3,5.", metavar="COUNTS")]
+Methods = Annotated[str, typer.Option(help="Selectors, with commas: lorp, shortgpt, streamline.")]
