@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lorp.errors import CountError
 
 EMBEDDED_CORPUS = "pydoc"
+EMBEDDED_TASK = "continuation"
 
 Method = Literal["lorp", "shortgpt", "streamline"]
 ClusteringKind = Literal["spectral", "agglomerative"]
@@ -70,18 +71,75 @@ class EvaluationSpec(_Spec):
     seed: int = Field(0, ge=0, lt=2**32)
 
 
+class DownstreamSpec(_Spec):
+    """Multiple-choice tasks on which accuracy is measured.
+
+    Attributes:
+        tasks: Names of lm-eval's tasks, paths of local task files, or `continuation`, which is made of the evaluation
+            text; empty where none is to be measured.
+        num_fewshot: Solved examples before each question.
+        limit: Most items a task; all of them unless given.
+        seed: Chooses few-shot examples, and the items of `continuation`.
+    """
+
+    tasks: tuple[str, ...] = (EMBEDDED_TASK,)
+    num_fewshot: int = Field(0, ge=0)
+    limit: int | None = Field(100, ge=1)
+    seed: int = Field(0, ge=0, lt=2**32)
+
+
+class GenerationSpec(_Spec):
+    """Greedy continuations of held-out prompts.
+
+    Attributes:
+        num_prompts: Prompts, each the beginning of an evaluation window; 0 where nothing is to be generated.
+        prompt_tokens: Tokens a prompt.
+        max_new_tokens: Tokens after which a continuation is cut off.
+    """
+
+    num_prompts: int = Field(32, ge=0)
+    prompt_tokens: int = Field(32, ge=1)
+    max_new_tokens: int = Field(64, ge=4)
+
+
+class SpeedSpec(_Spec):
+    """Time and memory of dense model and variant, measured in turn.
+
+    Attributes:
+        repeats: Measurements of each; 0 where nothing is to be timed.
+        prefill_tokens: Tokens of the prompt that is timed.
+        decode_tokens: Tokens that are then decoded one by one.
+    """
+
+    repeats: int = Field(7, ge=0)
+    prefill_tokens: int = Field(128, ge=1)
+    decode_tokens: int = Field(8, ge=1)
+
+
 class GateSpec(_Spec):
-    """The budgets that a variant must keep.
+    """The budgets that a variant must keep; those that are not given are not judged.
 
     Attributes:
         max_perplexity_ratio: Largest allowed upper bound of pruned / dense perplexity.
-        max_perplexity: Largest allowed upper bound of the pruned perplexity; none unless given.
-        confidence: Of the one-sided upper bounds.
+        max_perplexity: Largest allowed upper bound of the pruned perplexity.
+        max_accuracy_drop: Largest allowed upper bound of dense - pruned accuracy, mean over tasks; 0.02 is 2 points.
+        max_repetition_increase: Largest allowed upper bound of pruned - dense 4-gram repetition rate.
+        min_speedup: Smallest allowed lower bound of dense / pruned time, of prefill and of decoding.
+        max_memory_ratio: Largest allowed pruned / dense memory: weights, and the KV cache of what was timed.
+        confidence: Of the one-sided bounds.
     """
 
     max_perplexity_ratio: float = Field(1.5, gt=0, allow_inf_nan=False)
     max_perplexity: float | None = Field(None, gt=0, allow_inf_nan=False)
+    max_accuracy_drop: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    max_repetition_increase: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    min_speedup: float | None = Field(None, gt=0, allow_inf_nan=False)
+    max_memory_ratio: float | None = Field(None, gt=0, allow_inf_nan=False)
     confidence: float = Field(0.95, gt=0.5, lt=1)
+
+    def budgets(self) -> dict[str, float]:
+        """What identifies the gate: the budgets that it has, so that a new kind of budget changes no old gate."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 class ComputeSpec(_Spec):

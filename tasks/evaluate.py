@@ -68,7 +68,7 @@ class Gate(Request):
             "variant": self.variant.sha256,
             "dense": self.dense.sha256,
             "pruned": self.pruned.sha256,
-            "gate": self.spec.model_dump(mode="json"),
+            "gate": self.spec.budgets(),
         }
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
@@ -79,7 +79,7 @@ class Gate(Request):
         verdict = Verdict(
             variant=self.variant.sha256,
             evaluation=digest_value([self.dense.sha256, self.pruned.sha256]),
-            gate=digest_value(self.spec.model_dump(mode="json")),
+            gate=digest_value(self.spec.budgets()),
             approved=all(criterion.passed for criterion in criteria),
             criteria=criteria,
         )

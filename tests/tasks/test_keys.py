@@ -48,7 +48,7 @@ PINNED: list[tuple[Request, str]] = [
     (PLAN, "plan-v1-cbe7a26506c1540e9e951fc0a2edaad919f1102d317958301a15f5d04486d693"),
     (Prune(checkpoint=CHECKPOINT, plan=A), "prune-v1-834ad739559dea046c696f18228fa534fda32b7614ca1d97d7680ec7af8d05bb"),
     (EVALUATE, "evaluate-v1-7c53e8b66194c5045f6b8954f2ce005a4ef2b010b05ae4b3cf82b52458791420"),
-    (GATE, "gate-v1-17b0a425ad8477c9043456468be742269fef8c13bdec0779e6542eaa38b076cd"),
+    (GATE, "gate-v1-b05bc32c90e365455d3aa82f71bd3885de75ad0e94ebefa266726d2707d73125"),
 ]
 
 
