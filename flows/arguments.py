@@ -8,7 +8,8 @@ import typer
 from flows.options import read_config
 from lorp.spec import ClusteringKind, Criterion, DType, Method
 
-_WHAT, _HOW, _TEXT, _BUDGET, _WHERE = "What to remove", "How to choose", "Text", "Budget", "Where and how to run"
+_WHAT, _HOW, _TEXT, _MEASURED = "What to remove", "How to choose", "Text", "What else to measure"
+_BUDGET, _WHERE = "Budget", "Where and how to run"
 
 
 def _config(context: typer.Context, value: Path | None) -> Path | None:
@@ -52,6 +53,25 @@ EvaluationWindows = Annotated[
 ]
 WindowTokens = Annotated[int, typer.Option(help="Tokens a window.", rich_help_panel=_TEXT)]
 Seed = Annotated[int, typer.Option(help="Chooses documents, windows and samples.", rich_help_panel=_TEXT)]
+Tasks = Annotated[
+    str,
+    typer.Option(
+        help="Multiple-choice tasks, with commas: names of lm-eval's, paths of local files, continuation; or none.",
+        rich_help_panel=_MEASURED,
+    ),
+]
+NumFewshot = Annotated[int, typer.Option(help="Solved examples before each question.", rich_help_panel=_MEASURED)]
+Limit = Annotated[int, typer.Option(help="Most items a task; 0 for all.", rich_help_panel=_MEASURED)]
+GenerationPrompts = Annotated[
+    int, typer.Option(help="Evaluation windows whose beginnings are continued; 0 for none.", rich_help_panel=_MEASURED)
+]
+GenerationTokens = Annotated[
+    int, typer.Option(help="Tokens after which a continuation is cut off.", rich_help_panel=_MEASURED)
+]
+SpeedRounds = Annotated[
+    int, typer.Option(help="Times that dense model and variant are timed; 0 for none.", rich_help_panel=_MEASURED)
+]
+SpeedTokens = Annotated[int, typer.Option(help="Tokens of the timed prompt.", rich_help_panel=_MEASURED)]
 MaxPerplexityRatio = Annotated[
     float,
     typer.Option(help="Largest upper bound of pruned / dense perplexity that is approved.", rich_help_panel=_BUDGET),
@@ -59,7 +79,23 @@ MaxPerplexityRatio = Annotated[
 MaxPerplexity = Annotated[
     float | None, typer.Option(help="Largest upper bound of the pruned perplexity itself.", rich_help_panel=_BUDGET)
 ]
-Confidence = Annotated[float, typer.Option(help="Of the one-sided upper bounds.", rich_help_panel=_BUDGET)]
+MaxAccuracyDrop = Annotated[
+    float | None,
+    typer.Option(help="Largest upper bound of dense - pruned accuracy; 0.02 is 2 points.", rich_help_panel=_BUDGET),
+]
+MaxRepetitionIncrease = Annotated[
+    float | None,
+    typer.Option(help="Largest upper bound of pruned - dense 4-gram repetition rate.", rich_help_panel=_BUDGET),
+]
+MinSpeedup = Annotated[
+    float | None,
+    typer.Option(help="Smallest lower bound of dense / pruned time, prefill and decoding.", rich_help_panel=_BUDGET),
+]
+MaxMemoryRatio = Annotated[
+    float | None,
+    typer.Option(help="Largest pruned / dense memory: weights and KV cache.", rich_help_panel=_BUDGET),
+]
+Confidence = Annotated[float, typer.Option(help="Of the one-sided bounds.", rich_help_panel=_BUDGET)]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...", rich_help_panel=_WHERE)]
 ComputeDType = Annotated[DType, typer.Option(help="Precision of forward passes.", rich_help_panel=_WHERE)]
 WeightsDType = Annotated[DType, typer.Option(help="What a GGUF file is dequantised to.", rich_help_panel=_WHERE)]

@@ -11,16 +11,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from flows import arguments
-from flows.options import debug, make, parse_remove
+from flows.options import debug, make, parse_remove, parse_tasks
 from lorp import __version__
 from lorp.errors import LorpError
 from lorp.spec import (
+    EMBEDDED_TASK,
     CalibrationSpec,
     ComputeSpec,
+    DownstreamSpec,
     EvaluationSpec,
     GateSpec,
+    GenerationSpec,
     PruningSpec,
     RecompressSpec,
+    SpeedSpec,
 )
 
 _INTERRUPTED = 130
@@ -76,6 +80,7 @@ def _root(
 
 
 _CALIBRATION, _EVALUATION, _GATE, _COMPUTE = CalibrationSpec(), EvaluationSpec(), GateSpec(), ComputeSpec()
+_TASKS, _GENERATION, _SPEED = DownstreamSpec(), GenerationSpec(), SpeedSpec()
 
 
 @app.command()
@@ -92,8 +97,19 @@ def recompress(
     evaluation_windows: arguments.EvaluationWindows = _EVALUATION.num_windows,
     window_tokens: arguments.WindowTokens = _EVALUATION.window_tokens,
     seed: arguments.Seed = 0,
+    tasks: arguments.Tasks = EMBEDDED_TASK,
+    num_fewshot: arguments.NumFewshot = _TASKS.num_fewshot,
+    limit: arguments.Limit = _TASKS.limit or 0,
+    generation_prompts: arguments.GenerationPrompts = _GENERATION.num_prompts,
+    generation_tokens: arguments.GenerationTokens = _GENERATION.max_new_tokens,
+    speed_rounds: arguments.SpeedRounds = _SPEED.repeats,
+    speed_tokens: arguments.SpeedTokens = _SPEED.prefill_tokens,
     max_perplexity_ratio: arguments.MaxPerplexityRatio = _GATE.max_perplexity_ratio,
     max_perplexity: arguments.MaxPerplexity = None,
+    max_accuracy_drop: arguments.MaxAccuracyDrop = None,
+    max_repetition_increase: arguments.MaxRepetitionIncrease = None,
+    min_speedup: arguments.MinSpeedup = None,
+    max_memory_ratio: arguments.MaxMemoryRatio = None,
     confidence: arguments.Confidence = _GATE.confidence,
     device: arguments.Device = _COMPUTE.device,
     dtype: arguments.ComputeDType = _COMPUTE.dtype,
@@ -131,8 +147,18 @@ def recompress(
         evaluation=make(
             EvaluationSpec, corpus=evaluation, num_windows=evaluation_windows, window_tokens=window_tokens, seed=seed
         ),
+        tasks=make(DownstreamSpec, tasks=parse_tasks(tasks), num_fewshot=num_fewshot, limit=limit or None, seed=seed),
+        generation=make(GenerationSpec, num_prompts=generation_prompts, max_new_tokens=generation_tokens),
+        speed=make(SpeedSpec, repeats=speed_rounds, prefill_tokens=speed_tokens),
         gate=make(
-            GateSpec, max_perplexity_ratio=max_perplexity_ratio, max_perplexity=max_perplexity, confidence=confidence
+            GateSpec,
+            max_perplexity_ratio=max_perplexity_ratio,
+            max_perplexity=max_perplexity,
+            max_accuracy_drop=max_accuracy_drop,
+            max_repetition_increase=max_repetition_increase,
+            min_speedup=min_speedup,
+            max_memory_ratio=max_memory_ratio,
+            confidence=confidence,
         ),
         compute=make(ComputeSpec, device=device, dtype=dtype),
     )

@@ -15,7 +15,7 @@ from flows.terminal import shown_progress
 from flows.wording import Outcome, label, number, summary
 from lorp.corpus import calibration_and_evaluation
 from lorp.errors import CorpusError, SpecError
-from lorp.gate import MIN_WINDOWS
+from lorp.gate import MIN_PROMPTS, MIN_ROUNDS, MIN_WINDOWS, needed
 from lorp.models import device_kind
 from lorp.spec import RecompressSpec, resolve_count
 from tasks.fetch import source_num_blocks
@@ -55,11 +55,7 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
     Raises:
         InputError: A setting, the store, the source, the count or the text cannot be used.
     """
-    if spec.evaluation.num_windows < MIN_WINDOWS:
-        raise SpecError(
-            f"{spec.evaluation.num_windows} evaluation windows are too few for a verdict",
-            f"Ask for at least {MIN_WINDOWS} with --evaluation-windows",
-        )
+    _check_budgets(spec)
     _check_text(spec)
     device_kind(spec.compute.device)
     resolve_count(spec.pruning.remove, source_num_blocks(spec.source))
@@ -70,6 +66,22 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
         from tasks.registry import check_registry
 
         check_registry(places)
+
+
+def _check_budgets(spec: RecompressSpec) -> None:
+    """Refuses budgets of what is not measured, or too little."""
+    prompts = min(spec.generation.num_prompts, spec.evaluation.num_windows)
+    measured = {
+        "perplexity": (spec.evaluation.num_windows, MIN_WINDOWS, "evaluation windows", "--evaluation-windows"),
+        "generation": (prompts, MIN_PROMPTS, "prompts to continue", "--generation-prompts"),
+        "speed": (spec.speed.repeats, MIN_ROUNDS, "rounds of timing", "--speed-rounds"),
+    }
+    for kind in sorted(needed(spec.gate)):
+        asked, least, what, option = measured[kind]
+        if asked < least:
+            raise SpecError(
+                f"{asked} {what} are too few for a verdict on {kind}", f"Ask for at least {least} with {option}"
+            )
 
 
 def _check_text(spec: RecompressSpec) -> None:
@@ -103,7 +115,7 @@ def _column(outcome: Outcome) -> list[tuple[str, str]]:
     perplexity, version = outcome["perplexity"], outcome["model_version"]
     saved = 1 - outcome["variant"]["weight_bytes"] / outcome["checkpoint"]["weight_bytes"]
     budgets = [
-        (f"budget: {label(criterion['name'])}", number(criterion["budget"]))
+        (f"budget: {label(criterion['name'])}", f"{criterion['side']} {number(criterion['budget'])}")
         for criterion in outcome["verdict"]["criteria"]
     ]
     return [
@@ -112,8 +124,25 @@ def _column(outcome: Outcome) -> list[tuple[str, str]]:
         ("perplexity, pruned", number(perplexity["pruned"])),
         ("ratio", number(perplexity["ratio"])),
         ("ratio, upper bound", number(perplexity["upper_bound"])),
+        *_measured(outcome),
         *budgets,
         ("weights saved", f"{saved:.1%}"),
         ("verdict", "APPROVED" if outcome["verdict"]["approved"] else "REJECTED"),
         ("model version", str(version) if version else "-"),
     ]
+
+
+def _measured(outcome: Outcome) -> list[tuple[str, str]]:
+    """What was measured beside perplexity."""
+    generation, speed = outcome["generation"], outcome["speed"]
+    repetition = (
+        [("repetition rate", f"{number(generation['repetition_dense'])} -> {number(generation['repetition_pruned'])}")]
+        if generation
+        else []
+    )
+    speedup = (
+        [("speed-up, prefill / decoding", f"{speed['prefill_speedup']:.3g} / {speed['decode_speedup']:.3g}")]
+        if speed
+        else []
+    )
+    return repetition + speedup

@@ -26,6 +26,12 @@ def parse_remove(text: str) -> int | float:
         ) from None
 
 
+def parse_tasks(text: str) -> tuple[str, ...]:
+    """Tasks with commas between them; `none` for none."""
+    names = [name.strip() for name in text.split(",")]
+    return () if names == ["none"] else tuple(names)
+
+
 def make(kind: type[Model], **values: Any) -> Model:
     """A spec from values.
 

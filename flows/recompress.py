@@ -22,11 +22,13 @@ from lorp.errors import SpecError
 from lorp.spec import RecompressSpec, resolve_count, source_name
 from tasks.cache import PLAIN_JSON, run, run_all
 from tasks.capture import shard_requests, window_requests
-from tasks.evaluate import Evaluate, Gate
+from tasks.evaluate import Evaluate, Generate
 from tasks.fetch import fetch_request
+from tasks.gate import Gate
 from tasks.plan import Cluster, Plan, Prune, Score
 from tasks.register import Registering, register_verdict
 from tasks.results import RunResults
+from tasks.speed import CompareSpeed
 from tasks.stage import Request
 from tasks.vault import Manifest, Reference, open_vault
 from tasks.workspace import Workspace, workspace
@@ -107,17 +109,15 @@ class Job:
             "plan"
         ]
         variant = self._run(Prune(checkpoint=checkpoint, plan=plan))["variant"]
-        dense = self._evaluate(checkpoint, evaluation, "dense")
-        pruned = self._evaluate(variant, evaluation, "variant")
-        verdict = self._run(Gate(variant=variant, dense=dense, pruned=pruned, spec=spec.gate))["verdict"]
+        evaluations = self._evaluations(checkpoint, variant, evaluation)
+        verdict = self._run(Gate(variant=variant, evaluations=evaluations, spec=spec.gate))["verdict"]
         return RunResults(
             checkpoint=checkpoint,
             similarity=similarity,
             clustering=clustering,
             plan=plan,
             variant=variant,
-            dense=dense,
-            pruned=pruned,
+            evaluations=evaluations,
             verdict=verdict,
         )
 
@@ -128,15 +128,38 @@ class Job:
         tables = tuple(shard.outputs["windows"] for shard in shards)
         return self._run(Score(shards=tables, seed=self.spec.calibration.seed))["similarity"]
 
-    def _evaluate(self, checkpoint: Reference, windows: Reference, label: str) -> Reference:
-        request = Evaluate(
-            label=label,
-            checkpoint=checkpoint,
-            windows=windows,
-            num_windows=self.spec.evaluation.num_windows,
-            compute_spec=self.spec.compute,
+    def _evaluations(self, checkpoint: Reference, variant: Reference, windows: Reference) -> dict[str, Reference]:
+        """All evaluations by role, those of one model after those of the other, so that each is loaded once."""
+        evaluations = self._evaluate(checkpoint, windows, "dense") | self._evaluate(variant, windows, "pruned")
+        if self.spec.speed.repeats:
+            request = CompareSpeed(
+                dense=checkpoint,
+                variant=variant,
+                windows=windows,
+                spec=self.spec.speed,
+                compute_spec=self.spec.compute,
+            )
+            evaluations |= self._run(request)
+        return evaluations
+
+    def _evaluate(self, checkpoint: Reference, windows: Reference, model: str) -> dict[str, Reference]:
+        spec = self.spec
+        num_windows = spec.evaluation.num_windows
+        perplexity = Evaluate(
+            label=model, checkpoint=checkpoint, windows=windows, num_windows=num_windows, compute_spec=spec.compute
         )
-        return self._run(request)["evaluation"]
+        evaluations = {model: self._run(perplexity)["evaluation"]}
+        if spec.generation.num_prompts:
+            generate = Generate(
+                label=model,
+                checkpoint=checkpoint,
+                windows=windows,
+                num_windows=num_windows,
+                spec=spec.generation,
+                compute_spec=spec.compute,
+            )
+            evaluations[f"{model}_generation"] = self._run(generate)["evaluation"]
+        return evaluations
 
     def _run(self, request: Request) -> dict[str, Reference]:
         manifest = run(self.places.store, request)
@@ -151,12 +174,17 @@ def check_context(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
         SpecError: They are.
     """
     context = checkpoint.config.get("max_position_embeddings")
-    longest = max(spec.calibration.window_tokens, spec.evaluation.window_tokens)
-    if isinstance(context, int) and longest > context:
-        raise SpecError(
-            f"windows of {longest} tokens are longer than the model's context of {context}",
-            "Use a shorter --window-tokens",
-        )
+    asked = {
+        "windows": (max(spec.calibration.window_tokens, spec.evaluation.window_tokens), "--window-tokens"),
+        "continuations": (spec.generation.prompt_tokens + spec.generation.max_new_tokens, "--generation-tokens"),
+        "timed prompts": (spec.speed.prefill_tokens + spec.speed.decode_tokens, "--speed-tokens"),
+    }
+    for what, (longest, option) in asked.items():
+        if isinstance(context, int) and longest > context:
+            raise SpecError(
+                f"{what} of {longest} tokens are longer than the model's context of {context}",
+                f"Ask for fewer with {option}",
+            )
 
 
 def default_name(source: str) -> str:

@@ -4,7 +4,7 @@ from typing import Any, TypedDict
 
 
 class Outcome(TypedDict):
-    """The object that `--json` prints. Perplexities are null where they are not finite."""
+    """The object that `--json` prints. Perplexities are null where they are not finite, and what was not measured."""
 
     run: str
     source: str
@@ -13,6 +13,8 @@ class Outcome(TypedDict):
     similarity: dict[str, Any]
     plan: dict[str, Any]
     perplexity: dict[str, float | None]
+    generation: dict[str, float] | None
+    speed: dict[str, float] | None
     verdict: dict[str, Any]
     variant: dict[str, Any]
     model_version: int | None
@@ -41,8 +43,8 @@ def criteria_rows(outcome: Outcome) -> list[dict[str, Any]]:
         {
             "criterion": label(criterion["name"]),
             "value": number(criterion["value"]),
-            "upper bound": number(criterion["bound"]),
-            "budget": number(criterion["budget"]),
+            "bound": number(criterion["bound"]),
+            "budget": f"{criterion['side']} {number(criterion['budget'])}",
             "result": "pass" if criterion["passed"] else "fail",
             "reason": criterion["reason"],
         }

@@ -1,5 +1,6 @@
 """Models and tokenizers by stock transformers: no remote code, safetensors only, every key in its place."""
 
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,22 @@ def device_kind(device: str) -> str:
     """
     found = _device(device)
     return torch.cuda.get_device_name(found) if found.type == "cuda" else found.type
+
+
+def processor_name(device: str) -> str:
+    """What timings depend on: the accelerator's name, or the CPU's as the operating system gives it.
+
+    Raises:
+        SpecError: The device is not there.
+    """
+    kind = device_kind(device)
+    return cpuinfo_name(Path("/proc/cpuinfo")) or platform.machine() if kind == "cpu" else kind
+
+
+def cpuinfo_name(path: Path) -> str | None:
+    """The first `model name` of a Linux `cpuinfo` file; None where there is none."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
 
 
 def _device(name: str) -> torch.device:

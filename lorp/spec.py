@@ -111,7 +111,7 @@ class SpeedSpec(_Spec):
         decode_tokens: Tokens that are then decoded one by one.
     """
 
-    repeats: int = Field(7, ge=0)
+    repeats: int = Field(11, ge=0)
     prefill_tokens: int = Field(128, ge=1)
     decode_tokens: int = Field(8, ge=1)
 
@@ -164,6 +164,9 @@ class RecompressSpec(_Spec):
     calibration: CalibrationSpec = CalibrationSpec()
     pruning: PruningSpec
     evaluation: EvaluationSpec = EvaluationSpec()
+    tasks: DownstreamSpec = DownstreamSpec()
+    generation: GenerationSpec = GenerationSpec()
+    speed: SpeedSpec = SpeedSpec()
     gate: GateSpec = GateSpec()
     compute: ComputeSpec = ComputeSpec()
 

@@ -1,16 +1,15 @@
-"""Checkpoint as it lies in the store -> perplexity; evaluations + budgets -> verdict."""
+"""Checkpoint as it lies in the store -> perplexity and greedy continuations on the evaluation windows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lorp.corpus import Windows
-from lorp.digest import digest_value
+from lorp.evaluation.generation import GenerationEvaluation, continue_prompts
 from lorp.evaluation.perplexity import PerplexityEvaluation, window_losses
-from lorp.gate import Verdict, judge
-from lorp.models import device_kind
-from lorp.spec import ComputeSpec, GateSpec
+from lorp.models import device_kind, load_tokenizer
+from lorp.spec import ComputeSpec, GenerationSpec
 from lorp.values import decode, encode
 from tasks.models import shared_model
 from tasks.stage import Outputs, Request
@@ -52,35 +51,42 @@ class Evaluate(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate(Request):
-    """The verdict."""
+class Generate(Request):
+    """Greedy continuations by a checkpoint or variant."""
 
-    STAGE: ClassVar[str] = "gate"
+    STAGE: ClassVar[str] = "generate"
     VERSION: ClassVar[int] = 1
-    variant: Reference
-    dense: Reference
-    pruned: Reference
-    spec: GateSpec
+    checkpoint: Reference
+    windows: Reference
+    num_windows: int
+    spec: GenerationSpec
+    compute_spec: ComputeSpec
 
     def inputs(self) -> Mapping[str, Any]:
-        """Digests of the variant and of both evaluations, and the budgets."""
+        """Digests of checkpoint and windows, how much is written, dtype and kind of device."""
         return {
-            "variant": self.variant.sha256,
-            "dense": self.dense.sha256,
-            "pruned": self.pruned.sha256,
-            "gate": self.spec.budgets(),
+            "checkpoint": self.checkpoint.sha256,
+            "windows": self.windows.sha256,
+            "generation": self.spec.model_dump(mode="json"),
+            "dtype": self.compute_spec.dtype,
+            "device": device_kind(self.compute_spec.device),
         }
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
-        """Judges."""
-        dense = decode(PerplexityEvaluation, vault.read(self.dense))
-        pruned = decode(PerplexityEvaluation, vault.read(self.pruned))
-        criteria = judge(dense, pruned, self.spec)
-        verdict = Verdict(
-            variant=self.variant.sha256,
-            evaluation=digest_value([self.dense.sha256, self.pruned.sha256]),
-            gate=digest_value(self.spec.budgets()),
-            approved=all(criterion.passed for criterion in criteria),
-            criteria=criteria,
+        """Lets the model write."""
+        windows = decode(Windows, vault.read(self.windows)).windows
+        folder = vault.folder(self.checkpoint)
+        tokenizer = load_tokenizer(folder)
+
+        def text(tokens: Sequence[int]) -> str:
+            return str(tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+        with shared_model(folder, self.compute_spec) as model:
+            continuations = continue_prompts(model, windows, text, self.spec)
+        evaluation = GenerationEvaluation(
+            checkpoint=self.checkpoint.sha256,
+            windows_sha256=self.windows.sha256,
+            num_expected=min(self.spec.num_prompts, self.num_windows),
+            continuations=continuations,
         )
-        return {"verdict": vault.put("values", encode(verdict), ".json")}
+        return {"evaluation": vault.put("values", encode(evaluation), ".json")}

@@ -1,7 +1,7 @@
-"""The one model that a process holds."""
+"""The models that a process holds: those that the current stage uses."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,13 +16,23 @@ _held: dict[tuple[Path, ComputeSpec], PreTrainedModel] = {}
 
 @contextmanager
 def shared_model(folder: Path, compute: ComputeSpec) -> Iterator[PreTrainedModel]:
-    """A checkpoint's model, for one user at a time: hooks of two captures would see each other's activations.
+    """A checkpoint's model, for one user at a time: hooks of two captures would see each other's activations."""
+    with shared_models([folder], compute) as (model,):
+        yield model
 
-    Stages that follow each other on one checkpoint load it once. The model before is let go first, so that two are
-    never in memory.
+
+@contextmanager
+def shared_models(folders: Sequence[Path], compute: ComputeSpec) -> Iterator[tuple[PreTrainedModel, ...]]:
+    """Several checkpoints' models at once, for one user at a time.
+
+    Stages that follow each other on one checkpoint load it once. Models that are not asked for are let go first, so
+    that no more are in memory than a stage needs.
     """
+    wanted = [(folder, compute) for folder in folders]
     with _IN_USE:
-        if (folder, compute) not in _held:
-            _held.clear()
-            _held[folder, compute] = load_model(folder, compute)
-        yield _held[folder, compute]
+        for key in set(_held).difference(wanted):
+            del _held[key]
+        for key in wanted:
+            if key not in _held:
+                _held[key] = load_model(*key)
+        yield tuple(_held[key] for key in wanted)

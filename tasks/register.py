@@ -92,14 +92,15 @@ def _registration(vault: Vault, request: Registering, values: RunValues, report:
 
 def _metrics(results: RunResults, values: RunValues) -> dict[str, float]:
     criteria = values.verdict.criteria
-    bounds = {f"{entry.name}_upper_bound": entry.bound for entry in criteria}
+    ends = {"at most": "upper", "at least": "lower"}
+    bounds = {f"{entry.name}_{ends[entry.side]}_bound": entry.bound for entry in criteria}
     estimates = {entry.name: entry.value for entry in criteria}
     measured = {name: value for name, value in (estimates | bounds).items() if value is not None}
     return measured | {
         "rls": values.similarity.rls,
         "num_clusters": len(values.clustering.clusters),
-        "perplexity_dense": values.dense.perplexity,
-        "perplexity_pruned": values.pruned.perplexity,
+        "perplexity_dense": values.evidence.dense.perplexity.perplexity,
+        "perplexity_pruned": values.evidence.pruned.perplexity.perplexity,
         "checkpoint_bytes": results.checkpoint.bytes,
         "variant_bytes": results.variant.bytes,
     }

@@ -4,6 +4,7 @@ Weights are not copied: a version's source is the variant's address in the store
 one run and at most one version. A rejected verdict has no way to a version.
 """
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -207,14 +208,25 @@ def _stricter(one: dict[str, str], other: dict[str, str]) -> bool:
     return one["lorp.approved"] == "false" or any(mine < theirs for mine, theirs in pairs)
 
 
-def _strictness(run: Run) -> tuple[str, tuple[float, float, float]]:
+def _strictness(run: Run) -> tuple[str, tuple[float, ...]]:
     """Rejections first ("false" sorts before "true"), then the tightest budgets."""
     return (run.data.tags["lorp.approved"], _limits(_gate(run.data.tags)))
 
 
-def _limits(gate: GateSpec) -> tuple[float, float, float]:
-    cap = float("inf") if gate.max_perplexity is None else gate.max_perplexity
-    return (gate.max_perplexity_ratio, cap, -gate.confidence)
+def _limits(gate: GateSpec) -> tuple[float, ...]:
+    """The budgets as numbers of which the smaller is the stricter."""
+    most = (
+        gate.max_perplexity_ratio,
+        gate.max_perplexity,
+        gate.max_accuracy_drop,
+        gate.max_repetition_increase,
+        gate.max_memory_ratio,
+    )
+    least = (gate.min_speedup, gate.confidence)
+    return (
+        *(math.inf if budget is None else budget for budget in most),
+        *(math.inf if budget is None else -budget for budget in least),
+    )
 
 
 def _tags(registration: Registration) -> dict[str, str]:

@@ -3,25 +3,24 @@
 from dataclasses import dataclass
 
 from lorp.clustering import Clustering
-from lorp.evaluation.perplexity import PerplexityEvaluation
-from lorp.gate import Verdict
+from lorp.gate import Evidence, Verdict
 from lorp.plan import PruningPlan
 from lorp.similarity import Similarity
 from lorp.values import decode
+from tasks.evidence import read_evidence
 from tasks.vault import Reference, Vault
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResults:
-    """What the stages of one run made."""
+    """What the stages of one run made; evaluations by role, as in `tasks.evidence`."""
 
     checkpoint: Reference
     similarity: Reference
     clustering: Reference
     plan: Reference
     variant: Reference
-    dense: Reference
-    pruned: Reference
+    evaluations: dict[str, Reference]
     verdict: Reference
 
     def digests(self) -> dict[str, str]:
@@ -30,7 +29,9 @@ class RunResults:
 
     def by_role(self) -> dict[str, Reference]:
         """The references by role, in the order they were made."""
-        return dict(vars(self))
+        own = {role: reference for role, reference in vars(self).items() if isinstance(reference, Reference)}
+        verdict = own.pop("verdict")
+        return {**own, **self.evaluations, "verdict": verdict}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,7 @@ class RunValues:
     similarity: Similarity
     clustering: Clustering
     plan: PruningPlan
-    dense: PerplexityEvaluation
-    pruned: PerplexityEvaluation
+    evidence: Evidence
     verdict: Verdict
 
 
@@ -55,7 +55,6 @@ def read_values(vault: Vault, results: RunResults) -> RunValues:
         similarity=decode(Similarity, vault.read(results.similarity)),
         clustering=decode(Clustering, vault.read(results.clustering)),
         plan=decode(PruningPlan, vault.read(results.plan)),
-        dense=decode(PerplexityEvaluation, vault.read(results.dense)),
-        pruned=decode(PerplexityEvaluation, vault.read(results.pruned)),
+        evidence=read_evidence(vault, results.evaluations),
         verdict=decode(Verdict, vault.read(results.verdict)),
     )

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lorp.evaluation.perplexity import PerplexityEvaluation, WindowLoss, exp
-from lorp.gate import CriterionResult, clustered_upper_bound
+from lorp.gate import CriterionResult
 from lorp.report.budget_line import BudgetLine
 from lorp.report.text import PERPLEXITY, RATIO, criterion_label
+from lorp.statistics import clustered_mean
 
 _DRAWN = 1e12
 _Pair = tuple[WindowLoss, WindowLoss]
@@ -58,7 +59,7 @@ def model_perplexity(name: str, evaluation: PerplexityEvaluation, confidence: fl
     if len(losses) < len(documents) or len(set(documents)) < 2:
         bound = None
     else:
-        bound = exp(clustered_upper_bound(losses, documents, confidence).upper)
+        bound = exp(clustered_mean(losses, documents, confidence).upper)
     return ModelPerplexity(name=name, perplexity=evaluation.perplexity, bound=bound)
 
 

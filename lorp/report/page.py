@@ -10,13 +10,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lorp.clustering import Clustering
 from lorp.evaluation.perplexity import PerplexityEvaluation
-from lorp.gate import CriterionResult, Verdict
+from lorp.gate import CriterionResult, Evidence, Verdict
 from lorp.plan import PruningPlan
 from lorp.report import text
 from lorp.report.budget_line import budget_line
 from lorp.report.colours import cluster_swatch
 from lorp.report.heat_map import heat_map
 from lorp.report.losses import budget_lines, hardest_hit, model_perplexity
+from lorp.report.measurements import generation_section, speed_section
 from lorp.similarity import Similarity
 from lorp.spec import RecompressSpec
 
@@ -66,8 +67,7 @@ class ReportData:
         similarity: Of block boundaries.
         clustering: Of blocks.
         plan: Which blocks were removed.
-        dense: Losses of the dense model.
-        pruned: Losses of the variant.
+        evidence: What was measured of dense model and variant.
         verdict: What the gate said.
         dense_bytes: Weights of the dense model on disk.
         variant_bytes: Weights of the variant on disk.
@@ -82,8 +82,7 @@ class ReportData:
     similarity: Similarity
     clustering: Clustering
     plan: PruningPlan
-    dense: PerplexityEvaluation
-    pruned: PerplexityEvaluation
+    evidence: Evidence
     verdict: Verdict
     dense_bytes: int
     variant_bytes: int
@@ -92,6 +91,16 @@ class ReportData:
 
     def __post_init__(self) -> None:
         assert self.num_blocks == self.similarity.num_blocks == self.plan.num_blocks == len(self.clustering.labels)
+
+    @property
+    def dense(self) -> PerplexityEvaluation:
+        """Losses of the dense model."""
+        return self.evidence.dense.perplexity
+
+    @property
+    def pruned(self) -> PerplexityEvaluation:
+        """Losses of the variant."""
+        return self.evidence.pruned.perplexity
 
     @property
     def ratio(self) -> CriterionResult | None:
@@ -117,6 +126,8 @@ def render_report(data: ReportData) -> str:
         ),
         lines=[(line.caption, budget_line(line)) for line in budget_lines(data.verdict.criteria, data.dense)],
         hardest_hit=hardest_hit(data.dense, data.pruned, _DOCUMENTS_SHOWN),
+        generation=generation_section(data.evidence, confidence),
+        speed=speed_section(data.evidence, confidence),
         score_meaning=text.score_meaning(data.spec.pruning.method, data.spec.pruning.criterion),
         asked=asked_for(data.spec),
     )
@@ -145,7 +156,7 @@ def _value_text(name: str, value: object) -> str:
     if value is None:
         return _UNSET.get(name, "none")
     if name == "remove":
-        return f"{text.exactly(value)} of depth" if isinstance(value, float) else f"{value} blocks"
+        return f"{text.exactly(value)} of depth" if isinstance(value, float) else text.counted(value, "block")
     return text.exactly(value) if isinstance(value, float) else str(value)
 
 
@@ -165,6 +176,8 @@ def _environment() -> Environment:
         "percent": text.percent,
         "criterion": text.criterion_label,
         "named": text.named_blocks,
+        "limit": text.limit,
+        "counted": text.counted,
     }
     environment.globals |= {"swatch": cluster_swatch, "saving": text.saving}
     return environment

@@ -6,11 +6,20 @@ from collections.abc import Sequence
 from lorp.gate import CriterionResult, Verdict
 from lorp.plan import PruningPlan
 from lorp.report.axes import block_runs
+from lorp.statistics import Estimate
 
 RATIO = "perplexity_ratio"
 PERPLEXITY = "perplexity"
 
-_CRITERIA = {RATIO: "Perplexity ratio (pruned / dense)", PERPLEXITY: "Perplexity of the pruned model"}
+_CRITERIA = {
+    RATIO: "Perplexity ratio (pruned / dense)",
+    PERPLEXITY: "Perplexity of the pruned model",
+    "accuracy_drop": "Accuracy drop (dense − pruned)",
+    "repetition_increase": "Rise of the 4-gram repetition rate",
+    "prefill_speedup": "Prefill speed-up",
+    "decode_speedup": "Decoding speed-up",
+    "memory_ratio": "Memory ratio (pruned / dense)",
+}
 _SCORES = {
     ("lorp", "similarity"): "Mean similarity to the other blocks of its cluster; higher is more redundant.",
     ("lorp", "residual-variance"): "What the cluster's kept blocks leave unexplained once it is gone; "
@@ -61,6 +70,23 @@ def size(num_bytes: int) -> str:
         power += 1
     amount = num_bytes / 1024**power
     return f"{amount:.1f}{_GAP}{_UNITS[power]}" if power else f"{num_bytes}{_GAP}B"
+
+
+def counted(count: object, noun: str) -> str:
+    """`1 block`, `3 blocks`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def limit(criterion: CriterionResult) -> str:
+    """A criterion's budget with the side that its bound must lie on: `≤ 1.5`."""
+    return f"{'≤' if criterion.side == 'at most' else '≥'}{_GAP}{exactly(criterion.budget)}"
+
+
+def interval(estimate: Estimate | str, digits: int = 3) -> str:
+    """An estimate with its bounds: `1.02 (0.98 to 1.06)`; or why there is none."""
+    if isinstance(estimate, str):
+        return estimate
+    return f"{number(estimate.value, digits)} ({number(estimate.lower, digits)} to {number(estimate.upper, digits)})"
 
 
 def percent(share: float) -> str:

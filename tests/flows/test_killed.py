@@ -13,17 +13,17 @@ from support import PICO_OPTIONS, Lorp, manifests
 
 POINTS = (
     "half:checkpoints", "fetch", "windows", "capture", "score", "cluster", "plan", "half:variants", "prune", "evaluate",
-    "gate", "registry:create_run", "registry:log_batch", "registry:set_terminated", "registry:create_model_version",
-    "registry:set_registered_model_alias", "register",
+    "generate", "speed", "gate", "registry:create_run", "registry:log_batch", "registry:set_terminated",
+    "registry:create_model_version", "registry:set_registered_model_alias", "register",
 )  # fmt: skip
 
 
 def digests(home: Path) -> dict[str, dict[str, str]]:
-    """Output digests of every stage but the last, whose record holds times and ids."""
+    """Output digests of every stage but those whose results hold times and ids."""
     return {
         key: {role: output.sha256 for role, output in manifest.outputs.items()}
         for key, manifest in manifests(home).items()
-        if manifest.stage != "register"
+        if manifest.stage not in ("speed", "register")
     }
 
 

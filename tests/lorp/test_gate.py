@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import stats
 
+from lorp.evaluation.generation import Continuation, GenerationEvaluation
 from lorp.evaluation.perplexity import PerplexityEvaluation, WindowLoss
-from lorp.gate import MIN_WINDOWS, CriterionResult, clustered_upper_bound, judge
+from lorp.evaluation.speed import Memory, Round, SpeedComparison, Timing
+from lorp.gate import MIN_WINDOWS, CriterionResult, Evidence, Measured, judge, needed
 from lorp.spec import GateSpec
+from lorp.statistics import clustered_mean
 
 BOTH = GateSpec(max_perplexity_ratio=1.5, max_perplexity=100.0)
 
@@ -40,60 +42,17 @@ DENSE = evaluation([3.0] * 60)
 PRUNED = evaluation([3.0 + math.log(1.1)] * 60)
 
 
+def judged(dense: PerplexityEvaluation, pruned: PerplexityEvaluation, spec: GateSpec) -> tuple[CriterionResult, ...]:
+    return judge(Evidence(dense=Measured(perplexity=dense), pruned=Measured(perplexity=pruned)), spec)
+
+
 def only(results: tuple[CriterionResult, ...]) -> CriterionResult:
     (result,) = results
     return result
 
 
-# Clusters (1, 3) and (4, 8): mean 4, deviations -3, -1, 0, 4, totals -4 and 4. The standard error is
-# sqrt(2 / 1 * (16 + 16)) / 4 = 2, and Student's t at 0.95 with 1 degree of freedom is 6.313752 (0.9: 3.077684).
-@pytest.mark.parametrize(("confidence", "upper"), [(0.95, 4 + 2 * 6.313752), (0.9, 4 + 2 * 3.077684)])
-def test_the_bound_worked_by_hand(confidence: float, upper: float) -> None:
-    estimate = clustered_upper_bound([1.0, 3.0, 4.0, 8.0], ["a", "a", "b", "b"], confidence)
-    assert estimate.mean == 4.0
-    assert estimate.upper == pytest.approx(upper, abs=1e-5)
-
-
-# Clusters of 1 and 3: mean 3, deviations -3, 1, 1, 1 (0, 4, 4, 4 given), totals -3 and 3: sqrt(2 * 18) / 4 = 1.5.
-def test_the_bound_of_unequal_clusters_worked_by_hand() -> None:
-    estimate = clustered_upper_bound([0.0, 4.0, 4.0, 4.0], ["a", "b", "b", "b"], 0.95)
-    assert (estimate.mean, estimate.upper) == pytest.approx((3.0, 3 + 1.5 * 6.313752), abs=1e-5)
-
-
-@pytest.mark.parametrize("num_values", [2, 3, 30, 64])
-@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
-def test_a_document_a_window_gives_the_ordinary_t_bound(num_values: int, confidence: float) -> None:
-    values = random_losses(num_values, num_values)
-    estimate = clustered_upper_bound(values, [str(number) for number in range(num_values)], confidence)
-    error = float(stats.sem(values))
-    assert estimate.mean == pytest.approx(values.mean())
-    assert estimate.upper == pytest.approx(stats.t.ppf(confidence, num_values - 1, loc=values.mean(), scale=error))
-
-
-def test_the_bound_is_wider_where_windows_of_a_document_are_alike() -> None:
-    rng = np.random.default_rng(0)
-    of_document = np.repeat(rng.normal(size=20), 3)
-    values = of_document + rng.normal(0.0, 0.1, size=60)
-    tied = clustered_upper_bound(values, [str(number // 3) for number in range(60)], 0.95)
-    loose = clustered_upper_bound(values, [str(number) for number in range(60)], 0.95)
-    assert tied.mean == loose.mean
-    assert tied.upper - tied.mean > 1.5 * (loose.upper - loose.mean)
-
-
-def test_the_order_of_windows_does_not_matter_to_the_bound() -> None:
-    values, clusters = random_losses(), [str(number % 7) for number in range(60)]
-    mixed = np.random.default_rng(1).permutation(60)
-    one = clustered_upper_bound(values, clusters, 0.95)
-    other = clustered_upper_bound(values[mixed], [clusters[place] for place in mixed], 0.95)
-    assert (one.mean, one.upper) == pytest.approx((other.mean, other.upper), rel=1e-12)
-
-
-def test_values_all_alike_are_their_own_bound() -> None:
-    assert clustered_upper_bound([0.0] * 4, ["a", "a", "b", "b"], 0.95).upper == 0.0
-
-
 def test_what_is_within_every_budget_is_approved() -> None:
-    results = judge(DENSE, PRUNED, BOTH)
+    results = judged(DENSE, PRUNED, BOTH)
     assert [result.name for result in results] == ["perplexity_ratio", "perplexity"]
     assert [result.budget for result in results] == [1.5, 100.0]
     assert all(result.passed for result in results)
@@ -103,10 +62,10 @@ def test_what_is_within_every_budget_is_approved() -> None:
 def test_value_and_bound_are_those_of_paired_windows() -> None:
     dense, shift = random_losses(1), random_losses(2) / 10
     documents = [str(number % 10) for number in range(60)]
-    ratio, absolute = judge(evaluation(dense.tolist()), evaluation((dense + shift).tolist()), BOTH)
+    ratio, absolute = judged(evaluation(dense.tolist()), evaluation((dense + shift).tolist()), BOTH)
     for result, values in ((ratio, shift), (absolute, dense + shift)):
-        expected = clustered_upper_bound(values, documents, 0.95)
-        assert result.value == pytest.approx(math.exp(expected.mean))
+        expected = clustered_mean(values, documents, 0.95)
+        assert result.value == pytest.approx(math.exp(expected.value))
         assert result.bound == pytest.approx(math.exp(expected.upper))
     assert ratio.value == pytest.approx(
         evaluation((dense + shift).tolist()).perplexity / evaluation(dense.tolist()).perplexity
@@ -115,7 +74,7 @@ def test_value_and_bound_are_those_of_paired_windows() -> None:
 
 def test_the_gate_goes_by_the_bound_and_not_by_the_value() -> None:
     shift = math.log(1.4) + np.random.default_rng(0).normal(0.0, 0.5, size=60)
-    result = only(judge(DENSE, evaluation((3.0 + shift).tolist()), GateSpec(max_perplexity_ratio=1.5)))
+    result = only(judged(DENSE, evaluation((3.0 + shift).tolist()), GateSpec(max_perplexity_ratio=1.5)))
     assert result.value is not None
     assert result.bound is not None
     assert result.value < 1.5 < result.bound
@@ -124,17 +83,17 @@ def test_the_gate_goes_by_the_bound_and_not_by_the_value() -> None:
 
 def test_more_confidence_gives_a_higher_bound() -> None:
     pruned = evaluation(random_losses().tolist())
-    bounds = [only(judge(DENSE, pruned, GateSpec(confidence=confidence))).bound for confidence in (0.6, 0.9, 0.99)]
+    bounds = [only(judged(DENSE, pruned, GateSpec(confidence=confidence))).bound for confidence in (0.6, 0.9, 0.99)]
     assert bounds == sorted(bounds, key=lambda bound: bound or 0.0)
     assert len(set(bounds)) == 3
 
 
 def test_a_bound_at_the_budget_passes_and_one_above_it_does_not() -> None:
     pruned = evaluation((np.array([3.0] * 60) + random_losses() / 10).tolist())
-    bound = only(judge(DENSE, pruned, GateSpec())).bound
+    bound = only(judged(DENSE, pruned, GateSpec())).bound
     assert bound is not None
     at, below = (
-        only(judge(DENSE, pruned, GateSpec(max_perplexity_ratio=budget))) for budget in (bound, np.nextafter(bound, 0))
+        only(judged(DENSE, pruned, GateSpec(max_perplexity_ratio=budget))) for budget in (bound, np.nextafter(bound, 0))
     )
     assert (at.passed, below.passed) == (True, False)
     assert "within" in at.reason
@@ -143,7 +102,7 @@ def test_a_bound_at_the_budget_passes_and_one_above_it_does_not() -> None:
 
 def test_the_dense_model_itself_has_a_ratio_of_one() -> None:
     dense = evaluation(random_losses().tolist())
-    result = only(judge(dense, dense, GateSpec(max_perplexity_ratio=1.0)))
+    result = only(judged(dense, dense, GateSpec(max_perplexity_ratio=1.0)))
     assert (result.value, result.bound, result.passed) == (1.0, 1.0, True)
 
 
@@ -152,12 +111,12 @@ def test_the_dense_model_itself_has_a_ratio_of_one() -> None:
 )
 def test_a_cap_on_perplexity_is_a_criterion_of_its_own(cap: float, ratio: float, passed: list[bool]) -> None:
     # The pruned perplexity is 1.1 * e^3 = 22.09.
-    results = judge(DENSE, PRUNED, GateSpec(max_perplexity_ratio=ratio, max_perplexity=cap))
+    results = judged(DENSE, PRUNED, GateSpec(max_perplexity_ratio=ratio, max_perplexity=cap))
     assert [result.passed for result in results] == passed
 
 
 def test_without_a_cap_there_is_one_criterion() -> None:
-    assert [result.name for result in judge(DENSE, PRUNED, GateSpec())] == ["perplexity_ratio"]
+    assert [result.name for result in judged(DENSE, PRUNED, GateSpec())] == ["perplexity_ratio"]
 
 
 Change = Callable[[PerplexityEvaluation], PerplexityEvaluation]
@@ -186,7 +145,7 @@ def of_one_document(whole: PerplexityEvaluation) -> PerplexityEvaluation:
 
 def unusable(dense: PerplexityEvaluation, pruned: PerplexityEvaluation) -> str:
     """The one reason for which every criterion is rejected."""
-    results = judge(dense, pruned, BOTH)
+    results = judged(dense, pruned, BOTH)
     assert [result.name for result in results] == ["perplexity_ratio", "perplexity"]
     for result in results:
         assert (result.value, result.bound, result.passed) == (None, None, False)
@@ -209,7 +168,7 @@ def test_windows_that_say_too_little_are_rejected(change: Change, reason: str) -
 
 def test_thirty_windows_of_two_documents_are_enough() -> None:
     pruned = evaluation([3.0] * MIN_WINDOWS, num_documents=2)
-    assert all(result.passed for result in judge(pruned, pruned, BOTH))
+    assert all(result.passed for result in judged(pruned, pruned, BOTH))
 
 
 @pytest.mark.parametrize("whose", ["dense", "pruned"])
@@ -257,20 +216,108 @@ def test_a_bound_too_large_for_a_number_is_rejected() -> None:
 @pytest.mark.parametrize("pruned", [1e308, [1e308, -1e308]])
 def test_losses_too_large_to_reckon_with_are_never_approved(dense: float, pruned: float | list[float]) -> None:
     losses = pruned * 30 if isinstance(pruned, list) else [pruned] * 60
-    results = judge(evaluation([dense] * 60), evaluation(losses), BOTH)
+    results = judged(evaluation([dense] * 60), evaluation(losses), BOTH)
     assert not all(result.passed for result in results)
     assert all(number is None or math.isfinite(number) for result in results for number in (result.value, result.bound))
 
 
-def test_a_true_ratio_at_the_budget_is_seldom_approved() -> None:
-    """2,000 models at the budget: about 5 % approved, though windows of one of 20 documents are alike."""
-    num_trials, num_documents, num_windows = 2_000, 20, 3
-    rng = np.random.default_rng(0)
-    of_document = rng.normal(0.0, 0.10, size=(num_trials, num_documents, 1))
-    noise = rng.normal(0.0, 0.05, size=(num_trials, num_documents, num_windows))
-    trials = (math.log(1.5) + of_document + noise).reshape(num_trials, -1)
-    documents = [str(number // num_windows) for number in range(num_documents * num_windows)]
-    bounds = np.array([clustered_upper_bound(trial, documents, 0.95).upper for trial in trials])
-    approved = float((bounds <= math.log(1.5)).mean())
-    three_errors = 3 * math.sqrt(0.05 * 0.95 / num_trials)
-    assert 0.05 - three_errors < approved < 0.05 + three_errors
+def continuations(rates: Sequence[int], *, expected: int | None = None) -> GenerationEvaluation:
+    """Continuations of 20 tokens, of which so many at the end repeat the same."""
+    items = tuple(
+        Continuation(
+            prompt=f"{number % 10}@{number}",
+            document=str(number % 10),
+            prompt_text="",
+            tokens=(*range(20 - rate), *[0] * rate),
+            text="text",
+            ended=True,
+        )
+        for number, rate in enumerate(rates)
+    )
+    return GenerationEvaluation(
+        checkpoint="c" * 64, windows_sha256="w" * 64, num_expected=expected or len(items), continuations=items
+    )
+
+
+def rounds(*ratios: float) -> SpeedComparison:
+    timed = tuple(
+        Round(dense=Timing(prefill=ratio, decode=ratio + 1), pruned=Timing(prefill=1.0, decode=1.0)) for ratio in ratios
+    )
+    return SpeedComparison(
+        dense="d", pruned="p", processor="cpu", dtype="float32", threads=1, prefill_tokens=10, decode_tokens=6,
+        rounds=timed, dense_memory=Memory(weights=1000, kv_token=0, peak=0),
+        pruned_memory=Memory(weights=900, kv_token=0, peak=0),
+    )  # fmt: skip
+
+
+def evidence(
+    dense: GenerationEvaluation | None = None,
+    pruned: GenerationEvaluation | None = None,
+    speed: SpeedComparison | None = None,
+) -> Evidence:
+    return Evidence(
+        dense=Measured(perplexity=DENSE, generation=dense),
+        pruned=Measured(perplexity=PRUNED, generation=pruned),
+        speed=speed,
+    )
+
+
+REPETITION = GateSpec(max_repetition_increase=0.2)
+SPEED = GateSpec(min_speedup=1.1, max_memory_ratio=0.9)
+
+
+def last(found: Evidence, spec: GateSpec) -> CriterionResult:
+    return judge(found, spec)[-1]
+
+
+def test_a_variant_that_repeats_itself_is_rejected_and_one_that_does_not_is_not() -> None:
+    sane, looping = continuations([0] * 40), continuations([15] * 40)
+    assert last(evidence(sane, sane), REPETITION).passed
+    result = last(evidence(sane, looping), REPETITION)
+    assert not result.passed
+    assert result.name == "repetition_increase"
+    assert "over the budget of 0.2" in result.reason
+    assert last(evidence(looping, looping), REPETITION).passed
+
+
+@pytest.mark.parametrize(
+    ("dense", "pruned", "reason"),
+    [
+        (None, None, "nothing was generated"),
+        (continuations([0] * 40), continuations([0] * 39), "same prompts"),
+        (continuations([0] * 40), continuations([0] * 39, expected=40), "continued 39 of 40 prompts"),
+        (continuations([0] * 29), continuations([0] * 29), "29 prompts were continued"),
+        (continuations([0] * 40), replace(continuations([0] * 40), windows_sha256="x"), "same prompts"),
+    ],
+    ids=["none", "fewer", "not whole", "too few", "other windows"],
+)
+def test_continuations_that_cannot_be_judged_are_rejected(
+    dense: GenerationEvaluation | None, pruned: GenerationEvaluation | None, reason: str
+) -> None:
+    result = last(evidence(dense, pruned), REPETITION)
+    assert not result.passed
+    assert reason in result.reason
+
+
+def test_a_speedup_passes_by_its_lower_bound_at_the_budget() -> None:
+    # Of 11 rounds the third smallest is the lower bound of the median.
+    _, prefill, decode, memory = judge(evidence(speed=rounds(0.5, 0.6, 1.1, *[1.3] * 8)), SPEED)
+    assert (prefill.name, prefill.side, prefill.value, prefill.bound) == ("prefill_speedup", "at least", 1.3, 1.1)
+    assert (prefill.passed, decode.passed, memory.passed) == (True, True, True)
+    assert (decode.bound, memory.bound) == (2.1, 0.9)
+    _, slow, *_ = judge(evidence(speed=rounds(0.5, 0.6, 1.09, *[1.3] * 8)), SPEED)
+    assert not slow.passed
+    assert slow.reason == "lower bound 1.09 is under the budget of 1.1"
+
+
+@pytest.mark.parametrize(("speed", "reason"), [(None, "nothing was timed"), (rounds(2.0, 2.0), "2 rounds were timed")])
+def test_speed_that_was_not_measured_is_rejected(speed: SpeedComparison | None, reason: str) -> None:
+    result = judge(evidence(speed=speed), GateSpec(min_speedup=1.0))[-1]
+    assert not result.passed
+    assert reason in result.reason
+
+
+def test_a_gate_needs_what_its_budgets_rest_on() -> None:
+    assert needed(GateSpec()) == {"perplexity"}
+    assert needed(REPETITION) == {"perplexity", "generation"}
+    assert needed(SPEED) == {"perplexity", "speed"}

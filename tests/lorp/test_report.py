@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from lorp.clustering import Clustering
+from lorp.evaluation.generation import Continuation, GenerationEvaluation
 from lorp.evaluation.perplexity import PerplexityEvaluation, WindowLoss
-from lorp.gate import CriterionResult, Verdict, judge
+from lorp.evaluation.speed import Memory, Round, SpeedComparison, Timing
+from lorp.gate import CriterionResult, Evidence, Measured, Verdict, judge
 from lorp.plan import Removal, plan_of
 from lorp.report import ReportData, StageLine, StoredObject, render_report
 from lorp.report.axes import block_labels, block_runs, ratio_ticks, scale_to_one
@@ -69,7 +71,8 @@ def make_data(
     if broken:
         pruned_losses[5] = None
     dense, pruned = evaluation(base, documents), evaluation(pruned_losses, documents)
-    criteria = judge(dense, pruned, spec.gate)
+    evidence = Evidence(dense=Measured(perplexity=dense), pruned=Measured(perplexity=pruned))
+    criteria = judge(evidence, spec.gate)
     approved = all(criterion.passed for criterion in criteria)
     labels = tuple(min(block * 4 // num_blocks, 3) for block in range(num_blocks))
     steps = [Removal(block=block, cluster=labels[block], score=0.9 + block / 1000) for block in removed]
@@ -81,8 +84,7 @@ def make_data(
         similarity=similarity_of_blocks(num_blocks),
         clustering=Clustering(kind="spectral", labels=labels),
         plan=plan_of("lorp", num_blocks, steps),
-        dense=dense,
-        pruned=pruned,
+        evidence=evidence,
         verdict=Verdict(variant="a" * 64, evaluation="b" * 64, gate="d" * 64, approved=approved, criteria=criteria),
         dense_bytes=538_090_408,
         variant_bytes=495_612_000,
@@ -174,9 +176,10 @@ def test_the_gate_s_table_holds_every_criterion() -> None:
     page = render_report(data)
     ratio, perplexity = data.verdict.criteria
     assert row_of(page, "Perplexity ratio (pruned / dense)") == [
-        "Perplexity ratio (pruned / dense)", number(ratio.value), number(ratio.bound), "1.5", "✕ fail", ratio.reason,
+        "Perplexity ratio (pruned / dense)", number(ratio.value), number(ratio.bound), f"≤{GAP}1.5", "✕ fail",
+        ratio.reason,
     ]  # fmt: skip
-    assert row_of(page, "Perplexity of the pruned model")[3:] == ["10,000.5", "✓ pass", perplexity.reason]
+    assert row_of(page, "Perplexity of the pruned model")[3:] == [f"≤{GAP}10,000.5", "✓ pass", perplexity.reason]
 
 
 @pytest.mark.parametrize(("shift", "said", "unsaid"), [(0.8, "REJECTED", "APPROVED"), (0.1, "APPROVED", "REJECTED")])
@@ -205,7 +208,7 @@ def test_the_headline_names_a_second_criterion_that_fails() -> None:
 def test_a_loss_that_is_not_finite_is_said_and_nothing_is_drawn() -> None:
     page = render_report(make_data(broken=True, max_perplexity=50))
     reason = "the pruned evaluation has losses that are not finite"
-    assert row_of(page, "Perplexity ratio (pruned / dense)")[1:] == ["–", "–", "1.5", "✕ fail", reason]
+    assert row_of(page, "Perplexity ratio (pruned / dense)")[1:] == ["–", "–", f"≤{GAP}1.5", "✕ fail", reason]
     assert row_of(page, "pruned") == ["pruned", "not finite", "–"]
     assert f"could not be judged: {reason}, so the gate rejected it." in page
     assert 'class="budget-line"' not in page
@@ -347,3 +350,68 @@ def test_a_verdict_without_a_ratio_still_has_its_sentence() -> None:
     verdict = replace(data.verdict, criteria=(only,), approved=False)
     assert "Latency ms: too slow, so the gate rejected it." in headline(data.plan, verdict)
     assert row_of(render_report(replace(data, verdict=verdict)), "Latency ms")[4] == "✕ fail"
+
+
+def continuation(number: int, text: str, tokens: Sequence[int], *, ended: bool = False) -> Continuation:
+    return Continuation(
+        prompt=f"d{number % 5}@{number}",
+        document=f"d{number % 5}",
+        prompt_text=f"prompt {number}",
+        tokens=tuple(tokens),
+        text=text,
+        ended=ended,
+    )
+
+
+def generation(*continuations: Continuation) -> GenerationEvaluation:
+    return GenerationEvaluation(
+        checkpoint="c" * 64, windows_sha256="w" * 64, num_expected=len(continuations), continuations=continuations
+    )
+
+
+def with_more(generated: Sequence[GenerationEvaluation] = (), speed: SpeedComparison | None = None) -> ReportData:
+    data = make_data()
+    dense, pruned = (
+        replace(model, generation=made)
+        for model, made in zip((data.evidence.dense, data.evidence.pruned), generated or (None, None), strict=True)
+    )
+    return replace(data, evidence=Evidence(dense=dense, pruned=pruned, speed=speed))
+
+
+def test_samples_stand_side_by_side_the_most_repetitive_first() -> None:
+    dense = generation(*(continuation(number, f"sane {number}", range(20), ended=True) for number in range(32)))
+    texts = [continuation(number, SCRIPT, range(20)) for number in range(32)]
+    texts[7], texts[9] = continuation(7, "loop loop", [3] * 20), continuation(9, "", [])
+    page = render_report(with_more((dense, generation(*texts))))
+    assert page.index("prompt 9") < page.index("prompt 0")
+    assert row_of(page, "prompt 9") == ["prompt 9", "sane 9", "(empty)… cut off"]
+    assert SCRIPT not in page
+    rates = row_of(page, "4-gram repetition rate")
+    # One text of 17 4-grams of which 1 is new, and an empty one, of 32.
+    assert rates[1:3] == [number(0.0, 3), number((16 / 17 + 1) / 32, 3)]
+    assert " to " in rates[3]
+    assert row_of(page, "Empty texts")[1:3] == ["0", "1"]
+    assert row_of(page, "Cut off, not ended")[1:3] == ["0", "32"]
+
+
+def test_speed_and_memory_are_shown_with_intervals() -> None:
+    rounds = tuple(
+        Round(dense=Timing(prefill=0.3 + step, decode=0.05), pruned=Timing(prefill=0.2, decode=0.04))
+        for step in (0.0, 0.01, 0.02, 0.03, 0.04)
+    )
+    speed = SpeedComparison(
+        dense="d", pruned="p", processor="CPU <x>", dtype="float32", threads=1, prefill_tokens=128, decode_tokens=8,
+        rounds=rounds, dense_memory=Memory(weights=1 << 30, kv_token=2048, peak=1 << 31),
+        pruned_memory=Memory(weights=1 << 29, kv_token=1024, peak=1 << 30),
+    )  # fmt: skip
+    page = render_report(with_more(speed=speed))
+    assert row_of(page, "Prefill, ms") == ["Prefill, ms", "320", "200", "1.60 (1.50 to 1.70)"]
+    assert row_of(page, "Weights") == ["Weights", f"1.0{GAP}GiB", f"512.0{GAP}MiB", "0.500 times"]
+    assert "CPU &lt;x&gt;" in page
+    assert "1 thread" in page
+
+
+def test_what_was_not_measured_has_no_section() -> None:
+    page = render_report(make_data())
+    assert "What the models write" not in page
+    assert "Speed and memory" not in page

@@ -9,11 +9,13 @@ from dataclasses import replace
 import pytest
 
 from lorp.digest import FileDigest
-from lorp.spec import ComputeSpec, GateSpec, PruningSpec
+from lorp.spec import ComputeSpec, GateSpec, GenerationSpec, PruningSpec, SpeedSpec
 from tasks.capture import CaptureShard, CutWindows
-from tasks.evaluate import Evaluate, Gate
+from tasks.evaluate import Evaluate, Generate
 from tasks.fetch import FetchFolder, FetchGguf
+from tasks.gate import Gate
 from tasks.plan import Cluster, Plan, Prune, Score
+from tasks.speed import CompareSpeed
 from tasks.stage import Request
 from tasks.vault import Reference
 
@@ -30,7 +32,11 @@ WINDOWS = CutWindows(
 CAPTURE = CaptureShard(checkpoint=CHECKPOINT, windows=A, first=0, sampled_tokens=8, seed=0, compute_spec=CPU)
 PLAN = Plan(similarity=A, clustering=B, spec=PruningSpec(remove=3), num_blocks=30)
 EVALUATE = Evaluate(checkpoint=CHECKPOINT, windows=A, num_windows=64, compute_spec=CPU)
-GATE = Gate(variant=CHECKPOINT, dense=A, pruned=B, spec=GateSpec())
+GENERATE = Generate(
+    checkpoint=CHECKPOINT, windows=A, num_windows=64, spec=GenerationSpec(), compute_spec=CPU,
+)  # fmt: skip
+SPEED = CompareSpeed(dense=CHECKPOINT, variant=CHECKPOINT, windows=A, spec=SpeedSpec(), compute_spec=CPU)
+GATE = Gate(variant=CHECKPOINT, evaluations={"dense": A, "pruned": B, "speed": A}, spec=GateSpec())
 
 PINNED: list[tuple[Request, str]] = [
     (FetchFolder(path="/x", sha256="s"), "fetch-v1-14d677c9639c58045d6fff6b334f785660c679a3932785c6911410179b479a3c"),
@@ -48,7 +54,8 @@ PINNED: list[tuple[Request, str]] = [
     (PLAN, "plan-v1-cbe7a26506c1540e9e951fc0a2edaad919f1102d317958301a15f5d04486d693"),
     (Prune(checkpoint=CHECKPOINT, plan=A), "prune-v1-834ad739559dea046c696f18228fa534fda32b7614ca1d97d7680ec7af8d05bb"),
     (EVALUATE, "evaluate-v1-7c53e8b66194c5045f6b8954f2ce005a4ef2b010b05ae4b3cf82b52458791420"),
-    (GATE, "gate-v1-b05bc32c90e365455d3aa82f71bd3885de75ad0e94ebefa266726d2707d73125"),
+    (GENERATE, "generate-v1-f9a70dbc528174487bcf063878c294d42396671e7ca78d3e490da13f56b8d268"),
+    (GATE, "gate-v2-d61d1f4d96cd2d637dc99440dee1dcc59e98de3d7efc50e15a77f44a0e14fb6d"),
 ]
 
 
@@ -64,8 +71,15 @@ def test_keys_are_pinned(request_: Request, key: str) -> None:
         (WINDOWS, replace(WINDOWS, calibration_corpus="elsewhere.txt", evaluation_corpus="else.txt", split_seed=5)),
         (CAPTURE, replace(CAPTURE, compute_spec=ComputeSpec(device="cpu:0"))),
         (PLAN, replace(PLAN, spec=PruningSpec(remove=0.1))),
+        (GATE, replace(GATE, evaluations={"dense": A, "pruned": B, "speed": B})),
     ],
-    ids=["fetch from elsewhere", "corpus from elsewhere", "same kind of device", "share that means the count"],
+    ids=[
+        "fetch from elsewhere",
+        "corpus from elsewhere",
+        "same kind of device",
+        "share that means the count",
+        "an evaluation that no budget rests on",
+    ],
 )
 def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, other: Request) -> None:
     assert one.key == other.key
@@ -85,8 +99,13 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
         (PLAN, replace(PLAN, spec=PruningSpec(remove=3, method="shortgpt"))),
         (PLAN, replace(PLAN, spec=PruningSpec(remove=3, criterion="residual-variance"))),
         (EVALUATE, replace(EVALUATE, windows=B)),
+        (GENERATE, replace(GENERATE, spec=GenerationSpec(num_prompts=8))),
+        (SPEED, replace(SPEED, spec=SpeedSpec(repeats=3))),
+        (SPEED, replace(SPEED, compute_spec=ComputeSpec(dtype="bfloat16"))),
         (GATE, replace(GATE, spec=GateSpec(max_perplexity_ratio=1.2))),
-        (GATE, replace(GATE, dense=B, pruned=A)),
+        (GATE, replace(GATE, spec=GateSpec(min_speedup=1.0))),
+        (GATE, replace(GATE, evaluations={"dense": A, "pruned": A})),
+        (GATE, replace(GATE, evaluations={"dense": B, "pruned": A})),
     ],
 )
 def test_what_changes_the_result_changes_the_key(one: Request, other: Request) -> None:

@@ -1,0 +1,35 @@
+"""Token by token: a prompt is prefilled, then each token is the likeliest after those before it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+
+def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Any:
+    """The model's output, KV cache included, for prompts of one length; logits of the last position only."""
+    ids_BT = torch.tensor([list(prompt) for prompt in prompts], device=model.device)
+    return model(input_ids=ids_BT, use_cache=True, logits_to_keep=1)
+
+
+def greedy_tokens(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Iterator[torch.Tensor]:
+    """The likeliest next token of each prompt, int64 of shape (B,), again and again; never ends by itself.
+
+    Nothing of the checkpoint's own generation settings is used.
+    """
+    output = prefill(model, prompts)
+    while True:
+        next_B = output.logits[:, -1].argmax(dim=-1)
+        yield next_B
+        output = model(
+            input_ids=next_B.unsqueeze(1), past_key_values=output.past_key_values, use_cache=True, logits_to_keep=1
+        )
+
+
+def end_tokens(model: PreTrainedModel) -> frozenset[int]:
+    """Tokens that end a text, by the checkpoint's generation settings or else its config."""
+    settings = model.generation_config
+    found = settings.eos_token_id if settings is not None else None
+    found = getattr(model.config, "eos_token_id", None) if found is None else found
+    return frozenset() if found is None else frozenset(found if isinstance(found, list) else [found])

@@ -1,0 +1,144 @@
+"""What a gate judges: evaluations of a dense model and its variant, and what each of them says with its interval.
+
+An estimate that cannot be made is the reason why, as text.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lorp.evaluation.generation import GenerationEvaluation
+from lorp.evaluation.perplexity import PerplexityEvaluation, exp
+from lorp.evaluation.speed import SpeedComparison
+from lorp.statistics import Estimate, bounded_differences, clustered_mean, median
+
+MIN_WINDOWS = 30
+MIN_PROMPTS = 30
+#: Fewer have no bounded median at 0.95.
+MIN_ROUNDS = 5
+
+Estimated = Estimate | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was measured of one model."""
+
+    perplexity: PerplexityEvaluation
+    generation: GenerationEvaluation | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What was measured of a dense model, of its variant, and of both together."""
+
+    dense: Measured
+    pruned: Measured
+    speed: SpeedComparison | None = None
+
+
+def perplexity_ratio(evidence: Evidence, confidence: float) -> Estimated:
+    """Pruned / dense perplexity, from the differences of their losses window by window, clustered by document."""
+    dense, pruned = evidence.dense.perplexity, evidence.pruned.perplexity
+    fault = _perplexity_fault(dense, pruned)
+    if fault:
+        return fault
+    return _exp(clustered_mean(np.array(_losses(pruned)) - np.array(_losses(dense)), _documents(dense), confidence))
+
+
+def perplexity(evidence: Evidence, confidence: float) -> Estimated:
+    """Perplexity of the variant, windows clustered by document."""
+    pruned = evidence.pruned.perplexity
+    fault = _perplexity_fault(evidence.dense.perplexity, pruned)
+    return fault or _exp(clustered_mean(_losses(pruned), _documents(pruned), confidence))
+
+
+def repetition_increase(evidence: Evidence, confidence: float) -> Estimated:
+    """Pruned - dense 4-gram repetition rate, prompt by prompt, clustered by document."""
+    dense, pruned = evidence.dense.generation, evidence.pruned.generation
+    if dense is None or pruned is None:
+        return "nothing was generated"
+    pairs = list(zip(dense.continuations, pruned.continuations, strict=False))
+    documents = [one.document for one, _ in pairs]
+    fault = _generation_fault(dense, pruned) or _too_few(documents, MIN_PROMPTS, "prompts were continued")
+    if fault:
+        return fault
+    differences = [other.repetition - one.repetition for one, other in pairs]
+    return bounded_differences(differences, documents, [""] * len(documents), confidence)
+
+
+def prefill_speedup(evidence: Evidence, confidence: float) -> Estimated:
+    """Dense / pruned seconds of a prefill, median over rounds."""
+    return _speedup(evidence.speed.prefill_speedups if evidence.speed else [], confidence)
+
+
+def decode_speedup(evidence: Evidence, confidence: float) -> Estimated:
+    """Dense / pruned seconds a decoded token, median over rounds."""
+    return _speedup(evidence.speed.decode_speedups if evidence.speed else [], confidence)
+
+
+def memory_ratio(evidence: Evidence, confidence: float) -> Estimated:
+    """Pruned / dense bytes of weights and of the timed sequence's KV cache; exact."""
+    if evidence.speed is None:
+        return "memory was not measured"
+    ratio = evidence.speed.memory_ratio
+    return Estimate(value=ratio, lower=ratio, upper=ratio)
+
+
+def _speedup(ratios: Sequence[float], confidence: float) -> Estimated:
+    if not ratios:
+        return "nothing was timed"
+    return median(ratios, confidence) or f"{len(ratios)} rounds were timed, too few for a bound at {confidence:g}"
+
+
+def _perplexity_fault(dense: PerplexityEvaluation, pruned: PerplexityEvaluation) -> str | None:
+    for name, evaluation in (("dense", dense), ("pruned", pruned)):
+        if len(evaluation.losses) != evaluation.num_expected:
+            return f"the {name} evaluation has {len(evaluation.losses)} of {evaluation.num_expected} windows"
+        if any(item.loss is None or not math.isfinite(item.loss) for item in evaluation.losses):
+            return f"the {name} evaluation has losses that are not finite"
+    if dense.windows_sha256 != pruned.windows_sha256 or _windows(dense) != _windows(pruned):
+        return "dense and pruned were not evaluated on the same windows"
+    return _too_few(_documents(dense), MIN_WINDOWS, "windows were evaluated")
+
+
+def _generation_fault(dense: GenerationEvaluation, pruned: GenerationEvaluation) -> str | None:
+    for name, evaluation in (("dense", dense), ("pruned", pruned)):
+        if len(evaluation.continuations) != evaluation.num_expected:
+            return f"the {name} model continued {len(evaluation.continuations)} of {evaluation.num_expected} prompts"
+    if dense.windows_sha256 != pruned.windows_sha256 or _prompts(dense) != _prompts(pruned):
+        return "dense and pruned did not continue the same prompts"
+    return None
+
+
+def _too_few(documents: Sequence[str], least: int, what: str) -> str | None:
+    if len(documents) < least:
+        return f"{len(documents)} {what}, and a verdict takes at least {least}"
+    if len(set(documents)) < 2:
+        return "all of them come from one document, so that nothing is known of others"
+    return None
+
+
+def _losses(evaluation: PerplexityEvaluation) -> list[float]:
+    return [math.nan if item.loss is None else item.loss for item in evaluation.losses]
+
+
+def _documents(evaluation: PerplexityEvaluation) -> list[str]:
+    return [item.document for item in evaluation.losses]
+
+
+def _windows(evaluation: PerplexityEvaluation) -> list[tuple[str, str, int]]:
+    return [(item.window, item.document, item.num_predicted) for item in evaluation.losses]
+
+
+def _prompts(evaluation: GenerationEvaluation) -> list[tuple[str, str]]:
+    return [(item.prompt, item.document) for item in evaluation.continuations]
+
+
+def _exp(log: Estimate) -> Estimated:
+    upper = exp(log.upper)
+    if not math.isfinite(upper):
+        return "the bound is too large for a number"
+    return Estimate(value=exp(log.value), lower=exp(log.lower), upper=upper)
