@@ -134,15 +134,13 @@ def _column(outcome: Outcome) -> list[tuple[str, str]]:
 
 def _measured(outcome: Outcome) -> list[tuple[str, str]]:
     """What was measured beside perplexity."""
-    generation, speed = outcome["generation"], outcome["speed"]
-    repetition = (
-        [("repetition rate", f"{number(generation['repetition_dense'])} -> {number(generation['repetition_pruned'])}")]
-        if generation
-        else []
-    )
-    speedup = (
-        [("speed-up, prefill / decoding", f"{speed['prefill_speedup']:.3g} / {speed['decode_speedup']:.3g}")]
-        if speed
-        else []
-    )
-    return repetition + speedup
+    found = outcome["measured"]
+    pairs = {
+        "repetition rate": ("repetition_dense", "repetition_pruned", " -> "),
+        "speed-up, prefill / decoding": ("prefill_speedup", "decode_speedup", " / "),
+    }
+    return [
+        (name, f"{number(found[one])}{between}{number(found[other])}")
+        for name, (one, other, between) in pairs.items()
+        if one in found and other in found
+    ]

@@ -1,12 +1,10 @@
 """A run's results in the store -> what it came to."""
 
 import math
-from statistics import median
 from typing import Any
 
 from flows.wording import Outcome
 from lorp.checkpoint import open_checkpoint
-from lorp.gate import Evidence
 from tasks.register import RegisteredVerdict, Registering
 from tasks.results import RunValues, read_values
 from tasks.vault import Reference, Vault
@@ -31,8 +29,7 @@ def make_outcome(vault: Vault, request: Registering, done: RegisteredVerdict) ->
         },
         plan={"method": plan.method, "removed": list(plan.removed), "kept": list(plan.kept)},
         perplexity=_perplexity(values),
-        generation=_generation(values.evidence),
-        speed=_speed(values.evidence),
+        measured={name: _finite(value) for name, value in values.evidence.figures.items()},
         verdict={
             "id": verdict.id,
             "approved": verdict.approved,
@@ -58,29 +55,6 @@ def _perplexity(values: RunValues) -> dict[str, float | None]:
         "pruned": _finite(values.evidence.pruned.perplexity.perplexity),
         "ratio": ratio.value,
         "upper_bound": ratio.bound,
-    }
-
-
-def _generation(evidence: Evidence) -> dict[str, float] | None:
-    dense, pruned = evidence.dense.generation, evidence.pruned.generation
-    if dense is None or pruned is None:
-        return None
-    return {
-        "repetition_dense": dense.repetition,
-        "repetition_pruned": pruned.repetition,
-        "empty_dense": dense.num_empty,
-        "empty_pruned": pruned.num_empty,
-        "prompts": len(pruned.continuations),
-    }
-
-
-def _speed(evidence: Evidence) -> dict[str, float] | None:
-    if evidence.speed is None:
-        return None
-    return {
-        "prefill_speedup": median(evidence.speed.prefill_speedups),
-        "decode_speedup": median(evidence.speed.decode_speedups),
-        "memory_ratio": evidence.speed.memory_ratio,
     }
 
 

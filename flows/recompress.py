@@ -113,6 +113,8 @@ class Job:
         verdict = self._run(Gate(variant=variant, evaluations=evaluations, spec=spec.gate))["verdict"]
         return RunResults(
             checkpoint=checkpoint,
+            calibration=calibration,
+            evaluation=evaluation,
             similarity=similarity,
             clustering=clustering,
             plan=plan,

@@ -4,7 +4,7 @@ from typing import Any, TypedDict
 
 
 class Outcome(TypedDict):
-    """The object that `--json` prints. Perplexities are null where they are not finite, and what was not measured."""
+    """The object that `--json` prints. Perplexities are null where they are not finite."""
 
     run: str
     source: str
@@ -13,8 +13,7 @@ class Outcome(TypedDict):
     similarity: dict[str, Any]
     plan: dict[str, Any]
     perplexity: dict[str, float | None]
-    generation: dict[str, float] | None
-    speed: dict[str, float] | None
+    measured: dict[str, float | None]
     verdict: dict[str, Any]
     variant: dict[str, Any]
     model_version: int | None

@@ -12,10 +12,10 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lorp.spec import RecompressSpec, without_paths
+from lorp.spec import CalibrationSpec, EvaluationSpec, RecompressSpec, without_paths
 from tasks.cache import can_pass
 from tasks.lineage import Lineage
-from tasks.registry import Registered, Registration, register
+from tasks.registry import Registered, Registration, UsedWindows, register
 from tasks.report import make_report
 from tasks.results import RunResults, RunValues, read_values
 from tasks.stage import run_stage
@@ -87,6 +87,21 @@ def _registration(vault: Vault, request: Registering, values: RunValues, report:
         parameters=_flat(without_paths(spec).model_dump(mode="json")) | {"removed": str(list(plan.removed))},
         metrics={name: value for name, value in _metrics(results, values).items() if math.isfinite(value)},
         report=vault.store.local(report.key),
+        datasets=(
+            _windows(vault, "calibration", results.calibration, without_paths(spec).calibration),
+            _windows(vault, "evaluation", results.evaluation, without_paths(spec).evaluation),
+        ),
+    )
+
+
+def _windows(vault: Vault, use: str, windows: Reference, spec: CalibrationSpec | EvaluationSpec) -> UsedWindows:
+    return UsedWindows(
+        use=use,
+        name=f"{spec.corpus} ({use})",
+        sha256=windows.sha256,
+        source=vault.store.address(windows.key),
+        num_windows=spec.num_windows,
+        window_tokens=spec.window_tokens,
     )
 
 
@@ -99,8 +114,7 @@ def _metrics(results: RunResults, values: RunValues) -> dict[str, float]:
     return measured | {
         "rls": values.similarity.rls,
         "num_clusters": len(values.clustering.clusters),
-        "perplexity_dense": values.evidence.dense.perplexity.perplexity,
-        "perplexity_pruned": values.evidence.pruned.perplexity.perplexity,
+        **values.evidence.figures,
         "checkpoint_bytes": results.checkpoint.bytes,
         "variant_bytes": results.variant.bytes,
     }

@@ -4,6 +4,7 @@ Weights are not copied: a version's source is the variant's address in the store
 one run and at most one version. A rejected verdict has no way to a version.
 """
 
+import json
 import math
 import os
 import re
@@ -23,7 +24,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,6 +33,29 @@ EXPERIMENT = "lorp"
 CANDIDATE = "candidate"
 
 _WAS_CANDIDATE = "lorp.was_candidate"
+# What MLflow takes.
+_MAX_DATASET_NAME, _MAX_DATASET_DIGEST = 500, 36
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsedWindows:
+    """Windows, as a dataset of a run.
+
+    Attributes:
+        use: What for: `calibration`, `evaluation`.
+        name: Of the corpus.
+        sha256: Of the stored windows.
+        source: Their address.
+        num_windows: How many.
+        window_tokens: Tokens of each.
+    """
+
+    use: str
+    name: str
+    sha256: str
+    source: str
+    num_windows: int
+    window_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +72,7 @@ class Registration:
         parameters: Of the run, flat.
         metrics: Of the run, flat; finite.
         report: The page, a local file.
+        datasets: The windows that were used.
     """
 
     name: str
@@ -59,6 +84,7 @@ class Registration:
     parameters: dict[str, str]
     metrics: dict[str, float]
     report: Path
+    datasets: tuple[UsedWindows, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +148,21 @@ def _fill(client: MlflowClient, run: Run, registration: Registration) -> None:
         params=[Param(name, value) for name, value in registration.parameters.items() if name not in run.data.params],
         tags=[RunTag(name, value) for name, value in _tags(registration).items()],
     )
+    client.log_inputs(run.info.run_id, [_dataset(windows) for windows in registration.datasets])
     client.log_artifact(run.info.run_id, str(registration.report), "report")
     client.set_terminated(run.info.run_id)
+
+
+def _dataset(windows: UsedWindows) -> DatasetInput:
+    profile = {"num_windows": windows.num_windows, "window_tokens": windows.window_tokens, "sha256": windows.sha256}
+    dataset = Dataset(
+        name=windows.name[:_MAX_DATASET_NAME],
+        digest=windows.sha256[:_MAX_DATASET_DIGEST],
+        source_type="lorp",
+        source=json.dumps({"uri": windows.source}),
+        profile=json.dumps(profile),
+    )
+    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", windows.use)])
 
 
 def _experiment(client: MlflowClient, workspace: Workspace) -> str:

@@ -13,9 +13,23 @@ from tasks.vault import Reference, Vault
 
 @dataclass(frozen=True, kw_only=True)
 class RunResults:
-    """What the stages of one run made; evaluations by role, as in `tasks.evidence`."""
+    """What the stages of one run made.
+
+    Attributes:
+        checkpoint: The dense model.
+        calibration: Windows.
+        evaluation: Windows.
+        similarity: Of block boundaries.
+        clustering: Of blocks.
+        plan: Which blocks are removed.
+        variant: The pruned model.
+        evaluations: By role, as in `tasks.evidence`.
+        verdict: What the gate said.
+    """
 
     checkpoint: Reference
+    calibration: Reference
+    evaluation: Reference
     similarity: Reference
     clustering: Reference
     plan: Reference

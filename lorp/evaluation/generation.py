@@ -77,6 +77,11 @@ class GenerationEvaluation:
         return sum(item.repetition for item in self.continuations) / len(self.continuations)
 
     @property
+    def figures(self) -> dict[str, float]:
+        """Repetition rate and number of empty texts, by name."""
+        return {"repetition": self.repetition, "empty": self.num_empty}
+
+    @property
     def num_empty(self) -> int:
         """Continuations without text."""
         return sum(item.empty for item in self.continuations)

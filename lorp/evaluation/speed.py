@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from statistics import median
 from typing import Any
 
 import torch
@@ -94,6 +95,15 @@ class SpeedComparison:
     def decode_speedups(self) -> list[float]:
         """Dense / pruned seconds a decoded token, a round each."""
         return [entry.dense.decode / entry.pruned.decode for entry in self.rounds]
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Medians of the speed-ups, and the memory ratio, by name."""
+        return {
+            "prefill_speedup": median(self.prefill_speedups),
+            "decode_speedup": median(self.decode_speedups),
+            "memory_ratio": self.memory_ratio,
+        }
 
     @property
     def memory_ratio(self) -> float:

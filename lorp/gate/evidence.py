@@ -29,6 +29,11 @@ class Measured:
     perplexity: PerplexityEvaluation
     generation: GenerationEvaluation | None = None
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """By name; perplexity may be NaN or infinite."""
+        return {"perplexity": self.perplexity.perplexity, **(self.generation.figures if self.generation else {})}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
@@ -37,6 +42,16 @@ class Evidence:
     dense: Measured
     pruned: Measured
     speed: SpeedComparison | None = None
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Everything measured, by name; those of one model end in its name. Perplexities may be NaN or infinite."""
+        of_models = {
+            f"{name}_{model}": value
+            for model, measured in (("dense", self.dense), ("pruned", self.pruned))
+            for name, value in measured.figures.items()
+        }
+        return of_models | (self.speed.figures if self.speed else {})
 
 
 def perplexity_ratio(evidence: Evidence, confidence: float) -> Estimated:

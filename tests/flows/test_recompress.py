@@ -36,8 +36,8 @@ def test_an_approved_variant_ships_with_all_that_was_promised(recompress: Lorp, 
     assert perplexity["upper_bound"] > perplexity["ratio"]
     assert outcome["verdict"]["approved"] is True
     assert {criterion["name"] for criterion in outcome["verdict"]["criteria"]} == {"perplexity_ratio"}
-    assert 0 <= outcome["generation"]["repetition_pruned"] <= 1
-    assert 0 < outcome["speed"]["memory_ratio"] < 1
+    assert 0 <= outcome["measured"]["repetition_pruned"] <= 1
+    assert 0 < outcome["measured"]["memory_ratio"] < 1
     assert outcome["model_version"] == 1
     assert "<html" in Path(outcome["report"]).read_text()
     variant = Path(outcome["variant"]["uri"].removeprefix("file://"))

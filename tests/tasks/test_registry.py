@@ -1,5 +1,6 @@
 """MLflow holds each verdict once and a version only of approved ones; stricter verdicts mark looser versions."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from lorp.digest import digest_value
 from lorp.errors import RegistryError
 from lorp.gate import CriterionResult, Verdict
 from lorp.spec import GateSpec
-from tasks.registry import EXPERIMENT, Registration, register
+from tasks.registry import EXPERIMENT, Registration, UsedWindows, register
 from tasks.workspace import Workspace
 
 NAME = "pico-lorp"
@@ -63,6 +64,16 @@ def registration(report: Path, *, approved: bool = True, ratio: float = 1.5, var
         parameters={"pruning.remove": "2"},
         metrics={"rls": 0.7},
         report=report,
+        datasets=(
+            UsedWindows(
+                use="calibration",
+                name="pydoc",
+                sha256="d" * 64,
+                source="s3://b/values/d.json",
+                num_windows=16,
+                window_tokens=32,
+            ),
+        ),
     )
 
 
@@ -79,6 +90,10 @@ def test_an_approved_verdict_becomes_a_version_that_points_to_the_store(places: 
     assert run.info.status == "FINISHED"
     assert run.data.params == {"pruning.remove": "2"}
     assert run.data.metrics == {"rls": 0.7}
+    [used] = run.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("pydoc", "d" * 36)
+    assert json.loads(used.dataset.source) == {"uri": "s3://b/values/d.json"}
+    assert [(tag.key, tag.value) for tag in used.tags] == [("mlflow.data.context", "calibration")]
     assert [file.path for file in client.list_artifacts(done.run_id, "report")] == ["report/report.html"]
     [version] = versions(places)
     assert int(version.version) == done.model_version == 1
