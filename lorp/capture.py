@@ -20,7 +20,7 @@ from lorp.corpus import Window
 from lorp.errors import SourceError
 from lorp.progress import track
 
-_TOKENS_A_STEP = 128
+_TOKENS_A_STEP = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,11 @@ def capture_windows(
     Raises:
         SourceError: A hidden state is zero or not finite.
     """
-    with _recorded_boundaries(model, family) as states, torch.inference_mode():
-        return [_capture(model, states, window, sampled_tokens, seed) for window in track(windows, "capture windows")]
+    boundaries = _Boundaries()
+    with _recording(model, family, boundaries), torch.inference_mode():
+        return [
+            _capture(model, boundaries, window, sampled_tokens, seed) for window in track(windows, "capture windows")
+        ]
 
 
 def sampled_positions(window: Window, sampled_tokens: int, seed: int) -> list[int]:
@@ -63,24 +66,52 @@ def sampled_positions(window: Window, sampled_tokens: int, seed: int) -> list[in
     return sorted(random.Random(f"{seed}/{window.text_sha256}/{window.id}").sample(range(len(window.tokens)), count))
 
 
+class _Boundaries:
+    """Unit vectors and norms of one window's states, written as the states pass by: no state outlives its block."""
+
+    def __init__(self) -> None:
+        self.unit_LTD = torch.empty(0, 0, 0)
+        self.norm_LT = torch.empty(0, 0)
+        self._passed = 0
+
+    def begin(self, num_boundaries: int, state_BTD: torch.Tensor) -> None:
+        """Makes room for a window's states, all shaped as this one; the room of the one before is used if it fits."""
+        shape = (num_boundaries, *state_BTD.shape[1:])
+        if self.unit_LTD.shape != shape:
+            self.unit_LTD = torch.empty(shape, device=state_BTD.device)
+            self.norm_LT = torch.empty(shape[:2], device=state_BTD.device)
+        self._passed = 0
+
+    def add(self, state_BTD: torch.Tensor) -> None:
+        """Takes the next boundary's state, of shape (1, T, D)."""
+        h_TD = state_BTD[0].float()
+        norm_T = torch.linalg.vector_norm(h_TD, dim=-1, out=self.norm_LT[self._passed])
+        torch.div(h_TD, norm_T.unsqueeze(-1), out=self.unit_LTD[self._passed])
+        self._passed += 1
+
+    def check(self, window: Window) -> None:
+        """Refuses states from which no cosine can be taken.
+
+        Raises:
+            SourceError: One is zero or not finite.
+        """
+        assert self._passed == len(self.norm_LT)
+        if not torch.isfinite(self.norm_LT).all() or (self.norm_LT == 0).any():
+            raise SourceError(f"hidden states of window {window.id} are zero or not finite", "Try --dtype float32")
+
+
 def _capture(
-    model: PreTrainedModel, states: list[torch.Tensor], window: Window, sampled_tokens: int, seed: int
+    model: PreTrainedModel, boundaries: _Boundaries, window: Window, sampled_tokens: int, seed: int
 ) -> WindowCapture:
-    states.clear()
     model.base_model(input_ids=torch.tensor([window.tokens], device=model.device), use_cache=False)
-    h_LTD = torch.stack([state[0] for state in states]).float()
-    states.clear()
-    norm_LT = torch.linalg.vector_norm(h_LTD, dim=-1)
-    if not torch.isfinite(norm_LT).all() or (norm_LT == 0).any():
-        raise SourceError(f"hidden states of window {window.id} are zero or not finite", "Try --dtype float32")
-    unit_LTD = h_LTD.div_(norm_LT.unsqueeze(-1))
+    boundaries.check(window)
     positions = sampled_positions(window, sampled_tokens, seed)
     return WindowCapture(
         window=window,
-        cosine_sums_LL=_cosine_sums(unit_LTD),
+        cosine_sums_LL=_cosine_sums(boundaries.unit_LTD),
         positions_K=np.array(positions, dtype=np.int32),
-        units_KLD=unit_LTD[:, positions].transpose(0, 1).half().cpu().numpy(),
-        norms_KL=norm_LT[:, positions].T.contiguous().cpu().numpy(),
+        units_KLD=boundaries.unit_LTD[:, positions].transpose(0, 1).half().cpu().numpy(),
+        norms_KL=boundaries.norm_LT[:, positions].T.contiguous().cpu().numpy(),
     )
 
 
@@ -95,19 +126,22 @@ def _cosine_sums(unit_LTD: torch.Tensor) -> NDArray[np.float64]:
 
 
 @contextmanager
-def _recorded_boundaries(model: PreTrainedModel, family: Family) -> Iterator[list[torch.Tensor]]:
-    """While open, each forward pass appends the model's N + 1 boundary states to the list, each of shape (1, T, D)."""
-    states: list[torch.Tensor] = []
+def _recording(model: PreTrainedModel, family: Family, boundaries: _Boundaries) -> Iterator[None]:
+    """While open, each forward pass hands the model's N + 1 boundary states on, one after the other."""
     blocks: Any = model.get_submodule(family.blocks_path)
 
+    def begin(_block: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        boundaries.begin(len(blocks) + 1, args[0])
+
     def record_input(_block: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-        states.append(args[0])
+        boundaries.add(args[0])
 
     def record_output(_block: torch.nn.Module, _args: Any, output: torch.Tensor) -> None:
-        states.append(output)
+        boundaries.add(output)
 
     with ExitStack() as hooks:
+        hooks.callback(blocks[0].register_forward_pre_hook(begin).remove)
         for block in blocks:
             hooks.callback(block.register_forward_pre_hook(record_input).remove)
         hooks.callback(blocks[-1].register_forward_hook(record_output).remove)
-        yield states
+        yield
