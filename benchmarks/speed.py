@@ -81,19 +81,28 @@ def _windows(num_windows: int) -> list:
 
 def _works(checkpoint: Path, num_windows: int) -> dict[str, Callable[[], object]]:
     from lorp.architectures import family_of
-    from lorp.capture import capture_windows
     from lorp.checkpoint import read_json
     from lorp.models import load_model
-    from lorp.similarity import similarity_of
     from lorp.spec import ComputeSpec
 
     model = load_model(checkpoint, ComputeSpec())
     family, windows = family_of(read_json(checkpoint / "config.json")), _windows(num_windows)
     return {
-        "capture": lambda: similarity_of([capture_windows(model, family, windows, 8, 0)], 0),
+        "capture": lambda: _capture_and_score(model, family, windows),
         "bare": lambda: _bare(model, windows),
         "reference": lambda: _reference(model, windows),
     }
+
+
+def _capture_and_score(model: object, family: object, windows: list) -> object:
+    """As the stages do it, Parquet and back included."""
+    from lorp.capture import capture_windows
+    from lorp.parquet import decode_windows, encode_states, encode_windows
+    from lorp.similarity import similarity_of
+
+    captures = capture_windows(model, family, windows, 8, 0)
+    encode_states(captures, {})
+    return similarity_of([decode_windows(encode_windows(captures, {}))], 0)
 
 
 def _bare(model: object, windows: list) -> None:
