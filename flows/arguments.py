@@ -96,15 +96,20 @@ MaxMemoryRatio = Annotated[
     typer.Option(help="Largest pruned / dense memory: weights and KV cache.", rich_help_panel=_BUDGET),
 ]
 Confidence = Annotated[float, typer.Option(help="Of the one-sided bounds.", rich_help_panel=_BUDGET)]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...", rich_help_panel=_WHERE)]
-ComputeDType = Annotated[DType, typer.Option(help="Precision of forward passes.", rich_help_panel=_WHERE)]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1 ...; $LORP_DEVICE or cpu unless given.", rich_help_panel=_WHERE)
+]
+ComputeDType = Annotated[
+    DType | None,
+    typer.Option(help="Precision of forward passes; $LORP_DTYPE or float32 unless given.", rich_help_panel=_WHERE),
+]
 WeightsDType = Annotated[DType, typer.Option(help="What a GGUF file is dequantised to.", rich_help_panel=_WHERE)]
 Name = Annotated[
     str | None, typer.Option(help="Registered model's name; from the source's unless given.", rich_help_panel=_WHERE)
 ]
 Store = Annotated[
     str | None,
-    typer.Option(help="Folder of the object store; $LORP_HOME/store unless given.", rich_help_panel=_WHERE),
+    typer.Option(help="The object store; $LORP_STORE, or $LORP_HOME/store, unless given.", rich_help_panel=_WHERE),
 ]
 TrackingUri = Annotated[
     str | None,

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from flows import arguments
-from flows.options import debug, make, parse_remove, parse_tasks
+from flows.options import make, parse_remove, parse_tasks
 from lorp import __version__
 from lorp.errors import LorpError
 from lorp.spec import (
@@ -26,6 +26,7 @@ from lorp.spec import (
     RecompressSpec,
     SpeedSpec,
 )
+from tasks.settings import settings
 
 _INTERRUPTED = 130
 
@@ -45,7 +46,9 @@ def main() -> NoReturn:
 
 def run(words: list[str]) -> int:
     """Runs a command; returns the exit status."""
+    debug = False
     try:
+        debug = settings().debug
         return app(args=words, prog_name="lorp", standalone_mode=False) or 0
     except typer.TyperException as fault:
         return _complain(f"{fault.format_message().rstrip('. ')}. See lorp --help.", 2)
@@ -54,7 +57,7 @@ def run(words: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted; run the same command again to resume.", _INTERRUPTED)
     except Exception as fault:  # the last line of defence: a person gets a line, not a traceback
-        if debug():
+        if debug:
             raise
         return _complain(f"{type(fault).__name__}: {fault}. Set LORP_DEBUG=1 for the traceback.", 1)
 
@@ -79,7 +82,7 @@ def _root(
     pass
 
 
-_CALIBRATION, _EVALUATION, _GATE, _COMPUTE = CalibrationSpec(), EvaluationSpec(), GateSpec(), ComputeSpec()
+_CALIBRATION, _EVALUATION, _GATE = CalibrationSpec(), EvaluationSpec(), GateSpec()
 _TASKS, _GENERATION, _SPEED = DownstreamSpec(), GenerationSpec(), SpeedSpec()
 
 
@@ -111,8 +114,8 @@ def recompress(
     min_speedup: arguments.MinSpeedup = None,
     max_memory_ratio: arguments.MaxMemoryRatio = None,
     confidence: arguments.Confidence = _GATE.confidence,
-    device: arguments.Device = _COMPUTE.device,
-    dtype: arguments.ComputeDType = _COMPUTE.dtype,
+    device: arguments.Device = None,
+    dtype: arguments.ComputeDType = None,
     weights_dtype: arguments.WeightsDType = "float32",
     name: arguments.Name = None,
     store: arguments.Store = None,
@@ -160,7 +163,7 @@ def recompress(
             max_memory_ratio=max_memory_ratio,
             confidence=confidence,
         ),
-        compute=make(ComputeSpec, device=device, dtype=dtype),
+        compute=make(ComputeSpec, device=device or settings().device, dtype=dtype or settings().dtype),
     )
     from flows.command import recompress_all
 

@@ -1,6 +1,5 @@
 """Options of the command line -> specs, with errors in one line."""
 
-import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,8 +72,3 @@ def read_config(path: Path, known: dict[str, str]) -> dict[str, Any]:
         for name, value in options.items()
         if value is not None
     }
-
-
-def debug() -> bool:
-    """Whether `LORP_DEBUG` asks for tracebacks."""
-    return bool(os.environ.get("LORP_DEBUG"))

@@ -1,12 +1,12 @@
 """Where a job keeps its things: the object store and the model registry."""
 
-import os
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from pydantic import BaseModel, ConfigDict
 
 from lorp.errors import StoreError
+from tasks.settings import settings
 
 HOME_VARIABLE = "LORP_HOME"
 
@@ -33,8 +33,8 @@ class Workspace(BaseModel):
 
 
 def home() -> Path:
-    """`$LORP_HOME`, or `~/.lorp`."""
-    return Path(os.environ.get(HOME_VARIABLE) or "~/.lorp").expanduser().absolute()
+    """The folder for whatever has no other place; `~/.lorp` unless set."""
+    return settings().home.expanduser().absolute()
 
 
 def make_home() -> None:
@@ -54,11 +54,11 @@ def make_home() -> None:
 
 
 def workspace(store: str | None = None, tracking_uri: str | None = None) -> Workspace:
-    """The workspace: what is given, else the environment (`MLFLOW_TRACKING_URI`), else folders under home."""
-    tracking = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _embedded_tracking()
+    """The workspace: what is given, else what is set, else folders under home."""
+    tracking = tracking_uri or settings().tracking_uri or _embedded_tracking()
     local = tracking.startswith("sqlite:")
     return Workspace(
-        store=store or str(home() / "store"),
+        store=store or settings().store or str(home() / "store"),
         tracking_uri=tracking,
         artifacts=(home() / "mlflow-artifacts").as_uri() if local else None,
     )

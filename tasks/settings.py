@@ -1,0 +1,52 @@
+"""Settings of an installation, from the environment or else a `.env` file in the working folder.
+
+What a job is comes from flags or else its YAML file, and these settings stand behind them. Secrets have no place here:
+those of S3, MLflow, Prefect and the hub come through each one's own channels.
+"""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lorp.errors import SpecError
+from lorp.spec import DType
+
+
+class Settings(BaseSettings):
+    """Each field is an environment variable of its name, in capitals and after `LORP_` unless it says otherwise.
+
+    Attributes:
+        home: Folder for whatever has no other place: the store, the registry's database, copies of remote objects.
+        store: The object store; `home`/store unless given.
+        tracking_uri: `MLFLOW_TRACKING_URI`: the model registry; SQLite under `home` unless given.
+        device: Where forward passes run.
+        dtype: Their precision.
+        debug: Whether an unforeseen error shows its traceback.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="LORP_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    home: Path = Path("~/.lorp")
+    store: str | None = None
+    tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
+    device: str = "cpu"
+    dtype: DType = "float32"
+    debug: bool = False
+
+
+def settings() -> Settings:
+    """The settings as they are now; an empty value counts as none.
+
+    Raises:
+        SpecError: One of them cannot be used.
+    """
+    try:
+        return Settings()
+    except (ValidationError, UnicodeDecodeError, OSError) as fault:
+        first = fault.errors()[0] if isinstance(fault, ValidationError) else {"loc": [".env"], "msg": str(fault)}
+        name = str(first["loc"][0])
+        shown = name if name in ("MLFLOW_TRACKING_URI", ".env") else f"LORP_{name.upper()}"
+        raise SpecError(f"{shown} cannot be used: {first['msg']}", "Look at the environment and at .env") from None
