@@ -9,8 +9,10 @@ from dataclasses import replace
 import pytest
 
 from lorp.digest import FileDigest
-from lorp.spec import ComputeSpec, GateSpec, PruningSpec
+from lorp.evaluation.downstream.sources import TaskSource
+from lorp.spec import ComputeSpec, DownstreamSpec, GateSpec, PruningSpec
 from tasks.capture import CaptureShard, CutWindows
+from tasks.downstream import AnswerQuestions, AskQuestions
 from tasks.evaluate import Evaluate, Gate
 from tasks.fetch import FetchFolder, FetchGguf
 from tasks.plan import Cluster, Plan, Prune, Score
@@ -31,6 +33,10 @@ CAPTURE = CaptureShard(checkpoint=CHECKPOINT, windows=A, first=0, sampled_tokens
 PLAN = Plan(similarity=A, clustering=B, spec=PruningSpec(remove=3), num_blocks=30)
 EVALUATE = Evaluate(checkpoint=CHECKPOINT, windows=A, num_windows=64, compute_spec=CPU)
 GATE = Gate(variant=CHECKPOINT, dense=A, pruned=B, spec=GateSpec())
+TEXT = TaskSource(kind="continuation", name="continuation")
+ROWS = TaskSource(kind="rows", name="copa", pin="r", path="/x/copa.jsonl")
+ASK = AskQuestions(checkpoint=CHECKPOINT, windows=A, sources=(TEXT, ROWS), spec=DownstreamSpec())
+ANSWER = AnswerQuestions(checkpoint=CHECKPOINT, questions=A, compute_spec=CPU)
 
 PINNED: list[tuple[Request, str]] = [
     (FetchFolder(path="/x", sha256="s"), "fetch-v1-14d677c9639c58045d6fff6b334f785660c679a3932785c6911410179b479a3c"),
@@ -48,6 +54,8 @@ PINNED: list[tuple[Request, str]] = [
     (PLAN, "plan-v1-cbe7a26506c1540e9e951fc0a2edaad919f1102d317958301a15f5d04486d693"),
     (Prune(checkpoint=CHECKPOINT, plan=A), "prune-v1-834ad739559dea046c696f18228fa534fda32b7614ca1d97d7680ec7af8d05bb"),
     (EVALUATE, "evaluate-v1-7c53e8b66194c5045f6b8954f2ce005a4ef2b010b05ae4b3cf82b52458791420"),
+    (ASK, "questions-v1-f2447e9977665f95a36b6724fe8831e7563b88bce087009fd6cd9c524e82fb2b"),
+    (ANSWER, "answers-v1-e34b586a6d7478293428d937167c6ee4aa5fcfcd6973d575ea8a6ef23b2a924d"),
     (GATE, "gate-v1-b05bc32c90e365455d3aa82f71bd3885de75ad0e94ebefa266726d2707d73125"),
 ]
 
@@ -64,8 +72,19 @@ def test_keys_are_pinned(request_: Request, key: str) -> None:
         (WINDOWS, replace(WINDOWS, calibration_corpus="elsewhere.txt", evaluation_corpus="else.txt", split_seed=5)),
         (CAPTURE, replace(CAPTURE, compute_spec=ComputeSpec(device="cpu:0"))),
         (PLAN, replace(PLAN, spec=PruningSpec(remove=0.1))),
+        (ASK, replace(ASK, sources=(TEXT, replace(ROWS, path="/y/copa.jsonl")))),
+        (replace(ASK, sources=(ROWS,)), replace(ASK, sources=(ROWS,), windows=B)),
+        (ANSWER, replace(ANSWER, compute_spec=ComputeSpec(device="cpu:0"))),
     ],
-    ids=["fetch from elsewhere", "corpus from elsewhere", "same kind of device", "share that means the count"],
+    ids=[
+        "fetch from elsewhere",
+        "corpus from elsewhere",
+        "same kind of device",
+        "share that means the count",
+        "task file elsewhere",
+        "text that no task uses",
+        "same kind of device",
+    ],
 )
 def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, other: Request) -> None:
     assert one.key == other.key
@@ -85,6 +104,15 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
         (PLAN, replace(PLAN, spec=PruningSpec(remove=3, method="shortgpt"))),
         (PLAN, replace(PLAN, spec=PruningSpec(remove=3, criterion="residual-variance"))),
         (EVALUATE, replace(EVALUATE, windows=B)),
+        (ASK, replace(ASK, windows=B)),
+        (ASK, replace(ASK, sources=(ROWS, TEXT))),
+        (ASK, replace(ASK, sources=(TEXT, replace(ROWS, pin="s")))),
+        (ASK, replace(ASK, sources=(TEXT, replace(ROWS, name="xcopa")))),
+        (ASK, replace(ASK, spec=DownstreamSpec(num_fewshot=1))),
+        (ASK, replace(ASK, spec=DownstreamSpec(limit=None))),
+        (ASK, replace(ASK, spec=DownstreamSpec(seed=1))),
+        (ANSWER, replace(ANSWER, questions=B)),
+        (ANSWER, replace(ANSWER, compute_spec=ComputeSpec(dtype="bfloat16"))),
         (GATE, replace(GATE, spec=GateSpec(max_perplexity_ratio=1.2))),
         (GATE, replace(GATE, dense=B, pruned=A)),
     ],
