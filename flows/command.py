@@ -15,9 +15,10 @@ from flows.terminal import shown_progress
 from flows.wording import Outcome, label, number, summary
 from lorp.corpus import calibration_and_evaluation
 from lorp.errors import CorpusError, SpecError
-from lorp.gate import MIN_PROMPTS, MIN_ROUNDS, MIN_WINDOWS, needed
+from lorp.gate import MIN_ITEMS, MIN_PROMPTS, MIN_ROUNDS, MIN_WINDOWS, needed
 from lorp.models import device_kind
 from lorp.spec import RecompressSpec, resolve_count
+from tasks.downstream import check_tasks
 from tasks.fetch import source_num_blocks
 from tasks.vault import open_vault
 from tasks.workspace import Workspace, make_home, workspace
@@ -57,6 +58,7 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
     """
     _check_budgets(spec)
     _check_text(spec)
+    check_tasks(spec.tasks)
     device_kind(spec.compute.device)
     resolve_count(spec.pruning.remove, source_num_blocks(spec.source))
     open_vault(places.store)
@@ -73,6 +75,12 @@ def _check_budgets(spec: RecompressSpec) -> None:
     prompts = min(spec.generation.num_prompts, spec.evaluation.num_windows)
     measured = {
         "perplexity": (spec.evaluation.num_windows, MIN_WINDOWS, "evaluation windows", "--evaluation-windows"),
+        "tasks": (
+            len(spec.tasks.tasks) * (spec.tasks.limit or MIN_ITEMS),
+            MIN_ITEMS,
+            "questions",
+            "--tasks and --limit",
+        ),
         "generation": (prompts, MIN_PROMPTS, "prompts to continue", "--generation-prompts"),
         "speed": (spec.speed.repeats, MIN_ROUNDS, "rounds of timing", "--speed-rounds"),
     }
@@ -136,6 +144,7 @@ def _measured(outcome: Outcome) -> list[tuple[str, str]]:
     """What was measured beside perplexity."""
     found = outcome["measured"]
     pairs = {
+        "accuracy": ("accuracy_dense", "accuracy_pruned", " -> "),
         "repetition rate": ("repetition_dense", "repetition_pruned", " -> "),
         "speed-up, prefill / decoding": ("prefill_speedup", "decode_speedup", " / "),
     }

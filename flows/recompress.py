@@ -22,6 +22,7 @@ from lorp.errors import SpecError
 from lorp.spec import RecompressSpec, resolve_count, source_name
 from tasks.cache import PLAIN_JSON, run, run_all
 from tasks.capture import shard_requests, window_requests
+from tasks.downstream import AnswerQuestions, questions_request
 from tasks.evaluate import Evaluate, Generate
 from tasks.fetch import fetch_request
 from tasks.gate import Gate
@@ -109,7 +110,8 @@ class Job:
             "plan"
         ]
         variant = self._run(Prune(checkpoint=checkpoint, plan=plan))["variant"]
-        evaluations = self._evaluations(checkpoint, variant, evaluation)
+        questions = self._questions(checkpoint, evaluation)
+        evaluations = self._evaluations(checkpoint, variant, evaluation, questions)
         verdict = self._run(Gate(variant=variant, evaluations=evaluations, spec=spec.gate))["verdict"]
         return RunResults(
             checkpoint=checkpoint,
@@ -119,6 +121,7 @@ class Job:
             clustering=clustering,
             plan=plan,
             variant=variant,
+            questions=questions,
             evaluations=evaluations,
             verdict=verdict,
         )
@@ -130,9 +133,19 @@ class Job:
         tables = tuple(shard.outputs["windows"] for shard in shards)
         return self._run(Score(shards=tables, seed=self.spec.calibration.seed))["similarity"]
 
-    def _evaluations(self, checkpoint: Reference, variant: Reference, windows: Reference) -> dict[str, Reference]:
+    def _questions(self, checkpoint: Reference, windows: Reference) -> Reference | None:
+        if not self.spec.tasks.tasks:
+            return None
+        return self._run(questions_request(checkpoint, windows, self.spec.tasks))["questions"]
+
+    def _evaluations(
+        self, checkpoint: Reference, variant: Reference, windows: Reference, questions: Reference | None
+    ) -> dict[str, Reference]:
         """All evaluations by role, those of one model after those of the other, so that each is loaded once."""
-        evaluations = self._evaluate(checkpoint, windows, "dense") | self._evaluate(variant, windows, "pruned")
+        evaluations = {
+            **self._evaluate(checkpoint, windows, questions, "dense"),
+            **self._evaluate(variant, windows, questions, "pruned"),
+        }
         if self.spec.speed.repeats:
             request = CompareSpeed(
                 dense=checkpoint,
@@ -144,13 +157,18 @@ class Job:
             evaluations |= self._run(request)
         return evaluations
 
-    def _evaluate(self, checkpoint: Reference, windows: Reference, model: str) -> dict[str, Reference]:
+    def _evaluate(
+        self, checkpoint: Reference, windows: Reference, questions: Reference | None, model: str
+    ) -> dict[str, Reference]:
         spec = self.spec
         num_windows = spec.evaluation.num_windows
         perplexity = Evaluate(
             label=model, checkpoint=checkpoint, windows=windows, num_windows=num_windows, compute_spec=spec.compute
         )
         evaluations = {model: self._run(perplexity)["evaluation"]}
+        if questions:
+            answer = AnswerQuestions(label=model, checkpoint=checkpoint, questions=questions, compute_spec=spec.compute)
+            evaluations[f"{model}_tasks"] = self._run(answer)["evaluation"]
         if spec.generation.num_prompts:
             generate = Generate(
                 label=model,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TypeVar
 
+from lorp.evaluation.downstream.results import DownstreamEvaluation
 from lorp.evaluation.generation import GenerationEvaluation
 from lorp.evaluation.perplexity import PerplexityEvaluation
 from lorp.evaluation.speed import SpeedComparison
@@ -13,6 +14,7 @@ from tasks.vault import Reference, Vault
 #: The roles of what `lorp.gate.needed` names.
 ROLES = {
     "perplexity": ("dense", "pruned"),
+    "tasks": ("dense_tasks", "pruned_tasks"),
     "generation": ("dense_generation", "pruned_generation"),
     "speed": ("speed",),
 }
@@ -33,6 +35,7 @@ def read_evidence(vault: Vault, evaluations: Mapping[str, Reference]) -> Evidenc
     def measured(model: str) -> Measured:
         return Measured(
             perplexity=decode(PerplexityEvaluation, vault.read(evaluations[model])),
+            tasks=read(DownstreamEvaluation, f"{model}_tasks"),
             generation=read(GenerationEvaluation, f"{model}_generation"),
         )
 

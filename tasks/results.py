@@ -23,6 +23,7 @@ class RunResults:
         clustering: Of blocks.
         plan: Which blocks are removed.
         variant: The pruned model.
+        questions: Of the tasks, if there are any.
         evaluations: By role, as in `tasks.evidence`.
         verdict: What the gate said.
     """
@@ -34,6 +35,7 @@ class RunResults:
     clustering: Reference
     plan: Reference
     variant: Reference
+    questions: Reference | None
     evaluations: dict[str, Reference]
     verdict: Reference
 

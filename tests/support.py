@@ -10,7 +10,7 @@ from tasks.store import FolderStore
 from tasks.vault import Manifest, Vault
 
 PICO_OPTIONS = (
-    "--calibration-windows=16", "--evaluation-windows=40", "--window-tokens=32", "--generation-tokens=8",
+    "--calibration-windows=16", "--evaluation-windows=40", "--window-tokens=32", "--limit=30", "--generation-tokens=8",
     "--speed-rounds=5", "--speed-tokens=32",
 )  # fmt: skip
 

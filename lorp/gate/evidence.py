@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lorp.evaluation.downstream.results import DownstreamEvaluation, ItemResult
 from lorp.evaluation.generation import GenerationEvaluation
 from lorp.evaluation.perplexity import PerplexityEvaluation, exp
 from lorp.evaluation.speed import SpeedComparison
 from lorp.statistics import Estimate, bounded_differences, clustered_mean, median
 
 MIN_WINDOWS = 30
+MIN_ITEMS = 30
 MIN_PROMPTS = 30
 #: Fewer have no bounded median at 0.95.
 MIN_ROUNDS = 5
@@ -27,12 +29,17 @@ class Measured:
     """What was measured of one model."""
 
     perplexity: PerplexityEvaluation
+    tasks: DownstreamEvaluation | None = None
     generation: GenerationEvaluation | None = None
 
     @property
     def figures(self) -> dict[str, float]:
         """By name; perplexity may be NaN or infinite."""
-        return {"perplexity": self.perplexity.perplexity, **(self.generation.figures if self.generation else {})}
+        return {
+            "perplexity": self.perplexity.perplexity,
+            **(self.tasks.figures if self.tasks else {}),
+            **(self.generation.figures if self.generation else {}),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +75,30 @@ def perplexity(evidence: Evidence, confidence: float) -> Estimated:
     pruned = evidence.pruned.perplexity
     fault = _perplexity_fault(evidence.dense.perplexity, pruned)
     return fault or _exp(clustered_mean(_losses(pruned), _documents(pruned), confidence))
+
+
+def accuracy_drop(evidence: Evidence, confidence: float) -> Estimated:
+    """Dense - pruned accuracy, item by item, mean over tasks; items that share a document are one cluster."""
+    dense, pruned = evidence.dense.tasks, evidence.pruned.tasks
+    if dense is None or pruned is None:
+        return "no task was measured"
+    pairs = list(zip(dense.items, pruned.items, strict=False))
+    clusters, tasks = [one.cluster for one, _ in pairs], [one.task for one, _ in pairs]
+    fault = _tasks_fault(dense, pruned) or _too_few_items(clusters, tasks)
+    if fault:
+        return fault
+    return bounded_differences([one.score - other.score for one, other in pairs], clusters, tasks, confidence)
+
+
+def task_drop(dense: Sequence[ItemResult], pruned: Sequence[ItemResult], confidence: float) -> Estimated:
+    """Dense - pruned accuracy of one task's items, in their order; for people, not a criterion."""
+    clusters = [item.cluster for item in dense]
+    if len(dense) != len(pruned) or not all(item.valid for item in (*dense, *pruned)):
+        return "not all questions have answers"
+    if len(set(clusters)) < 2:
+        return "all questions come from one document"
+    differences = [one.score - other.score for one, other in zip(dense, pruned, strict=True)]
+    return bounded_differences(differences, clusters, [""] * len(clusters), confidence)
 
 
 def repetition_increase(evidence: Evidence, confidence: float) -> Estimated:
@@ -119,6 +150,27 @@ def _perplexity_fault(dense: PerplexityEvaluation, pruned: PerplexityEvaluation)
     return _too_few(_documents(dense), MIN_WINDOWS, "windows were evaluated")
 
 
+def _tasks_fault(dense: DownstreamEvaluation, pruned: DownstreamEvaluation) -> str | None:
+    for name, evaluation in (("dense", dense), ("pruned", pruned)):
+        if len(evaluation.items) != evaluation.num_expected:
+            return f"the {name} model answered {len(evaluation.items)} of {evaluation.num_expected} questions"
+        if not all(item.valid for item in evaluation.items):
+            return f"the {name} model gave answers that are not finite"
+    if dense.tasks_sha256 != pruned.tasks_sha256 or _questions(dense) != _questions(pruned):
+        return "dense and pruned did not answer the same questions"
+    return None
+
+
+def _too_few_items(clusters: Sequence[str], tasks: Sequence[str]) -> str | None:
+    if len(clusters) < MIN_ITEMS:
+        return f"{len(clusters)} questions were answered, and a verdict takes at least {MIN_ITEMS}"
+    of_task = [
+        (task, {cluster for cluster, its in zip(clusters, tasks, strict=True) if its == task}) for task in set(tasks)
+    ]
+    alone = sorted(task for task, found in of_task if len(found) < 2)
+    return f"all questions of {alone[0]} come from one document" if alone else None
+
+
 def _generation_fault(dense: GenerationEvaluation, pruned: GenerationEvaluation) -> str | None:
     for name, evaluation in (("dense", dense), ("pruned", pruned)):
         if len(evaluation.continuations) != evaluation.num_expected:
@@ -146,6 +198,10 @@ def _documents(evaluation: PerplexityEvaluation) -> list[str]:
 
 def _windows(evaluation: PerplexityEvaluation) -> list[tuple[str, str, int]]:
     return [(item.window, item.document, item.num_predicted) for item in evaluation.losses]
+
+
+def _questions(evaluation: DownstreamEvaluation) -> list[tuple[str, str, str, int]]:
+    return [(item.task, item.item, item.cluster, item.label) for item in evaluation.items]
 
 
 def _prompts(evaluation: GenerationEvaluation) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ class Criterion:
     Attributes:
         name: What is measured.
         field: The budget's field in `GateSpec`.
-        needs: Which evaluation it rests on: `perplexity`, `generation`, `speed`.
+        needs: Which evaluation it rests on: `perplexity`, `tasks`, `generation`, `speed`.
         estimate: Measures it.
         side: On which side of the budget the bound must lie.
     """
@@ -36,6 +36,7 @@ CRITERIA = (
         name="perplexity_ratio", field="max_perplexity_ratio", needs="perplexity", estimate=measure.perplexity_ratio
     ),
     Criterion(name="perplexity", field="max_perplexity", needs="perplexity", estimate=measure.perplexity),
+    Criterion(name="accuracy_drop", field="max_accuracy_drop", needs="tasks", estimate=measure.accuracy_drop),
     Criterion(
         name="repetition_increase",
         field="max_repetition_increase",

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from lorp.evaluation.downstream.results import DownstreamEvaluation
 from lorp.evaluation.generation import Continuation, GenerationEvaluation, agreement
 from lorp.evaluation.speed import SpeedComparison, Timing
 from lorp.gate import Evidence
-from lorp.gate.evidence import decode_speedup, prefill_speedup, repetition_increase
-from lorp.report.text import interval, number, percent, size
+from lorp.gate.evidence import accuracy_drop, decode_speedup, prefill_speedup, repetition_increase, task_drop
+from lorp.report.text import counted, interval, number, percent, size
 from lorp.statistics import Estimate
 
 _SAMPLES = 4
@@ -34,6 +35,14 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TasksSection:
+    """What is shown of multiple-choice tasks."""
+
+    num_items: int
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class GenerationSection:
     """What is shown of continuations."""
 
@@ -48,6 +57,22 @@ class SpeedSection:
 
     comparison: SpeedComparison
     rows: tuple[Row, ...]
+
+
+def tasks_section(evidence: Evidence, confidence: float) -> TasksSection | None:
+    """Accuracies; None where no task was measured."""
+    dense, pruned = evidence.dense.tasks, evidence.pruned.tasks
+    if dense is None or pruned is None or not dense.items or not pruned.items:
+        return None
+    rows = [_task_row(dense, pruned, task, confidence) for task in dense.task_names]
+    drop = interval(accuracy_drop(evidence, confidence))
+    mean = Row(
+        name="Mean over tasks",
+        dense=percent(dense.figures["accuracy"]),
+        pruned=percent(pruned.figures["accuracy"]),
+        change=drop,
+    )
+    return TasksSection(num_items=len(dense.items), rows=(*rows, mean) if len(rows) > 1 else (*rows,))
 
 
 def generation_section(evidence: Evidence, confidence: float) -> GenerationSection | None:
@@ -89,6 +114,17 @@ def speed_section(evidence: Evidence, confidence: float) -> SpeedSection | None:
             _size_row("KV cache a token", speed.dense_memory.kv_token, speed.pruned_memory.kv_token),
             _size_row("Peak of a prefill", speed.dense_memory.peak, speed.pruned_memory.peak),
         ),
+    )
+
+
+def _task_row(dense: DownstreamEvaluation, pruned: DownstreamEvaluation, task: str, confidence: float) -> Row:
+    items = dense.of_task(task)
+    drop = task_drop(items, pruned.of_task(task), confidence)
+    return Row(
+        name=f"{task} ({items[0].metric}, {counted(len(items), 'item')})",
+        dense=percent(dense.score(task)),
+        pruned=percent(pruned.score(task)),
+        change=interval(drop),
     )
 
 

@@ -17,7 +17,7 @@ from lorp.report.budget_line import budget_line
 from lorp.report.colours import cluster_swatch
 from lorp.report.heat_map import heat_map
 from lorp.report.losses import budget_lines, hardest_hit, model_perplexity
-from lorp.report.measurements import generation_section, speed_section
+from lorp.report.measurements import generation_section, speed_section, tasks_section
 from lorp.similarity import Similarity
 from lorp.spec import RecompressSpec
 
@@ -126,6 +126,7 @@ def render_report(data: ReportData) -> str:
         ),
         lines=[(line.caption, budget_line(line)) for line in budget_lines(data.verdict.criteria, data.dense)],
         hardest_hit=hardest_hit(data.dense, data.pruned, _DOCUMENTS_SHOWN),
+        tasks=tasks_section(data.evidence, confidence),
         generation=generation_section(data.evidence, confidence),
         speed=speed_section(data.evidence, confidence),
         score_meaning=text.score_meaning(data.spec.pruning.method, data.spec.pruning.criterion),

@@ -36,6 +36,7 @@ def test_an_approved_variant_ships_with_all_that_was_promised(recompress: Lorp, 
     assert perplexity["upper_bound"] > perplexity["ratio"]
     assert outcome["verdict"]["approved"] is True
     assert {criterion["name"] for criterion in outcome["verdict"]["criteria"]} == {"perplexity_ratio"}
+    assert 0 <= outcome["measured"]["accuracy_pruned"] <= 1
     assert 0 <= outcome["measured"]["repetition_pruned"] <= 1
     assert 0 < outcome["measured"]["memory_ratio"] < 1
     assert outcome["model_version"] == 1
@@ -94,7 +95,9 @@ def test_another_count_redoes_only_what_rests_on_it(recompress: Lorp, home: Path
     recompress(LOOSE)
     before = manifests(home)
     recompress(LOOSE, "--remove=3")
-    assert redone(home, before) == Counter(plan=1, prune=1, evaluate=1, generate=1, speed=1, gate=1, register=1)
+    assert redone(home, before) == Counter(
+        plan=1, prune=1, evaluate=1, answers=1, generate=1, speed=1, gate=1, register=1
+    )
 
 
 def test_a_share_that_means_the_same_count_is_the_same_job(recompress: Lorp, home: Path) -> None:
@@ -108,8 +111,8 @@ def test_the_lineage_record_names_every_object_by_its_digest(recompress: Lorp, h
     outcome = recompress(LOOSE).json
     record = json.loads(Path(outcome["lineage"].removeprefix("file://")).read_text())
     assert [stage["stage"] for stage in record["stages"]] == [
-        "fetch", "windows", "windows", "capture", "capture", "score", "cluster", "plan", "prune", "evaluate",
-        "generate", "evaluate", "generate", "speed", "gate",
+        "fetch", "windows", "windows", "capture", "capture", "score", "cluster", "plan", "prune", "questions",
+        "evaluate", "answers", "generate", "evaluate", "answers", "generate", "speed", "gate",
     ]  # fmt: skip
     for made in record["stages"]:
         assert made["versions"]["torch"]
@@ -148,7 +151,8 @@ def test_two_homes_come_to_the_same_digests(recompress: Lorp, home: Path, monkey
         ["--dtype=bfloat16"],
         ["--max-perplexity=1000000", "--confidence=0.9"],
         ["--max-repetition-increase=1", "--min-speedup=0.001", "--max-memory-ratio=1"],
-        ["--generation-prompts=0", "--speed-rounds=0"],
+        ["--max-accuracy-drop=1", "--num-fewshot=1"],
+        ["--tasks=none", "--generation-prompts=0", "--speed-rounds=0"],
     ],
     ids=lambda options: options[0],
 )

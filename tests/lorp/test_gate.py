@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lorp.evaluation.downstream.results import DownstreamEvaluation, ItemResult
 from lorp.evaluation.generation import Continuation, GenerationEvaluation
 from lorp.evaluation.perplexity import PerplexityEvaluation, WindowLoss
 from lorp.evaluation.speed import Memory, Round, SpeedComparison, Timing
@@ -239,6 +240,25 @@ def continuations(rates: Sequence[int], *, expected: int | None = None) -> Gener
     )
 
 
+def answers(right: Sequence[bool], *, tasks: int = 1, expected: int | None = None) -> DownstreamEvaluation:
+    """Two choices an item, of which the first is right; items are dealt out to tasks in turn."""
+    items = tuple(
+        ItemResult(
+            task=f"t{number % tasks}",
+            item=str(number),
+            cluster=str(number),
+            metric="acc",
+            label=0,
+            lengths=(1, 1),
+            loglikelihoods=(-1.0, -2.0) if correct else (-2.0, -1.0),
+        )
+        for number, correct in enumerate(right)
+    )
+    return DownstreamEvaluation(
+        checkpoint="c" * 64, tasks_sha256="q" * 64, num_expected=expected or len(items), items=items
+    )
+
+
 def rounds(*ratios: float) -> SpeedComparison:
     timed = tuple(
         Round(dense=Timing(prefill=ratio, decode=ratio + 1), pruned=Timing(prefill=1.0, decode=1.0)) for ratio in ratios
@@ -254,14 +274,16 @@ def evidence(
     dense: GenerationEvaluation | None = None,
     pruned: GenerationEvaluation | None = None,
     speed: SpeedComparison | None = None,
+    tasks: tuple[DownstreamEvaluation | None, DownstreamEvaluation | None] = (None, None),
 ) -> Evidence:
     return Evidence(
-        dense=Measured(perplexity=DENSE, generation=dense),
-        pruned=Measured(perplexity=PRUNED, generation=pruned),
+        dense=Measured(perplexity=DENSE, generation=dense, tasks=tasks[0]),
+        pruned=Measured(perplexity=PRUNED, generation=pruned, tasks=tasks[1]),
         speed=speed,
     )
 
 
+ACCURACY = GateSpec(max_accuracy_drop=0.1)
 REPETITION = GateSpec(max_repetition_increase=0.2)
 SPEED = GateSpec(min_speedup=1.1, max_memory_ratio=0.9)
 
@@ -299,6 +321,57 @@ def test_continuations_that_cannot_be_judged_are_rejected(
     assert reason in result.reason
 
 
+def test_accuracy_is_compared_item_by_item() -> None:
+    sane, worse = answers([True] * 50 + [False] * 50), answers([True] * 44 + [False] * 56)
+    swapped = answers([False] * 50 + [True] * 50)
+    kept, dropped, noisy = (last(evidence(tasks=(sane, other)), ACCURACY) for other in (sane, worse, swapped))
+    assert (kept.name, kept.value, kept.passed) == ("accuracy_drop", 0.0, True)
+    # 6 of 100, and the added pair: 6 / 102. Equal accuracies that rest on other items say little.
+    assert dropped.value == pytest.approx(6 / 102)
+    assert not dropped.passed
+    assert noisy.value == 0.0
+    assert noisy.bound is not None
+    assert kept.bound is not None
+    assert noisy.bound > 5 * kept.bound
+
+
+def test_every_task_weighs_the_same() -> None:
+    # 90 items of a task that lost nothing, and 10 of one that lost everything.
+    one = answers([True] * 100)
+    of_tasks = [replace(item, task="small" if int(item.item) >= 90 else "large") for item in one.items]
+    dense = replace(one, items=tuple(of_tasks))
+    lost = [replace(item, loglikelihoods=(-2.0, -1.0)) if item.task == "small" else item for item in of_tasks]
+    result = last(evidence(tasks=(dense, replace(dense, items=tuple(lost)))), ACCURACY)
+    assert result.value == pytest.approx((10 / 12 + 0) / 2)
+
+
+@pytest.mark.parametrize(
+    ("dense", "pruned", "reason"),
+    [
+        (None, None, "no task was measured"),
+        (answers([True] * 29), answers([True] * 29), "29 questions were answered"),
+        (answers([True] * 40), answers([True] * 39, expected=40), "answered 39 of 40 questions"),
+        (answers([True] * 40), answers([True] * 40, tasks=2), "same questions"),
+        (answers([True] * 40), replace(answers([True] * 40), tasks_sha256="x"), "same questions"),
+        (
+            answers([True] * 40),
+            replace(
+                answers([True] * 40),
+                items=tuple(replace(item, loglikelihoods=(None, -1.0)) for item in answers([True] * 40).items),
+            ),
+            "the pruned model gave answers that are not finite",
+        ),
+    ],
+    ids=["none", "too few", "not whole", "other tasks", "other questions", "not finite"],
+)
+def test_answers_that_cannot_be_judged_are_rejected(
+    dense: DownstreamEvaluation | None, pruned: DownstreamEvaluation | None, reason: str
+) -> None:
+    result = last(evidence(tasks=(dense, pruned)), ACCURACY)
+    assert not result.passed
+    assert reason in result.reason
+
+
 def test_a_speedup_passes_by_its_lower_bound_at_the_budget() -> None:
     # Of 11 rounds the third smallest is the lower bound of the median.
     _, prefill, decode, memory = judge(evidence(speed=rounds(0.5, 0.6, 1.1, *[1.3] * 8)), SPEED)
@@ -319,5 +392,6 @@ def test_speed_that_was_not_measured_is_rejected(speed: SpeedComparison | None, 
 
 def test_a_gate_needs_what_its_budgets_rest_on() -> None:
     assert needed(GateSpec()) == {"perplexity"}
+    assert needed(ACCURACY) == {"perplexity", "tasks"}
     assert needed(REPETITION) == {"perplexity", "generation"}
     assert needed(SPEED) == {"perplexity", "speed"}

@@ -9,8 +9,10 @@ from dataclasses import replace
 import pytest
 
 from lorp.digest import FileDigest
-from lorp.spec import ComputeSpec, GateSpec, GenerationSpec, PruningSpec, SpeedSpec
+from lorp.evaluation.downstream.sources import TaskSource
+from lorp.spec import ComputeSpec, DownstreamSpec, GateSpec, GenerationSpec, PruningSpec, SpeedSpec
 from tasks.capture import CaptureShard, CutWindows
+from tasks.downstream import AnswerQuestions, AskQuestions
 from tasks.evaluate import Evaluate, Generate
 from tasks.fetch import FetchFolder, FetchGguf
 from tasks.gate import Gate
@@ -37,6 +39,10 @@ GENERATE = Generate(
 )  # fmt: skip
 SPEED = CompareSpeed(dense=CHECKPOINT, variant=CHECKPOINT, windows=A, spec=SpeedSpec(), compute_spec=CPU)
 GATE = Gate(variant=CHECKPOINT, evaluations={"dense": A, "pruned": B, "speed": A}, spec=GateSpec())
+TEXT = TaskSource(kind="continuation", name="continuation")
+ROWS = TaskSource(kind="rows", name="copa", pin="r", path="/x/copa.jsonl")
+ASK = AskQuestions(checkpoint=CHECKPOINT, windows=A, sources=(TEXT, ROWS), spec=DownstreamSpec())
+ANSWER = AnswerQuestions(checkpoint=CHECKPOINT, questions=A, compute_spec=CPU)
 
 PINNED: list[tuple[Request, str]] = [
     (FetchFolder(path="/x", sha256="s"), "fetch-v1-14d677c9639c58045d6fff6b334f785660c679a3932785c6911410179b479a3c"),
@@ -56,6 +62,8 @@ PINNED: list[tuple[Request, str]] = [
     (EVALUATE, "evaluate-v1-7c53e8b66194c5045f6b8954f2ce005a4ef2b010b05ae4b3cf82b52458791420"),
     (GENERATE, "generate-v1-f9a70dbc528174487bcf063878c294d42396671e7ca78d3e490da13f56b8d268"),
     (GATE, "gate-v2-d61d1f4d96cd2d637dc99440dee1dcc59e98de3d7efc50e15a77f44a0e14fb6d"),
+    (ASK, "questions-v1-f2447e9977665f95a36b6724fe8831e7563b88bce087009fd6cd9c524e82fb2b"),
+    (ANSWER, "answers-v1-e34b586a6d7478293428d937167c6ee4aa5fcfcd6973d575ea8a6ef23b2a924d"),
 ]
 
 
@@ -72,6 +80,9 @@ def test_keys_are_pinned(request_: Request, key: str) -> None:
         (CAPTURE, replace(CAPTURE, compute_spec=ComputeSpec(device="cpu:0"))),
         (PLAN, replace(PLAN, spec=PruningSpec(remove=0.1))),
         (GATE, replace(GATE, evaluations={"dense": A, "pruned": B, "speed": B})),
+        (ASK, replace(ASK, sources=(TEXT, replace(ROWS, path="/y/copa.jsonl")))),
+        (replace(ASK, sources=(ROWS,)), replace(ASK, sources=(ROWS,), windows=B)),
+        (ANSWER, replace(ANSWER, compute_spec=ComputeSpec(device="cpu:0"))),
     ],
     ids=[
         "fetch from elsewhere",
@@ -79,6 +90,9 @@ def test_keys_are_pinned(request_: Request, key: str) -> None:
         "same kind of device",
         "share that means the count",
         "an evaluation that no budget rests on",
+        "task file elsewhere",
+        "text that no task uses",
+        "same kind of device",
     ],
 )
 def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, other: Request) -> None:
@@ -102,6 +116,15 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
         (GENERATE, replace(GENERATE, spec=GenerationSpec(num_prompts=8))),
         (SPEED, replace(SPEED, spec=SpeedSpec(repeats=3))),
         (SPEED, replace(SPEED, compute_spec=ComputeSpec(dtype="bfloat16"))),
+        (ASK, replace(ASK, windows=B)),
+        (ASK, replace(ASK, sources=(ROWS, TEXT))),
+        (ASK, replace(ASK, sources=(TEXT, replace(ROWS, pin="s")))),
+        (ASK, replace(ASK, sources=(TEXT, replace(ROWS, name="xcopa")))),
+        (ASK, replace(ASK, spec=DownstreamSpec(num_fewshot=1))),
+        (ASK, replace(ASK, spec=DownstreamSpec(limit=None))),
+        (ASK, replace(ASK, spec=DownstreamSpec(seed=1))),
+        (ANSWER, replace(ANSWER, questions=B)),
+        (ANSWER, replace(ANSWER, compute_spec=ComputeSpec(dtype="bfloat16"))),
         (GATE, replace(GATE, spec=GateSpec(max_perplexity_ratio=1.2))),
         (GATE, replace(GATE, spec=GateSpec(min_speedup=1.0))),
         (GATE, replace(GATE, evaluations={"dense": A, "pruned": A})),
