@@ -130,9 +130,14 @@ _FACTORS = {"short_factor": [1.0, 1.1, 1.3, 1.6, 2.0, 2.5], "long_factor": [1.0,
 
 CASES = (
     _llama_like("Llama", "tied head", **_TIED),
-    _llama_like("Llama", "own head", **_UNTIED),
+    _llama_like("Llama", "own head, listed kinds", **_UNTIED, layer_types=["full_attention"] * NUM_BLOCKS),
     _llama_like("Llama", "tied head, stored as the head", **_TIED, as_stored=_head_only),
-    _llama_like("Mistral", "sliding window", **_UNTIED, sliding_window=WINDOW),
+    _llama_like("Mistral", "own head, sliding window", **_UNTIED, sliding_window=WINDOW),
+    _llama_like(
+        "Mistral", "tied head, listed kinds",
+        **_TIED, sliding_window=WINDOW, in_file={"layer_types": MIXED},
+    ),
+    _llama_like("Ministral", "own head, listed kinds", **_UNTIED, head_dim=8, sliding_window=WINDOW, layer_types=MIXED),
     _llama_like(
         "Qwen2", "own head, window from block 3 on",
         **_UNTIED, **_SLIDING, max_window_layers=3, in_file={"layer_types": None},

@@ -8,7 +8,7 @@ from lorp.architectures.family import Family
 from lorp.architectures.gemma3 import GEMMA3
 from lorp.architectures.gpt2 import GPT2
 from lorp.architectures.gpt_neox import GPT_NEOX
-from lorp.architectures.llama import LLAMA, MISTRAL
+from lorp.architectures.llama import LLAMA, MINISTRAL, MISTRAL
 from lorp.architectures.olmo2 import OLMO2
 from lorp.architectures.opt import OPT
 from lorp.architectures.phi3 import PHI3
@@ -17,7 +17,7 @@ from lorp.architectures.smollm3 import SMOLLM3
 from lorp.errors import UnknownArchitectureError
 
 FAMILIES: tuple[Family, ...] = (
-    LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA3, OLMO2, PHI3, SMOLLM3, GPT2, GPT_NEOX, OPT,
+    LLAMA, MISTRAL, MINISTRAL, QWEN2, QWEN3, GEMMA3, OLMO2, PHI3, SMOLLM3, GPT2, GPT_NEOX, OPT,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "Family", "family_of"]
