@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lorp.architectures import Family, family_of
+from lorp.architectures.blocks import num_blocks_of
 from lorp.errors import SourceError, UnsafeCheckpointError
+from lorp.outline import match, outline_of
 from lorp.progress import track
 from lorp.safetensors_file import Tensor, read_tensors
 
@@ -31,7 +33,6 @@ _SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 _MAX_JSON_BYTES = 50_000_000
-_FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,10 @@ class Checkpoint:
         folder: Where it lies.
         config: Its parsed `config.json`.
         family: Its family.
-        tensors: The tensors that its model loads, by name.
+        num_blocks: N, the number of its transformer blocks.
+        block_settings: The family's fields about single blocks as its model has them, whether its config gives them
+            or transformers derives them from depth.
+        tensors: The tensors that its model loads, by their names on disk.
         ignored: Names of stored tensors that its model does not load.
         shards: Names of its weight files.
     """
@@ -50,14 +54,11 @@ class Checkpoint:
     folder: Path
     config: dict[str, Any]
     family: Family
+    num_blocks: int
+    block_settings: dict[str, Any]
     tensors: dict[str, Tensor]
     ignored: tuple[str, ...]
     shards: tuple[str, ...]
-
-    @property
-    def num_blocks(self) -> int:
-        """N, the number of transformer blocks."""
-        return int(self.config[self.family.count_field])
 
     @property
     def weight_bytes(self) -> int:
@@ -82,12 +83,21 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     """
     config = _read_config(folder)
     family = family_of(config)
+    num_blocks = num_blocks_of(family, config)
     shards = _shard_names(folder)
     stored = _stored_tensors(folder, shards)
-    _check_depth(family, config, stored)
-    loaded, ignored = _match_model(folder, stored)
+    _check_depth(family, num_blocks, stored)
+    outline = outline_of(folder, (*family.per_block_fields, *family.threshold_fields))
+    loaded, ignored = match(family, outline, stored)
     checkpoint = Checkpoint(
-        folder=folder, config=config, family=family, tensors=loaded, ignored=ignored, shards=tuple(shards)
+        folder=folder,
+        config=config,
+        family=family,
+        num_blocks=num_blocks,
+        block_settings={field: value for field, value in outline.settings.items() if value is not None},
+        tensors=loaded,
+        ignored=ignored,
+        shards=tuple(shards),
     )
     _refuse_links_elsewhere(checkpoint)
     return checkpoint
@@ -104,9 +114,8 @@ def check_finite(checkpoint: Checkpoint) -> None:
 
     for shard in track(checkpoint.shards, "check weights"):
         with safe_open(checkpoint.folder / shard, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - not a mapping
-                tensor = checkpoint.tensors.get(name)
-                if tensor and tensor.dtype in _FLOATS and not torch.isfinite(file.get_tensor(name)).all():
+            for name in sorted(checkpoint.tensors.keys() & file.keys()):
+                if not torch.isfinite(file.get_tensor(name)).all():
                     raise SourceError(f"{name} in {shard} holds NaN or infinite weights", "Fetch the checkpoint again")
 
 
@@ -145,7 +154,7 @@ def _refuse_steering(name: str, config: dict[str, Any]) -> None:
         if field in ("auto_map", "transformers_weights"):
             raise UnsafeCheckpointError(
                 f"{name} names code or weights of its own ({field}), which lorp never loads",
-                "Use a checkpoint that stock transformers loads",
+                f"Use a checkpoint without them, or remove {field} if stock transformers knows the model",
             )
         if field in ("attn_implementation", "_attn_implementation") and "/" in str(value):
             raise UnsafeCheckpointError(f"{name} names a kernel to be fetched ({field})", f"Remove {field}")
@@ -173,6 +182,8 @@ def _shard_names(folder: Path) -> list[str]:
             raise UnsafeCheckpointError(
                 f"{INDEX} names files outside its folder, or with unusual characters", "Fetch the checkpoint again"
             )
+        if SINGLE not in names and (folder / SINGLE).is_file():
+            raise SourceError(f"{folder} holds both {SINGLE} and what {INDEX} names", "Remove the one or the other")
         return sorted(set(names))
     if (folder / SINGLE).is_file():
         return [SINGLE]
@@ -210,40 +221,9 @@ def _stored_tensors(folder: Path, shards: list[str]) -> dict[str, Tensor]:
     return stored
 
 
-def _check_depth(family: Family, config: dict[str, Any], stored: dict[str, Tensor]) -> None:
-    num_blocks = config.get(family.count_field)
-    if type(num_blocks) is not int or num_blocks < 1:
-        raise SourceError(f"{CONFIG} gives no {family.count_field}", "Fetch the checkpoint again")
-    for field in family.per_block_fields:
-        values = config.get(field)
-        if values is not None and (not isinstance(values, list) or len(values) != num_blocks):
-            raise SourceError(f"{field} in {CONFIG} does not have {num_blocks} entries", "Mend the config")
+def _check_depth(family: Family, num_blocks: int, stored: dict[str, Tensor]) -> None:
     deepest = max((block for name in stored if (block := family.block_of(name)) is not None), default=-1)
     if deepest != num_blocks - 1:
         raise SourceError(
             f"{CONFIG} says {num_blocks} blocks, but the weights are those of {deepest + 1}", "Mend the config"
         )
-
-
-def _match_model(folder: Path, stored: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Splits stored tensors into those the model loads and those it ignores."""
-    from lorp.models import expected_tensors
-
-    expected = expected_tensors(folder)
-    missing = [name for name in expected.required if name not in stored]
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise SourceError(f"tensor {missing[0]}{more} is missing", "Fetch the checkpoint again")
-    for name, shape in expected.shapes.items():
-        if name in stored and stored[name].shape != shape:
-            raise SourceError(
-                f"{name} has the shape {list(stored[name].shape)}, where its config wants {list(shape)}",
-                "Fetch the checkpoint again",
-            )
-        if name in stored and stored[name].dtype not in _FLOATS:
-            raise SourceError(
-                f"{name} is stored as {stored[name].dtype}, and lorp prunes floating-point weights",
-                "Dequantise the checkpoint first",
-            )
-    loaded = {name: tensor for name, tensor in stored.items() if name in expected.shapes}
-    return loaded, tuple(sorted(set(stored) - set(loaded)))

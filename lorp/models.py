@@ -1,12 +1,11 @@
 """Models and tokenizers by stock transformers: no remote code, safetensors only, every key in its place."""
 
 import platform
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from lorp.checkpoint import open_checkpoint
@@ -14,31 +13,6 @@ from lorp.errors import IntegrityError, SourceError, SpecError
 from lorp.spec import ComputeSpec
 
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExpectedTensors:
-    """What a config's model loads: shape by tensor name, and the names that must be stored (tied ones need not)."""
-
-    shapes: dict[str, tuple[int, ...]]
-    required: tuple[str, ...]
-
-
-def expected_tensors(folder: Path) -> ExpectedTensors:
-    """The tensors of a config's causal language model, built without memory for weights.
-
-    Raises:
-        SourceError: transformers cannot build a model from the config.
-    """
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
-    except Exception as fault:  # whatever a hostile config provokes in transformers is the source's fault
-        raise SourceError(f"its config builds no model: {fault}", "Fetch the checkpoint again") from fault
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    tied = model.all_tied_weights_keys
-    return ExpectedTensors(shapes=shapes, required=tuple(name for name in shapes if name not in tied))
 
 
 def load_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:

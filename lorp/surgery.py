@@ -26,8 +26,9 @@ Copy = tuple[Tensor, str]
 def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path) -> None:
     """Writes the pruned checkpoint into an empty folder.
 
-    Kept blocks are renumbered from 0; tensors that the model does not load are left out; config fields that count
-    blocks or hold an entry a block follow. `pruning_plan.json` says which block of the dense model each kept one is.
+    Kept blocks are renumbered from 0, names are those of the source otherwise. Tensors that the model does not load
+    are left out. Config fields that count blocks or say something of single ones follow. `pruning_plan.json` says
+    which block of the dense model each kept one is.
 
     Raises:
         CountError: The plan is for a model of another depth.
@@ -52,12 +53,12 @@ def _plan_copies(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, list[Co
     """What each shard of the pruned checkpoint holds, in the source's order; shards left empty are dropped."""
     new_index = {block: index for index, block in enumerate(plan.kept)}
     shards: dict[str, list[Copy]] = {name: [] for name in checkpoint.shards}
-    for tensor in checkpoint.tensors.values():
-        block = checkpoint.family.block_of(tensor.name)
+    for name, tensor in checkpoint.tensors.items():
+        block = checkpoint.family.block_of(name)
         if block is None:
-            shards[tensor.path.name].append((tensor, tensor.name))
+            shards[tensor.path.name].append((tensor, name))
         elif block in new_index:
-            shards[tensor.path.name].append((tensor, checkpoint.family.renumbered(tensor.name, new_index[block])))
+            shards[tensor.path.name].append((tensor, checkpoint.family.renumbered(name, new_index[block])))
     return {
         name: sorted(copies, key=lambda copy: (copy[0].start, copy[1])) for name, copies in shards.items() if copies
     }
@@ -102,12 +103,20 @@ def _index(shards: dict[str, list[Copy]]) -> dict[str, Any]:
 
 
 def _pruned_config(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
-    family = checkpoint.family
-    config = {**checkpoint.config, family.count_field: len(plan.kept)}
-    for field in family.per_block_fields:
-        if config.get(field) is not None:
-            config[field] = [config[field][block] for block in plan.kept]
-    return config
+    """The config, with every field that counts blocks, lists them or says from which one on they differ.
+
+    Kept blocks stay in order, so those before a threshold are still the first ones.
+    """
+    family, settings = checkpoint.family, checkpoint.block_settings
+    counts = [field for field in family.count_fields if checkpoint.config.get(field) is not None]
+    lists = [field for field in family.per_block_fields if field in settings]
+    thresholds = [field for field in family.threshold_fields if field in settings]
+    return {
+        **checkpoint.config,
+        **dict.fromkeys(counts, len(plan.kept)),
+        **{field: [settings[field][block] for block in plan.kept] for field in lists},
+        **{field: sum(block < settings[field] for block in plan.kept) for field in thresholds},
+    }
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -9,8 +9,7 @@ NUM_BLOCKS = 6
 def make_pico(folder: Path, **overrides: object) -> Path:
     """Writes a Llama-shaped checkpoint with random weights that do something, and a tokenizer of single bytes."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     settings = {
         "vocab_size": 256,
@@ -28,12 +27,20 @@ def make_pico(folder: Path, **overrides: object) -> Path:
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(**{**settings, **overrides}))
     model.save_pretrained(folder, max_shard_size=overrides.get("max_shard_size", "5GB"))
+    save_byte_tokenizer(folder)
+    return folder
+
+
+def save_byte_tokenizer(folder: Path) -> None:
+    """Writes a tokenizer whose 256 tokens are the bytes."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={char: index for index, char in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
-    return folder
 
 
 def edit_json(path: Path, **changes: object) -> None:

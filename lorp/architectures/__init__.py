@@ -1,13 +1,24 @@
 """The families that lorp can prune. A new one is a file here and a line in `FAMILIES`."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from lorp.architectures.family import Family
-from lorp.architectures.llama import LLAMA, MISTRAL
+from lorp.architectures.gemma3 import GEMMA3
+from lorp.architectures.gpt2 import GPT2
+from lorp.architectures.gpt_neox import GPT_NEOX
+from lorp.architectures.llama import LLAMA, MINISTRAL, MISTRAL
+from lorp.architectures.olmo2 import OLMO2
+from lorp.architectures.opt import OPT
+from lorp.architectures.phi3 import PHI3
+from lorp.architectures.qwen2 import QWEN2, QWEN3
+from lorp.architectures.smollm3 import SMOLLM3
 from lorp.errors import UnknownArchitectureError
 
-FAMILIES: tuple[Family, ...] = (LLAMA, MISTRAL)
+FAMILIES: tuple[Family, ...] = (
+    LLAMA, MISTRAL, MINISTRAL, QWEN2, QWEN3, GEMMA3, OLMO2, PHI3, SMOLLM3, GPT2, GPT_NEOX, OPT,
+)  # fmt: skip
 
 __all__ = ["FAMILIES", "Family", "family_of"]
 
@@ -16,16 +27,18 @@ def family_of(config: Mapping[str, Any]) -> Family:
     """The family of a parsed `config.json`.
 
     Raises:
-        UnknownArchitectureError: None fits; names those that are known.
+        UnknownArchitectureError: None fits; names those that are known, and the file to add.
     """
-    model_type, listed = config.get("model_type"), config.get("architectures")
+    model_type, listed = str(config.get("model_type")), config.get("architectures")
     architectures = listed if isinstance(listed, list) else []
     for family in FAMILIES:
-        if str(model_type) in family.model_types and {*map(str, architectures)} <= family.architectures:
+        if model_type in family.model_types and {*map(str, architectures)} <= family.architectures:
             return family
     known = ", ".join(family.name for family in FAMILIES)
     shown = ", ".join(map(str, architectures)) or "no architectures"
+    module = model_type if re.fullmatch(r"[a-z0-9_]{1,64}", model_type) else "<model_type>"
     raise UnknownArchitectureError(
         f"model_type {model_type!r} with {shown} is no architecture that lorp can prune (known: {known})",
-        "Choose a checkpoint of a known one, or describe this one in a file of lorp/architectures",
+        f"Choose a checkpoint of a known one, or describe it in lorp/architectures/{module}.py "
+        "(docs/design.md says how)",
     )

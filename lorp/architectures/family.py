@@ -1,7 +1,26 @@
 """What must be known of a family of models to cut blocks out of it: data, no behaviour of its own."""
 
 import re
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Obstacle:
+    """A config field that, where set, stands in the way of renumbering blocks.
+
+    Attributes:
+        field: The field.
+        reason: What a renumbered block would do, in the words of an error.
+    """
+
+    field: str
+    reason: str
+
+
+#: transformers reads it for any family: overrides by block index, which its models do not all follow.
+SINGLE_BLOCKS = Obstacle(field="per_layer_config", reason="its config sets single blocks apart by their index")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,25 +31,60 @@ class Family:
         name: As people call it.
         model_types: `model_type` values of its configs.
         architectures: Class names that its configs may list.
-        blocks_path: Path of the block list in the loaded model, `model.layers`; on disk, block `i`'s tensors are
-            named `<blocks_path>.<i>.<rest>`.
+        blocks_path: Path of the block list in the loaded model, `model.layers`; block `i`'s tensors are named
+            `<blocks_path>.<i>.<rest>`. On disk the first part, which is the model without its head, may be absent.
+        stored_names: Pairs of a tensor's name on disk and its other name in the model.
         count_field: Config field that counts the blocks.
-        per_block_fields: Config fields that, where present, hold a list with one entry a block.
+        count_aliases: Other names of that field that transformers takes.
+        per_block_fields: Config fields that hold a list with one entry a block. Where a config lacks one that
+            transformers derives, a pruned config spells out what the kept blocks had.
+        threshold_fields: Config fields that hold the index of the first block of another kind: 0 if all are, N or
+            more if none is.
+        obstacles: Settings with which blocks cannot be renumbered.
     """
 
     name: str
     model_types: frozenset[str]
     architectures: frozenset[str]
     blocks_path: str
+    stored_names: tuple[tuple[str, str], ...] = ()
     count_field: str
+    count_aliases: tuple[str, ...] = ()
     per_block_fields: tuple[str, ...] = ()
+    threshold_fields: tuple[str, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
+
+    @property
+    def count_fields(self) -> tuple[str, ...]:
+        """Every config field that may count the blocks."""
+        return (self.count_field, *self.count_aliases)
+
+    def obstacle_in(self, config: Mapping[str, Any]) -> Obstacle | None:
+        """What stands in the way of pruning a checkpoint with this config, if anything does."""
+        return next((obstacle for obstacle in (SINGLE_BLOCKS, *self.obstacles) if config.get(obstacle.field)), None)
 
     def block_of(self, tensor_name: str) -> int | None:
         """Index of the block that a tensor on disk belongs to; None for embeddings, norms and heads."""
-        match = re.match(rf"{re.escape(self.blocks_path)}\.(\d+)\.", tensor_name)
+        match = self._block_number(tensor_name)
         return int(match[1]) if match else None
 
     def renumbered(self, tensor_name: str, block: int) -> str:
         """The name of a block's tensor once that block stands at another index."""
-        head = len(self.blocks_path) + 1
-        return f"{self.blocks_path}.{block}{tensor_name[tensor_name.index('.', head) :]}"
+        match = self._block_number(tensor_name)
+        assert match
+        return f"{tensor_name[: match.start(1)]}{block}{tensor_name[match.end(1) :]}"
+
+    def name_in_model(self, tensor_name: str, names: Container[str]) -> str:
+        """The model's name of a tensor on disk, by the same rules as transformers.
+
+        Args:
+            tensor_name: Its name on disk.
+            names: All names of the model's tensors. One that is not among them stays as it is.
+        """
+        renamed, body = dict(self.stored_names).get(tensor_name, tensor_name), self.blocks_path.partition(".")[0]
+        candidates = (renamed.removeprefix(f"{body}."), f"{body}.{renamed}")
+        return next((name for name in candidates if name in names), tensor_name)
+
+    def _block_number(self, tensor_name: str) -> re.Match[str] | None:
+        body, _, blocks = self.blocks_path.partition(".")
+        return re.match(rf"(?:{re.escape(body)}\.)?{re.escape(blocks)}\.(\d+)\.", tensor_name)

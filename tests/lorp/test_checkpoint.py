@@ -60,6 +60,26 @@ def test_pickled_files_beside_safetensors_do_not_belong(pico_copy: Path) -> None
     assert "pytorch_model.bin" not in open_checkpoint(pico_copy).files
 
 
+def test_what_published_checkpoints_also_hold_does_not_belong(pico_copy: Path) -> None:
+    others = [
+        "README.md", ".gitattributes", "consolidated.safetensors", "model.fp16.safetensors", "tf_model.h5",
+        "flax_model.msgpack", "rust_model.ot", "pytorch_model.bin", "pytorch_model.bin.index.json",
+        "original/params.json", "original/consolidated.00.pth", "onnx/model.onnx",
+    ]  # fmt: skip
+    before = open_checkpoint(pico_copy).files
+    for name in others:
+        (pico_copy / name).parent.mkdir(exist_ok=True)
+        (pico_copy / name).write_bytes(b"never read")
+    assert open_checkpoint(pico_copy).files == before
+
+
+def test_refuses_two_sets_of_weights(tmp_path: Path, pico: Path) -> None:
+    folder = make_pico(tmp_path, max_shard_size="100KB")
+    shutil.copy(pico / WEIGHTS, folder / WEIGHTS)
+    with pytest.raises(SourceError, match=r"both model\.safetensors and"):
+        open_checkpoint(folder)
+
+
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "consolidated.00.pth", "model.ckpt"])
 def test_refuses_pickled_weights(pico_copy: Path, name: str) -> None:
     (pico_copy / WEIGHTS).rename(pico_copy / name)
@@ -104,7 +124,7 @@ def test_refuses_weights_that_are_not_finite(pico_copy: Path, value: float) -> N
 
 def test_names_the_known_architectures_when_it_refuses_another(pico_copy: Path) -> None:
     edit_json(pico_copy / "config.json", model_type="rwkv", architectures=["RwkvForCausalLM"])
-    with pytest.raises(UnknownArchitectureError, match=r"rwkv.*known: Llama, Mistral"):
+    with pytest.raises(UnknownArchitectureError, match=r"rwkv.*known: Llama, Mistral, .*OPT\)"):
         open_checkpoint(pico_copy)
 
 

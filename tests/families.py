@@ -1,0 +1,209 @@
+"""A pico checkpoint of every family, in the layouts in which they are published."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pico import NUM_BLOCKS, save_byte_tokenizer
+
+from lorp.architectures import FAMILIES, Family
+
+WINDOW = 8
+"""Tokens of a sliding window, fewer than tests feed."""
+
+MIXED = ["full_attention", "sliding_attention", "sliding_attention"] * 2
+
+_SHARED = {
+    "vocab_size": 256, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": NUM_BLOCKS,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
+    "bos_token_id": None, "eos_token_id": None, "pad_token_id": None,
+}  # fmt: skip
+_GPT2 = {
+    **dict.fromkeys(("bos_token_id", "eos_token_id")), "vocab_size": 256, "n_embd": 32, "n_layer": NUM_BLOCKS,
+    "n_head": 4, "n_positions": 128,
+}  # fmt: skip
+
+Weights = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Case:
+    """A pico checkpoint.
+
+    Attributes:
+        family: Its family's name.
+        layout: What is particular about it.
+        settings: Its config's, beyond those that all share.
+        in_file: Fields to change in `config.json` once saved; None removes one.
+        as_stored: The weights as stored, from those of the model.
+        after_blocks: Path of the module that takes what the last block gives.
+    """
+
+    family: str
+    layout: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    in_file: Mapping[str, Any] = field(default_factory=dict)
+    as_stored: Callable[[Weights], Weights] = dict
+    after_blocks: str = "model.norm"
+
+    def __str__(self) -> str:
+        return f"{self.family}: {self.layout}"
+
+    @property
+    def data(self) -> Family:
+        """What lorp knows of its family."""
+        return next(family for family in FAMILIES if family.name == self.family)
+
+
+def make_case(case: Case, folder: Path) -> Path:
+    """Writes the checkpoint, with random weights everywhere: biases and norms too."""
+    import torch
+    import transformers
+    from safetensors.torch import load_file, save_file
+
+    [architecture] = case.data.architectures
+    model_class = getattr(transformers, architecture)
+    torch.manual_seed(0)
+    model = model_class(model_class.config_class(**case.settings))
+    for parameter in model.parameters():
+        noise = torch.randn_like(parameter) * 0.2
+        parameter.data = noise if parameter.ndim > 1 else parameter.data + noise
+    model.save_pretrained(folder)
+    weights = folder / "model.safetensors"
+    save_file(case.as_stored(load_file(weights)), weights, metadata={"format": "pt"})
+    _edit(folder / "config.json", case.in_file)
+    save_byte_tokenizer(folder)
+    return folder
+
+
+def _edit(config: Path, changes: Mapping[str, Any]) -> None:
+    """Changes those fields alone: `null` elsewhere stays, since leaving it out would mean a default."""
+    edited = {**json.loads(config.read_text()), **changes}
+    removed = {name for name, value in changes.items() if value is None}
+    config.write_text(json.dumps({name: value for name, value in edited.items() if name not in removed}))
+
+
+def _without(prefix: str) -> Callable[[Weights], Weights]:
+    return lambda weights: {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+
+
+def _gpt2_as_published(weights: Weights) -> Weights:
+    import torch
+
+    masks = {f"h.{block}.attn.bias": torch.ones(1, 1, 128, 128).tril() for block in range(NUM_BLOCKS)}
+    fills = {f"h.{block}.attn.masked_bias": torch.tensor(-1e4) for block in range(NUM_BLOCKS)}
+    return {**_without("transformer.")(weights), **masks, **fills}
+
+
+def _pythia_as_published(weights: Weights) -> Weights:
+    import torch
+
+    stored = dict(weights)
+    for block in range(NUM_BLOCKS):
+        attention = f"gpt_neox.layers.{block}.attention"
+        stored[f"{attention}.bias"] = torch.ones(1, 1, 128, 128, dtype=torch.bool).tril()
+        stored[f"{attention}.masked_bias"] = torch.tensor(-1e9)
+        stored[f"{attention}.rotary_emb.inv_freq"] = torch.ones(1)
+    return stored
+
+
+def _head_only(weights: Weights) -> Weights:
+    return {name.replace("model.embed_tokens", "lm_head"): tensor for name, tensor in weights.items()}
+
+
+def _head_of_its_own(weights: Weights) -> Weights:
+    return {**weights, "lm_head.weight": weights["model.embed_tokens.weight"].flip(0).contiguous()}
+
+
+def _llama_like(family: str, layout: str, **changes: Any) -> Case:
+    """A case whose settings are the shared ones and `changes`, but for what a case has itself."""
+    own = {name: changes.pop(name) for name in ("in_file", "as_stored") if name in changes}
+    return Case(family=family, layout=layout, settings={**_SHARED, **changes}, **own)
+
+
+_SLIDING = {"use_sliding_window": True, "sliding_window": WINDOW}
+_GEMMA = {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": WINDOW}
+_TIED, _UNTIED = {"tie_word_embeddings": True}, {"tie_word_embeddings": False}
+_FACTORS = {"short_factor": [1.0, 1.1, 1.3, 1.6, 2.0, 2.5], "long_factor": [1.0, 1.5, 2.0, 3.0, 4.0, 6.0]}
+
+CASES = (
+    _llama_like("Llama", "tied head", **_TIED),
+    _llama_like("Llama", "own head, listed kinds", **_UNTIED, layer_types=["full_attention"] * NUM_BLOCKS),
+    _llama_like("Llama", "tied head, stored as the head", **_TIED, as_stored=_head_only),
+    _llama_like("Mistral", "own head, sliding window", **_UNTIED, sliding_window=WINDOW),
+    _llama_like(
+        "Mistral", "tied head, listed kinds",
+        **_TIED, sliding_window=WINDOW, in_file={"layer_types": MIXED},
+    ),
+    _llama_like("Ministral", "own head, listed kinds", **_UNTIED, head_dim=8, sliding_window=WINDOW, layer_types=MIXED),
+    _llama_like(
+        "Qwen2", "own head, window from block 3 on",
+        **_UNTIED, **_SLIDING, max_window_layers=3, in_file={"layer_types": None},
+    ),
+    _llama_like("Qwen2", "tied head, listed kinds", **_TIED, **_SLIDING, layer_types=MIXED),
+    _llama_like("Qwen2", "said to be tied, own head stored", **_TIED, as_stored=_head_of_its_own),
+    _llama_like(
+        "Qwen3", "tied head, window from block 2 on",
+        **_TIED, **_SLIDING, head_dim=8, max_window_layers=2, in_file={"layer_types": None},
+    ),
+    _llama_like("Qwen3", "own head, listed kinds", **_UNTIED, **_SLIDING, head_dim=8, layer_types=MIXED),
+    _llama_like(
+        "Gemma 3", "tied head, kinds by cadence",
+        **_TIED, **_GEMMA, sliding_window_pattern=3,
+        in_file={
+            "layer_types": None, "_sliding_window_pattern": None, "rope_parameters": None, "rope_theta": 1e6,
+            "rope_local_base_freq": 1e4, "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+        },
+    ),
+    _llama_like("Gemma 3", "own head, listed kinds", **_UNTIED, **_GEMMA, layer_types=MIXED),
+    _llama_like("OLMo 2", "tied head", **_TIED),
+    _llama_like("OLMo 2", "own head", **_UNTIED),
+    _llama_like("Phi-3", "own head, sliding window", **_UNTIED, sliding_window=WINDOW),
+    _llama_like(
+        "Phi-3", "tied head, long rotary factors",
+        **_TIED, hidden_size=48, original_max_position_embeddings=64,
+        rope_parameters={"rope_type": "longrope", "rope_theta": 1e4, **_FACTORS},
+    ),
+    _llama_like(
+        "SmolLM3", "tied head, rotary and windows by cadence",
+        **_TIED, **_SLIDING, no_rope_layer_interval=3, in_file={"no_rope_layers": None, "layer_types": None},
+    ),
+    _llama_like(
+        "SmolLM3", "own head, listed kinds",
+        **_UNTIED, **_SLIDING, no_rope_layers=[0, 1, 1, 0, 0, 1], layer_types=MIXED, max_window_layers=4,
+    ),
+    Case(family="GPT-2", layout="tied head", settings=_GPT2, after_blocks="transformer.ln_f"),
+    Case(
+        family="GPT-2", layout="tied head, bare names, causal masks stored",
+        settings=_GPT2, as_stored=_gpt2_as_published, after_blocks="transformer.ln_f",
+    ),
+    Case(
+        family="GPT-2", layout="own head, bare names, depth as num_hidden_layers",
+        settings={**_GPT2, **_UNTIED}, in_file={"n_layer": None, "num_hidden_layers": NUM_BLOCKS},
+        as_stored=_without("transformer."), after_blocks="transformer.ln_f",
+    ),
+    Case(
+        family="GPT-NeoX", layout="tied head, sequential blocks",
+        settings={**_SHARED, **_TIED, "use_parallel_residual": False}, after_blocks="gpt_neox.final_layer_norm",
+    ),
+    Case(
+        family="GPT-NeoX", layout="own head, causal masks and rotary frequencies stored",
+        settings={**_SHARED, **_UNTIED}, as_stored=_pythia_as_published, after_blocks="gpt_neox.final_layer_norm",
+    ),
+    Case(
+        family="OPT", layout="tied head",
+        settings={**_SHARED, **_TIED, "ffn_dim": 48}, after_blocks="model.decoder.final_layer_norm",
+    ),
+    Case(
+        family="OPT", layout="tied head, bare names, norms after, narrow embedding",
+        settings={**_SHARED, **_TIED, "ffn_dim": 48, "do_layer_norm_before": False, "word_embed_proj_dim": 16},
+        as_stored=_without("model."), after_blocks="model.decoder.project_out",
+    ),
+    Case(
+        family="OPT", layout="own head",
+        settings={**_SHARED, **_UNTIED, "ffn_dim": 48}, after_blocks="model.decoder.final_layer_norm",
+    ),
+)  # fmt: skip
+"""At least one of each family."""

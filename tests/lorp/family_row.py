@@ -1,0 +1,103 @@
+"""A family's checkpoint and what is made of it."""
+
+import inspect
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from families import Case, make_case
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from lorp.capture import WindowCapture, capture_windows
+from lorp.checkpoint import Checkpoint, open_checkpoint
+from lorp.clustering import cluster_blocks, num_clusters_for
+from lorp.corpus import Window
+from lorp.models import load_model, load_tokenizer
+from lorp.parquet import decode_windows, encode_windows
+from lorp.plan import PruningPlan, Removal, plan_of
+from lorp.selection import make_plan
+from lorp.similarity import similarity_of
+from lorp.spec import ComputeSpec, PruningSpec
+from lorp.surgery import prune
+
+INPUT = torch.arange(40).unsqueeze(0) * 5 % 256
+#: Blocks to remove: one, those before a cadence, all of one kind, every other one, all but the ends.
+REMOVALS = ((1,), (0, 1), (0, 3), (2, 5), (0, 2, 4), (1, 2, 3, 4))
+
+
+class Row:
+    """A case's checkpoint and what is made of it."""
+
+    def __init__(self, case: Case, folder: Path) -> None:
+        self.case, self.folder = case, folder
+
+    @cached_property
+    def source(self) -> Path:
+        return make_case(self.case, self.folder / "dense")
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        return open_checkpoint(self.source)
+
+    @cached_property
+    def dense(self) -> PreTrainedModel:
+        return load_model(self.source, ComputeSpec())
+
+    @cached_property
+    def captures(self) -> list[WindowCapture]:
+        tokenizer = load_tokenizer(self.source)
+        text = inspect.getdoc(np.ndarray) or ""
+        tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+        windows = [
+            Window(id=f"{start}@0", document=str(start), text_sha256="0" * 64, tokens=tuple(tokens[start:][:32]))
+            for start in range(0, 256, 32)
+        ]
+        return capture_windows(self.dense, self.checkpoint.family, windows, sampled_tokens=4, seed=0)
+
+    @cached_property
+    def plan(self) -> PruningPlan:
+        similarity = similarity_of([decode_windows(encode_windows(self.captures, {}))], seed=0)
+        clustering = cluster_blocks(similarity.block_inputs, num_clusters_for(similarity.rls), "spectral")
+        return make_plan(similarity.block_inputs, clustering, PruningSpec(remove=2))
+
+    @cached_property
+    def removals(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(dict.fromkeys((self.plan.removed, *REMOVALS)))
+
+    def variant(self, removed: tuple[int, ...]) -> Path:
+        folder = self.folder / "-".join(map(str, removed))
+        if not folder.exists():
+            cut(self.checkpoint, removed, folder)
+        return folder
+
+    def skipped(self, removed: tuple[int, ...]) -> torch.Tensor:
+        """Logits of the dense model with those blocks skipped."""
+        blocks: Any = self.dense.get_submodule(self.case.data.blocks_path)
+        for block in removed:
+            blocks[block].forward = lambda hidden_states, *_, **__: hidden_states
+        try:
+            return logits(self.dense)
+        finally:
+            for block in removed:
+                del blocks[block].forward
+
+
+def cut(checkpoint: Checkpoint, removed: tuple[int, ...], folder: Path) -> Path:
+    folder.mkdir()
+    steps = [Removal(block=block, cluster=None, score=0.0) for block in removed]
+    prune(checkpoint, plan_of("by hand", checkpoint.num_blocks, steps), folder)
+    return folder
+
+
+def load(folder: Path) -> PreTrainedModel:
+    model, loading = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    faults = {kind: sorted(map(str, names)) for kind, names in loading.items() if names}
+    assert not faults
+    return model.eval()
+
+
+def logits(model: PreTrainedModel) -> torch.Tensor:
+    with torch.inference_mode():
+        return model(INPUT).logits

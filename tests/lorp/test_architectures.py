@@ -1,0 +1,163 @@
+"""What is known of a family is needed, complete, and enough to refuse what cannot be cut."""
+
+import dataclasses
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from families import CASES, Case, make_case
+from family_row import REMOVALS, Row, cut, load, logits
+from pico import NUM_BLOCKS, edit_json
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, PreTrainedModel
+
+from lorp.architectures import FAMILIES, Family
+from lorp.checkpoint import open_checkpoint
+from lorp.errors import SourceError, UnknownArchitectureError
+
+BY_NAME = {str(case): case for case in CASES}
+
+
+def model_class(family: Family) -> type[PreTrainedModel]:
+    [architecture] = family.architectures
+    found: type[PreTrainedModel] = getattr(transformers, architecture)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("model_type", "file"),
+    [
+        ("rwkv", "lorp/architectures/rwkv.py"),
+        ("gemma3", "lorp/architectures/gemma3.py"),
+        ("../../x", "lorp/architectures/<model_type>.py"),
+    ],
+)
+def test_an_unknown_family_is_told_its_file(pico_copy: Path, model_type: str, file: str) -> None:
+    edit_json(pico_copy / "config.json", model_type=model_type, architectures=["SomeForConditionalGeneration"])
+    with pytest.raises(UnknownArchitectureError, match=rf"describe it in {re.escape(file)} \(docs/design\.md"):
+        open_checkpoint(pico_copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("Mistral: tied head, listed kinds", "layer_types"),
+        ("Ministral: own head, listed kinds", "layer_types"),
+        ("Qwen2: tied head, listed kinds", "layer_types"),
+        ("Qwen3: own head, listed kinds", "layer_types"),
+        ("Gemma 3: tied head, kinds by cadence", "layer_types"),
+        ("Gemma 3: own head, listed kinds", "layer_types"),
+        ("SmolLM3: tied head, rotary and windows by cadence", "no_rope_layers"),
+        ("SmolLM3: own head, listed kinds", "no_rope_layers"),
+        ("SmolLM3: own head, listed kinds", "layer_types"),
+    ],
+)
+def test_a_list_that_does_not_follow_shows(tmp_path: Path, name: str, field: str) -> None:
+    row = Row(BY_NAME[name], tmp_path)
+    kept = {other: value for other, value in row.checkpoint.block_settings.items() if other != field}
+    stale = dataclasses.replace(row.checkpoint, block_settings=kept)
+
+    def is_right(removed: tuple[int, ...]) -> bool:
+        variant = cut(stale, removed, tmp_path / f"stale{removed}")
+        try:
+            return torch.equal(logits(load(variant)), row.skipped(removed))
+        except Exception:  # refused by transformers, which shows too
+            return False
+
+    assert not all(is_right(removed) for removed in REMOVALS)
+
+
+@pytest.mark.parametrize(
+    "name", ["Qwen2: own head, window from block 3 on", "Qwen3: tied head, window from block 2 on"]
+)
+def test_a_threshold_says_the_same_as_the_list_beside_it(tmp_path: Path, name: str) -> None:
+    row = Row(BY_NAME[name], tmp_path)
+    for removed in REMOVALS:
+        config = row.variant(removed) / "config.json"
+        listed = AutoConfig.from_pretrained(config.parent).layer_types
+        edit_json(config, layer_types=None)
+        assert AutoConfig.from_pretrained(config.parent).layer_types == listed
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_fields_that_depend_on_depth_are_described(family: Family) -> None:
+    [case, *_] = [case for case in CASES if case.family == family.name]
+    free = {name: value for name, value in case.settings.items() if name not in family.per_block_fields}
+    configs = [
+        model_class(family).config_class(**{**free, family.count_field: depth}).to_dict()
+        for depth in (NUM_BLOCKS, NUM_BLOCKS - 1)
+    ]
+    differing = {name for name in configs[0] if configs[0][name] != configs[1][name]}
+    assert differing <= {*family.count_fields, *family.per_block_fields}
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_what_modelling_does_with_a_blocks_index_is_described(family: Family) -> None:
+    source = inspect.getsource(sys.modules[model_class(family).__module__])
+    read_by_index = set(re.findall(r"config\.(\w+)\[(?:self\.)?(?:layer_idx|idx|i)\]", source))
+    assert read_by_index <= set(family.per_block_fields)
+    assert bool(re.search(r"layer_idx\s*(?:[-+*/%<>]|==)", source)) == bool(family.obstacles)
+
+
+def gpt2(folder: Path) -> Path:
+    return make_case(BY_NAME["GPT-2: tied head"], folder)
+
+
+def test_refuses_attention_that_depends_on_the_blocks_place(tmp_path: Path) -> None:
+    edit_json(gpt2(tmp_path) / "config.json", scale_attn_by_inverse_layer_idx=True)
+    with pytest.raises(SourceError, match=r"by its own index.*scale_attn_by_inverse_layer_idx"):
+        open_checkpoint(tmp_path)
+
+
+def test_attention_that_depends_on_the_blocks_place_would_change(tmp_path: Path) -> None:
+    row = Row(BY_NAME["GPT-2: tied head"], tmp_path)
+    for folder in (row.source, row.variant((1,))):
+        edit_json(folder / "config.json", scale_attn_by_inverse_layer_idx=True)
+    row.dense = load(row.source)
+    assert not torch.equal(logits(load(row.variant((1,)))), row.skipped((1,)))
+
+
+def test_refuses_settings_of_single_blocks(pico_copy: Path) -> None:
+    edit_json(pico_copy / "config.json", per_layer_config={"2": {"skip": ["mlp"]}})
+    with pytest.raises(SourceError, match="per_layer_config"):
+        open_checkpoint(pico_copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("Gemma 3: own head, listed kinds", {"layer_types": ["full_attention"] * (NUM_BLOCKS - 1)}),
+        ("Qwen2: tied head, listed kinds", {"layer_types": ["full_attention"] * (NUM_BLOCKS + 1)}),
+        ("SmolLM3: own head, listed kinds", {"no_rope_layers": [1] * (NUM_BLOCKS - 1)}),
+        ("SmolLM3: own head, listed kinds", {"no_rope_layers": [1] * (NUM_BLOCKS + 1)}),
+        ("SmolLM3: own head, listed kinds", {"no_rope_layers": "111111"}),
+        ("Qwen3: own head, listed kinds", {"max_window_layers": "3"}),
+        ("SmolLM3: own head, listed kinds", {"max_window_layers": 3.5}),
+        ("GPT-2: tied head", {"num_hidden_layers": NUM_BLOCKS - 1}),
+        ("GPT-2: tied head", {"n_layer": "6"}),
+    ],
+)
+def test_refuses_fields_that_disagree_with_depth(tmp_path: Path, name: str, change: dict[str, object]) -> None:
+    edit_json(make_case(BY_NAME[name], tmp_path) / "config.json", **change)
+    with pytest.raises(SourceError, match=next(iter(change))):
+        open_checkpoint(tmp_path)
+
+
+def test_refuses_a_tensor_stored_under_both_of_its_names(tmp_path: Path) -> None:
+    weights = load_file(gpt2(tmp_path) / "model.safetensors")
+    twice = {**weights, "h.0.ln_1.weight": weights["transformer.h.0.ln_1.weight"].clone()}
+    save_file(twice, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(SourceError, match=r"transformer\.h\.0\.ln_1\.weight is stored twice"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "stored" in case.layout or "bare" in case.layout], ids=str)
+def test_a_variant_names_its_tensors_as_the_source_does(tmp_path: Path, case: Case) -> None:
+    row = Row(case, tmp_path)
+    last = f".{NUM_BLOCKS - 1}."
+    kept = {name for name in row.checkpoint.tensors if last not in name}
+    assert set(load_file(row.variant((NUM_BLOCKS - 1,)) / "model.safetensors")) == kept

@@ -1,0 +1,191 @@
+"""Every family: planned, cut, loaded and run by stock transformers like the dense model with the blocks skipped.
+
+What is measured here is the table in docs/families.md: a run compares the two, and one with LORP_WRITE_DOCS=1 rewrites
+it (`LORP_WRITE_DOCS=1 pytest tests/lorp/test_families.py`).
+"""
+
+import os
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from families import CASES, Case
+from family_row import INPUT, Row, load, logits
+from pico import NUM_BLOCKS
+from transformers import PreTrainedConfig
+
+from lorp.architectures import FAMILIES
+from lorp.checkpoint import check_finite, open_checkpoint
+
+TABLE = Path(__file__).parents[2] / "docs" / "families.md"
+WRITE = "LORP_WRITE_DOCS"
+
+NEW_TOKENS = 32
+
+
+def planned(row: Row) -> None:
+    """A real capture is clustered and planned from, and each block does something."""
+    assert len(row.plan.removed) == 2
+    assert set(row.plan.removed) <= set(range(1, NUM_BLOCKS - 1))
+    for block in range(NUM_BLOCKS):
+        assert not torch.equal(row.skipped((block,)), logits(row.dense))
+
+
+def boundaries_captured(row: Row) -> None:
+    """The N + 1 boundaries are transformers' hidden states, the last one before what follows the blocks."""
+    last: list[torch.Tensor] = []
+    after = row.dense.get_submodule(row.case.after_blocks)
+    hook = after.register_forward_pre_hook(lambda _, args: last.append(args[0]))
+    for capture in row.captures[:2]:
+        with torch.inference_mode():
+            output = row.dense(torch.tensor([capture.window.tokens]), output_hidden_states=True)
+        states = torch.stack([*output.hidden_states[:-1], last.pop()])[:, 0].double()
+        norms = states.norm(dim=-1)
+        unit = states / norms[..., None]
+        expected = torch.einsum("itd,jtd->ij", unit, unit).numpy()
+        assert len(states) == NUM_BLOCKS + 1
+        np.testing.assert_allclose(capture.cosine_sums_LL, expected, rtol=0, atol=32e-6)
+        np.testing.assert_allclose(capture.norms_KL, norms[:, capture.positions_K].T, rtol=1e-5)
+        np.testing.assert_allclose(capture.units_KLD, unit[:, capture.positions_K].transpose(0, 1), atol=1e-3)
+    hook.remove()
+
+
+def pruned(row: Row) -> None:
+    """The variant opens as a sound checkpoint of that depth; its tensors are named as in the source."""
+    for removed in row.removals:
+        variant = open_checkpoint(row.variant(removed))
+        check_finite(variant)
+        assert variant.num_blocks == NUM_BLOCKS - len(removed)
+        assert variant.ignored == ()
+        assert set(variant.tensors) <= set(row.checkpoint.tensors)
+
+
+def loads(row: Row) -> None:
+    """Plain transformers finds every key, and no other."""
+    for removed in row.removals:
+        load(row.variant(removed))
+
+
+def logits_equal(row: Row) -> None:
+    """Bit for bit in float32, those of the dense model with the blocks skipped."""
+    for removed in row.removals:
+        assert torch.equal(logits(load(row.variant(removed))), row.skipped(removed)), removed
+
+
+def generates(row: Row) -> None:
+    """The same 32 greedy tokens with and without a cache."""
+    for removed in (row.plan.removed, (2, 5)):
+        model = load(row.variant(removed))
+        wanted = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": False}
+        prompt = {"input_ids": INPUT[:, :12], "attention_mask": torch.ones_like(INPUT[:, :12])}
+        made = [model.generate(**prompt, **wanted, use_cache=use_cache) for use_cache in (True, False)]
+        assert made[0].shape == (1, 12 + NEW_TOKENS)
+        assert torch.equal(*made)
+
+
+def reloads(row: Row) -> None:
+    """Saved by transformers and loaded again, it has the same config, tensors and logits."""
+    for removed in (row.plan.removed, (0, 1), (2, 5)):
+        model, folder = load(row.variant(removed)), row.folder / f"saved-{'-'.join(map(str, removed))}"
+        model.save_pretrained(folder)
+        again = load(folder)
+        assert comparable(again.config) == comparable(model.config)
+        assert open_checkpoint(folder).block_settings == open_checkpoint(row.variant(removed)).block_settings
+        mine, theirs = model.state_dict(), again.state_dict()
+        assert set(mine) == set(theirs)
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in mine.items())
+        assert torch.equal(logits(again), logits(model))
+
+
+def comparable(config: PreTrainedConfig) -> dict[str, Any]:
+    return {name: value for name, value in config.to_dict().items() if name != "_name_or_path"}
+
+
+CHECKS: dict[str, Callable[[Row], None]] = {
+    "planned": planned,
+    "boundaries": boundaries_captured,
+    "pruned": pruned,
+    "loads": loads,
+    "logits equal": logits_equal,
+    "generates": generates,
+    "reloads": reloads,
+}
+
+Measure = Callable[[Case, str], Exception | None]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Row]:
+    return cache(lambda case: Row(case, tmp_path_factory.mktemp("family")))
+
+
+@pytest.fixture(scope="module")
+def measure(rows: Callable[[Case], Row]) -> Measure:
+    """What a check of a case ended with; each is run once."""
+
+    @cache
+    def run(case: Case, check: str) -> Exception | None:
+        try:
+            CHECKS[check](rows(case))
+        except (Exception, AssertionError) as fault:  # whatever it is, it belongs to that cell of the table
+            return fault
+        return None
+
+    return run
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_family_passes(measure: Measure, case: Case, check: str) -> None:
+    if fault := measure(case, check):
+        raise fault
+
+
+def test_every_family_has_a_case() -> None:
+    assert {case.family for case in CASES} == {family.name for family in FAMILIES}
+
+
+def test_the_table_says_what_was_measured(measure: Measure) -> None:
+    text = TABLE.read_text()
+    parts = {"families": families_table(), "checks": checks_table(measure)}
+    for name, table in parts.items():
+        begin, end = f"<!-- {name}: made by the test run -->\n", f"<!-- end of {name} -->"
+        text = re.sub(f"{begin}.*?{end}", lambda _, made=f"{begin}{table}{end}": made, text, flags=re.DOTALL)
+    if os.environ.get(WRITE):
+        TABLE.write_text(text)
+    assert TABLE.read_text() == text, f"write it anew with {WRITE}=1 pytest {Path(__file__).name}"
+
+
+def families_table() -> str:
+    def names(values: tuple[str, ...] | frozenset[str]) -> str:
+        return ", ".join(f"`{value}`" for value in sorted(values)) or "-"
+
+    rows = [
+        (
+            family.name,
+            names(family.model_types),
+            f"`{family.blocks_path}`",
+            names(family.count_fields),
+            names((*family.per_block_fields, *family.threshold_fields)),
+            names(tuple(obstacle.field for obstacle in family.obstacles)),
+        )
+        for family in FAMILIES
+    ]
+    return markdown(("family", "model_type", "blocks", "count", "follow the blocks", "refused where set"), rows)
+
+
+def checks_table(measure: Measure) -> str:
+    rows = [
+        (case.family, case.layout, *("no" if measure(case, check) else "yes" for check in CHECKS)) for case in CASES
+    ]
+    return markdown(("family", "checkpoint", *CHECKS), rows)
+
+
+def markdown(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
