@@ -21,6 +21,11 @@ from transformers import PreTrainedConfig
 
 from lorp.architectures import FAMILIES
 from lorp.checkpoint import check_finite, open_checkpoint
+from lorp.corpus import Window
+from lorp.evaluation.generation import continue_prompts
+from lorp.evaluation.perplexity import window_losses
+from lorp.evaluation.speed import measure_memory
+from lorp.spec import GenerationSpec
 
 TABLE = Path(__file__).parents[2] / "docs" / "families.md"
 WRITE = "LORP_WRITE_DOCS"
@@ -102,6 +107,22 @@ def reloads(row: Row) -> None:
         assert torch.equal(logits(again), logits(model))
 
 
+def evaluated(row: Row) -> None:
+    """Losses are finite, our greedy tokens are those of transformers, and memory shrinks with the blocks."""
+    model = load(row.variant((2, 5)))
+    prompt = tuple(INPUT[0, :12].tolist())
+    windows = [Window(id=f"{number}", document="d", text_sha256="", tokens=prompt) for number in range(3)]
+    spec = GenerationSpec(prompt_tokens=12, max_new_tokens=NEW_TOKENS)
+    wanted = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": False}
+    made = model.generate(input_ids=INPUT[:, :12], attention_mask=torch.ones_like(INPUT[:, :12]), **wanted)
+    for written in continue_prompts(model, windows, str, spec):
+        assert written.tokens == tuple(made[0, 12:].tolist())
+    assert all(item.loss is not None for item in window_losses(model, windows))
+    dense, variant = measure_memory(row.dense, prompt), measure_memory(model, prompt)
+    assert (variant.weights < dense.weights, variant.peak < dense.peak) == (True, True)
+    assert 0 < variant.kv_token < dense.kv_token
+
+
 def comparable(config: PreTrainedConfig) -> dict[str, Any]:
     return {name: value for name, value in config.to_dict().items() if name != "_name_or_path"}
 
@@ -114,6 +135,7 @@ CHECKS: dict[str, Callable[[Row], None]] = {
     "logits equal": logits_equal,
     "generates": generates,
     "reloads": reloads,
+    "evaluated": evaluated,
 }
 
 Measure = Callable[[Case, str], Exception | None]
