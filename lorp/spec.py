@@ -77,8 +77,8 @@ class DownstreamSpec(_Spec):
     Attributes:
         tasks: Names of lm-eval's tasks, paths of local task files, or `continuation`, which is made of the evaluation
             text; empty where none is to be measured.
-        num_fewshot: Solved examples before each question.
-        limit: Most items a task; all of them unless given.
+        num_fewshot: Solved examples before each question; `continuation` has none.
+        limit: Most items a task, the first ones; all of them if None.
         seed: Chooses few-shot examples, and the items of `continuation`.
     """
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,31 @@ def test_accuracy_is_the_share_of_right_answers_of_one_task() -> None:
     assert math.isnan(result.score("unknown"))
 
 
+def test_a_question_is_no_example_of_its_own(task_yaml: Path) -> None:
+    path = task_yaml / "choices.yaml"
+    path.write_text(path.read_text().replace("fewshot_split: test\n", ""))
+    made = questions_of(path, DownstreamSpec(num_fewshot=11), task_yaml / "scratch")
+    for asked in made.questions:
+        *examples, last = asked.contexts[0].split("\n\n")
+        assert len(examples) == 11
+        assert not any(example.startswith(last) for example in examples)
+
+
+def test_questions_about_one_passage_are_one_cluster(task_yaml: Path) -> None:
+    rows = [row | {"passage": f"About {number // 2}."} for number, row in enumerate(ROWS)]
+    (task_yaml / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = questions_of(task_yaml / "choices.yaml", DownstreamSpec(), task_yaml / "scratch").questions
+    assert [asked.cluster for asked in made[::2]] == [asked.cluster for asked in made[1::2]]
+    assert len({asked.cluster for asked in made}) == 6
+
+
+def test_no_one_elses_random_numbers_change(task_yaml: Path) -> None:
+    random.seed(3)
+    expected = random.Random(3).random()
+    questions_of(task_yaml / "choices.yaml", DownstreamSpec(num_fewshot=2), task_yaml / "scratch")
+    assert random.random() == expected
+
+
 def test_two_tasks_of_one_name_are_refused(task_yaml: Path) -> None:
     made = questions_of(task_yaml / "choices.yaml", DownstreamSpec(limit=1), task_yaml / "scratch")
     with pytest.raises(SpecError, match="two tasks are called choices"):
@@ -248,6 +274,8 @@ def known(task_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "f1": CHOICES.replace("task: choices", "task: f1") + COMMON.format(data=task_yaml / "rows.jsonl").replace(
             "metric: acc_norm", "metric: f1"
         ).replace("metric: acc,", "metric: mcc,"),
+        "several": (CHOICES.replace("task: choices", "task: several") + COMMON.format(data=task_yaml / "rows.jsonl"))
+        .replace("doc_to_target: label", "doc_to_target: [0, 1]"),
         "offline": "task: offline\noutput_type: multiple_choice\ndataset_path: nobody/nothing\ntest_split: test\n",
         "both": "group: both\ntask: [choices, contexts]\n",
         "mixed": "group: mixed\ntask: [choices, generated]\n",
@@ -279,6 +307,7 @@ def test_a_name_of_lm_evals_and_a_group_of_them_are_asked(known: Path) -> None:
         ("unsafe", "the task unsafe runs code from elsewhere"),
         ("own", "the task own scores its answers in a way of its own"),
         ("f1", "the task f1 reports no accuracy"),
+        ("several", "the task several reports no accuracy of one right choice"),
     ],
 )
 def test_other_tasks_of_lm_evals_are_refused_by_name(known: Path, name: str, message: str) -> None:

@@ -144,9 +144,9 @@ def _questions(task: "ConfigurableTask", spec: DownstreamSpec) -> Questions:
 
 def _metric(task: "ConfigurableTask") -> Metric:
     reported = task.aggregation()
-    if "acc_norm" in reported:
+    if not task.multiple_target and "acc_norm" in reported:
         return "acc_norm"
-    if "acc" in reported and not task.multiple_target:
+    if not task.multiple_target and "acc" in reported:
         return "acc"
     raise SpecError(f"the task {task.task_name} reports no accuracy of one right choice", "Choose another task")
 
