@@ -8,7 +8,10 @@ from pathlib import Path
 import lorp
 from lorp.digest import digest_listing, list_files
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "scikit-learn", "pyarrow", "gguf")
+_PACKAGES = (
+    "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "scikit-learn", "pyarrow", "gguf", "lm-eval",
+    "datasets",
+)  # fmt: skip
 
 
 @cache
