@@ -68,7 +68,9 @@ Name = Annotated[
 ]
 Store = Annotated[
     str | None,
-    typer.Option(help="Folder of the object store; $LORP_HOME/store unless given.", rich_help_panel=_WHERE),
+    typer.Option(
+        help="The object store: a folder, or s3://bucket/prefix; $LORP_HOME/store unless given.", rich_help_panel=_WHERE
+    ),
 ]
 TrackingUri = Annotated[
     str | None,
