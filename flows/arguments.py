@@ -109,7 +109,10 @@ Name = Annotated[
 ]
 Store = Annotated[
     str | None,
-    typer.Option(help="The object store; $LORP_STORE, or $LORP_HOME/store, unless given.", rich_help_panel=_WHERE),
+    typer.Option(
+        help="The object store: a folder, or s3://bucket/prefix; $LORP_STORE, or $LORP_HOME/store, unless given.",
+        rich_help_panel=_WHERE,
+    ),
 ]
 TrackingUri = Annotated[
     str | None,

@@ -3,6 +3,7 @@
 LorpError                      exit status 1: a fault
 ├── IntegrityError             stored bytes are not what their digest says
 ├── RegistryError              the model registry did not do what it was asked
+├── OutageError                an object store or a source of checkpoints does not answer
 └── InputError                 exit status 2: something a person gave cannot be used
     ├── SpecError              an option or a configuration file
     ├── SourceError            a source that is no usable checkpoint
@@ -52,6 +53,12 @@ class IntegrityError(LorpError):
 
 class RegistryError(LorpError):
     """The model registry did not do what it was asked."""
+
+    can_pass: ClassVar[bool] = True
+
+
+class OutageError(LorpError):
+    """An object store or a source of checkpoints does not answer."""
 
     can_pass: ClassVar[bool] = True
 

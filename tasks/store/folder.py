@@ -1,72 +1,17 @@
-"""Object stores: keys -> bytes, created once and never overwritten.
-
-`ObjectStore` is what every store does; `FolderStore` does it in a local folder. What the bytes mean, and whether they
-are still what they were, is `tasks.vault`'s business.
-"""
+"""The object store in a local folder."""
 
 import os
-import re
 import shutil
 from collections.abc import Hashable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
-from lorp.errors import IntegrityError, StoreError
+from lorp.digest import digest_file
+from lorp.errors import StoreError
 from tasks.scratch import scratch_folder, sweep
+from tasks.store.protocol import check_key, missing
 
-_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 _SCRATCH = ".scratch"
-
-
-class ObjectStore(Protocol):
-    """Keys are relative paths of names that begin with a letter, a digit or an underscore."""
-
-    def address(self, key: str) -> str:
-        """Where others find an object or folder."""
-
-    def create(self, key: str, source: bytes | Path) -> bool:
-        """Stores bytes, or a file's content, under a key; False if something is there already.
-
-        A file that lies in a `scratch` folder may be taken over instead of copied.
-        """
-
-    def read(self, key: str) -> bytes:
-        """An object's bytes.
-
-        Raises:
-            IntegrityError: There is none.
-        """
-
-    def local(self, key: str) -> Path:
-        """A path on the local disk where an object's or a folder's bytes are."""
-
-    def keys(self, prefix: str) -> list[str]:
-        """Keys of the objects in a folder and those below it, sorted."""
-
-    def fingerprint(self, key: str) -> Hashable | None:
-        """Something that changes whenever the object does; None if there is none."""
-
-    def move(self, key: str, to: str) -> None:
-        """Moves an object out of the way."""
-
-    def scratch(self) -> AbstractContextManager[Path]:
-        """A new folder for work in progress, gone at the end."""
-
-
-def open_store(uri: str) -> ObjectStore:
-    """The store at a folder's path or `file://` address, made if it is not there.
-
-    Raises:
-        StoreError: Another kind of address, or a folder that cannot be written.
-    """
-    parts = urlsplit(uri)
-    if parts.scheme == "file":
-        return FolderStore(Path(unquote(parts.path)))
-    if parts.scheme and len(parts.scheme) > 1:
-        raise StoreError(f"there is no store for {parts.scheme}:// addresses", "Give a folder with --store")
-    return FolderStore(Path(uri))
 
 
 class FolderStore:
@@ -108,38 +53,55 @@ class FolderStore:
         try:
             return self._path(key).read_bytes()
         except FileNotFoundError:
-            raise IntegrityError(f"{key} is not in the store", "Run again to make it anew") from None
+            raise missing(key) from None
+
+    def digest(self, key: str) -> str:
+        """Reads the file."""
+        return digest_file(self.local(key))
 
     def local(self, key: str) -> Path:
         """The path itself."""
-        return self._path(key)
+        path = self._path(key)
+        if not path.exists():
+            raise missing(key)
+        return path
 
     def keys(self, prefix: str) -> list[str]:
         """All files below a folder, hidden ones too."""
         folder = self._path(prefix)
         return sorted(str(path.relative_to(self._root)) for path in folder.rglob("*") if not path.is_dir())
 
+    def fingerprints(self, prefix: str) -> dict[str, Hashable]:
+        """Those files' fingerprints."""
+        return {key: _fingerprint(self._root / key) for key in self.keys(prefix)}
+
     def fingerprint(self, key: str) -> Hashable | None:
         """Inode, size and times: any write changes the last."""
-        try:
-            found = self._path(key).stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return _fingerprint(self._path(key))
 
     def move(self, key: str, to: str) -> None:
         """Renames the file."""
         target = self._path(to)
         target.parent.mkdir(parents=True, exist_ok=True)
-        (self._root / key).replace(target)
+        try:
+            (self._root / key).replace(target)
+        except FileNotFoundError:
+            raise missing(key) from None
 
     def scratch(self) -> AbstractContextManager[Path]:
         """A folder on the store's own file system, so that files can be linked into place."""
         return scratch_folder(self._root / _SCRATCH)
 
     def _path(self, key: str) -> Path:
-        assert _KEY.fullmatch(key), f"not a key: {key!r}"
-        return self._root / key
+        return self._root / check_key(key)
+
+
+def _fingerprint(path: Path) -> Hashable | None:
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _link(staged: Path, target: Path) -> bool:

@@ -1,0 +1,35 @@
+"""Object stores: keys -> bytes, created once and never overwritten.
+
+`ObjectStore` is what every store does; `FolderStore` does it in a local folder, `S3Store` in a bucket. What the bytes
+mean, and whether they are still what they were, is `tasks.vault`'s business.
+"""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lorp.errors import StoreError
+from tasks.store.folder import FolderStore
+from tasks.store.protocol import ObjectStore
+
+__all__ = ["FolderStore", "ObjectStore", "open_store"]
+
+
+def open_store(uri: str) -> ObjectStore:
+    """The store at a folder's path, a `file://` address or `s3://bucket/prefix`; a folder is made if it is not there.
+
+    Raises:
+        StoreError: It cannot be used, or the address is of another kind.
+        StoreOutageError: It does not answer.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return FolderStore(Path(unquote(parts.path)))
+    if parts.scheme == "s3":
+        from tasks.store.s3 import S3Store  # boto3 takes a while to import
+
+        return S3Store(uri)
+    if parts.scheme and len(parts.scheme) > 1:
+        raise StoreError(
+            f"there is no store for {parts.scheme}:// addresses", "Give a folder or s3://bucket/prefix with --store"
+        )
+    return FolderStore(Path(uri))

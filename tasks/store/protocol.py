@@ -1,0 +1,76 @@
+"""What every object store does: keys -> bytes, created once and never overwritten."""
+
+import re
+from collections.abc import Hashable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from lorp.errors import IntegrityError
+
+#: Relative paths of names that begin with a letter, a digit or an underscore.
+KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+
+
+class ObjectStore(Protocol):
+    """Keys are relative paths of names that begin with a letter, a digit or an underscore."""
+
+    def address(self, key: str) -> str:
+        """Where others find an object or folder."""
+
+    def create(self, key: str, source: bytes | Path) -> bool:
+        """Stores bytes, or a file's content, under a key; False if something is there already.
+
+        A file that lies in a `scratch` folder may be taken over instead of copied.
+        """
+
+    def read(self, key: str) -> bytes:
+        """An object's bytes.
+
+        Raises:
+            IntegrityError: There is none.
+        """
+
+    def digest(self, key: str) -> str:
+        """sha256 of the bytes that `local` gives for an object.
+
+        Raises:
+            IntegrityError: There is none.
+        """
+
+    def local(self, key: str) -> Path:
+        """A path on the local disk that holds what an object or a folder holds now; only to be read.
+
+        Raises:
+            IntegrityError: There is none.
+        """
+
+    def keys(self, prefix: str) -> list[str]:
+        """Keys of the objects in a folder and those below it, sorted."""
+
+    def fingerprints(self, prefix: str) -> dict[str, Hashable]:
+        """Those keys, each with its fingerprint."""
+
+    def fingerprint(self, key: str) -> Hashable | None:
+        """Something that changes whenever the object does; None if there is none."""
+
+    def move(self, key: str, to: str) -> None:
+        """Moves an object out of the way.
+
+        Raises:
+            IntegrityError: There is none.
+        """
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """A new folder for work in progress, gone at the end."""
+
+
+def check_key(key: str) -> str:
+    """The key itself; keys are made by lorp, so another form is a mistake in its code."""
+    assert KEY.fullmatch(key), f"not a key: {key!r}"
+    return key
+
+
+def missing(key: str) -> IntegrityError:
+    """Says that an object is not there."""
+    return IntegrityError(f"{key} is not in the store", "Run again to make it anew")

@@ -1,0 +1,186 @@
+"""The object store in an S3 bucket, below a prefix, with local copies under home."""
+
+import hashlib
+import re
+import time
+from collections.abc import Hashable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lorp.digest import digest_bytes, digest_file, digest_value
+from lorp.errors import OutageError, StoreError
+from tasks.scratch import scratch_folder
+from tasks.store.protocol import KEY, check_key, missing
+from tasks.store.s3_bucket import Bucket
+from tasks.store.s3_copies import Copy, LocalCopies, ObjectState
+from tasks.store.s3_faults import Missing
+from tasks.store.s3_upload import PART_BYTES, abort_stale, upload
+from tasks.workspace import HOME_VARIABLE, home
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_OPENING_SECONDS = 10.0
+_STALE_SECONDS = 24 * 60 * 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Address:
+    """A place in a bucket; the prefix is empty or a relative path."""
+
+    bucket: str
+    prefix: str
+
+    @classmethod
+    def parse(cls, uri: str) -> "S3Address":
+        """From `s3://bucket/prefix`.
+
+        Raises:
+            StoreError: Something else.
+        """
+        parts = urlsplit(uri)
+        prefix = parts.path.strip("/")
+        sound = _BUCKET.fullmatch(parts.netloc) and (not prefix or KEY.fullmatch(prefix))
+        if parts.scheme != "s3" or not sound or parts.query or parts.fragment:
+            raise StoreError(f"{uri} is no address in S3", "Give one such as s3://bucket/prefix")
+        return cls(bucket=parts.netloc, prefix=prefix)
+
+    def name(self, key: str) -> str:
+        """What a key is called in the bucket."""
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+
+class S3Store:
+    """An object store in a bucket."""
+
+    def __init__(self, uri: str, part_bytes: int = PART_BYTES) -> None:
+        """Looks whether the bucket can be read.
+
+        Raises:
+            StoreError: It cannot be used.
+            OutageError: It does not answer.
+        """
+        self._address = S3Address.parse(uri)
+        self._bucket = Bucket(self._address.bucket)
+        self._part_bytes = part_bytes
+        self._bucket.call("list_objects_v2", seconds=_OPENING_SECONDS, Prefix=self._address.name(""), MaxKeys=1)
+        place = [self._bucket.endpoint, self._address.bucket, self._address.prefix]
+        root = home() / "cache" / "s3" / f"{self._address.bucket}-{digest_value(place)[:16]}"
+        try:
+            self._copies = LocalCopies(root, self._download)
+        except OSError as fault:
+            raise StoreError(
+                f"{root} cannot be written: {fault.strerror}", f"Set {HOME_VARIABLE} to another folder"
+            ) from None
+        self._end_stale_uploads()
+
+    def address(self, key: str) -> str:
+        """Its `s3://` address."""
+        return f"s3://{self._address.bucket}/{self._name(key)}"
+
+    def create(self, key: str, source: bytes | Path) -> bool:
+        """Uploads under the condition that there be nothing; what came from scratch is kept as the local copy."""
+        sha256 = digest_file(source) if isinstance(source, Path) else digest_bytes(source)
+        if not upload(self._bucket, self._name(key), source, sha256, self._part_bytes):
+            return False
+        if isinstance(source, Path) and source.is_relative_to(self._copies.scratch):
+            state = self._state(key)
+            if state:
+                self._copies.adopt(key, source, Copy(state=state, sha256=sha256))
+        return True
+
+    def read(self, key: str) -> bytes:
+        """The object's bytes as they are in the bucket."""
+
+        def act() -> bytes:
+            data = bytearray()
+            self._bucket.download(self._name(key), data.extend)
+            return bytes(data)
+
+        try:
+            return self._bucket.attempt(act)
+        except Missing:
+            raise missing(key) from None
+
+    def digest(self, key: str) -> str:
+        """Of the local copy, once it is what the bucket holds."""
+        state = self._state(key)
+        if state is None:
+            raise missing(key)
+        return self._copies.copy(key, state).sha256
+
+    def local(self, key: str) -> Path:
+        """The local copy; a folder's has the same files as the bucket."""
+        states = self._states(check_key(key))
+        if key in states:
+            self._copies.copy(key, states[key])
+            return self._copies.path(key)
+        members = {member: state for member, state in states.items() if member.startswith(f"{key}/")}
+        if not members:
+            raise missing(key)
+        return self._copies.folder(key, members)
+
+    def keys(self, prefix: str) -> list[str]:
+        """From a listing."""
+        return sorted(self._states(f"{check_key(prefix)}/"))
+
+    def fingerprints(self, prefix: str) -> dict[str, Hashable]:
+        """From a listing: one call for a whole folder."""
+        return dict(sorted(self._states(f"{check_key(prefix)}/").items()))
+
+    def fingerprint(self, key: str) -> Hashable | None:
+        """ETag, size and time."""
+        return self._state(key)
+
+    def move(self, key: str, to: str) -> None:
+        """Copies, then deletes."""
+        try:
+            self._bucket.copy(self._address.name(key), self._name(to))
+        except Missing:
+            raise missing(key) from None
+        self._bucket.call("delete_object", Key=self._address.name(key))
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """A folder below the local copies."""
+        return scratch_folder(self._copies.scratch)
+
+    def _name(self, key: str) -> str:
+        return self._address.name(check_key(key))
+
+    def _state(self, key: str) -> ObjectState | None:
+        try:
+            return ObjectState.of(self._bucket.call("head_object", Key=self._name(key)))
+        except Missing:
+            return None
+
+    def _states(self, beginning: str) -> dict[str, ObjectState]:
+        """State by key of the objects whose key begins so; what consoles make to show a folder is no object."""
+        root = len(self._address.name(""))
+        entries = self._bucket.pages("list_objects_v2", "Contents", Prefix=self._address.name(beginning))
+        return {entry["Key"][root:]: ObjectState.of(entry) for entry in entries if not entry["Key"].endswith("/")}
+
+    def _download(self, key: str, path: Path) -> Copy:
+        def act() -> Copy:
+            hasher = hashlib.sha256()
+            with path.open("wb") as file:
+
+                def write(piece: bytes) -> None:
+                    file.write(piece)
+                    hasher.update(piece)
+
+                answer = self._bucket.download(self._name(key), write)
+            return Copy(state=ObjectState.of(answer), sha256=hasher.hexdigest())
+
+        try:
+            return self._bucket.attempt(act)
+        except Missing:
+            raise missing(key) from None
+
+    def _end_stale_uploads(self) -> None:
+        """Of this store only: in a bucket without a prefix they might be others', and are left to its lifecycle."""
+        if not self._address.prefix:
+            return
+        try:
+            abort_stale(self._bucket, self._address.name(""), time.time() - _STALE_SECONDS)
+        except (StoreError, OutageError, Missing):
+            return  # it may not be permitted, and nothing rests on it

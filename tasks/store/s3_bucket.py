@@ -1,0 +1,133 @@
+"""One bucket: calls of S3, tried again until a deadline.
+
+Credentials, endpoint and region are those of the usual AWS settings.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lorp.errors import StoreError
+from tasks.store.s3_faults import DEADLINE_VARIABLE, can_pass, outage, refusal, without_password
+
+_DEADLINE_SECONDS = 120.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
+_CONNECT_SECONDS, _READ_SECONDS = 5, 60
+_CONNECTIONS = 64
+
+Answer = TypeVar("Answer")
+
+
+class Bucket:
+    """One bucket at the endpoint that the AWS settings name.
+
+    Attributes:
+        name: Its name.
+        endpoint: The endpoint's address, without credentials.
+    """
+
+    def __init__(self, name: str, deadline_seconds: float | None = None) -> None:
+        """Connects to nothing yet.
+
+        Raises:
+            StoreError: A setting cannot be used.
+        """
+        self.name = name
+        self._deadline = _deadline() if deadline_seconds is None else deadline_seconds
+        try:
+            # Attempts are counted here, so that botocore's own and ours do not multiply.
+            config = Config(
+                connect_timeout=_CONNECT_SECONDS,
+                read_timeout=_READ_SECONDS,
+                retries={"mode": "standard", "total_max_attempts": 1},
+                max_pool_connections=_CONNECTIONS,
+            )
+            self._client = boto3.session.Session().client("s3", config=config)
+        except (BotoCoreError, ValueError) as fault:
+            raise StoreError(f"S3 cannot be used: {without_password(str(fault))}", "Look at the AWS settings") from None
+        self.endpoint = without_password(str(self._client.meta.endpoint_url))
+
+    def call(self, operation: str, *, seconds: float | None = None, **parameters: Any) -> dict[str, Any]:
+        """One call, as often as it takes; for so many seconds, if that is less than the deadline.
+
+        Raises:
+            Missing: There is no such object or upload.
+            Taken: A condition that there be none failed.
+            StoreError: Refused: no such bucket, wrong credentials, no permission.
+            OutageError: No answer within the deadline.
+        """
+        act = partial(getattr(self._client, operation), Bucket=self.name, **parameters)
+        answer: dict[str, Any] = self.attempt(act, seconds)
+        return answer
+
+    def attempt(self, act: Callable[[], Answer], seconds: float | None = None) -> Answer:
+        """Acts until it succeeds or is refused; no attempt begins after the deadline. Raises as `call` does."""
+        allowed = self._deadline if seconds is None else min(seconds, self._deadline)
+        deadline = time.monotonic() + allowed
+        for pause in _pauses():
+            try:
+                return act()
+            except (BotoCoreError, ClientError) as fault:
+                if not can_pass(fault):
+                    raise refusal(fault, self.name, self.endpoint) from None
+                if time.monotonic() + pause > deadline:
+                    raise outage(fault, self.name, self.endpoint, allowed) from None
+            time.sleep(pause)
+        raise AssertionError("pauses never end")
+
+    def download(self, name: str, write: Callable[[bytes], object]) -> dict[str, Any]:
+        """One object's bytes, in pieces; once only: `write` cannot take back what it has.
+
+        Raises:
+            BotoCoreError: And ClientError; to be called within `attempt`.
+        """
+        answer: dict[str, Any] = self._client.get_object(Bucket=self.name, Key=name)
+        for piece in answer["Body"].iter_chunks(1 << 20):
+            write(piece)
+        return answer
+
+    def pages(self, operation: str, items: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """All entries of a listing that comes in pages."""
+        following: dict[str, Any] | None = {}
+        while following is not None:
+            page = self.call(operation, **parameters, **following)
+            yield from page.get(items, [])
+            following = _following(page)
+
+    def copy(self, name: str, to: str) -> None:
+        """Copies an object within the bucket, in parts if it is large. Raises as `call` does."""
+        self.attempt(lambda: self._client.copy({"Bucket": self.name, "Key": name}, self.name, to))
+
+
+def _deadline() -> float:
+    asked = os.environ.get(DEADLINE_VARIABLE)
+    try:
+        seconds = float(asked) if asked else _DEADLINE_SECONDS
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise StoreError(f"{DEADLINE_VARIABLE} = {asked!r} is no number of seconds", "Set one such as 120")
+    return seconds
+
+
+def _pauses() -> Iterator[float]:
+    """Doubling, with jitter, so that many do not come back at once."""
+    longest = _FIRST_PAUSE_SECONDS
+    while True:
+        yield random.uniform(longest / 2, longest)
+        longest = min(longest * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def _following(page: dict[str, Any]) -> dict[str, Any] | None:
+    if not page.get("IsTruncated"):
+        return None
+    if "NextContinuationToken" in page:
+        return {"ContinuationToken": page["NextContinuationToken"]}
+    return {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
