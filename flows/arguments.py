@@ -24,7 +24,13 @@ def _names(context: typer.Context) -> dict[str, str]:
     return {max(parameter.opts, key=len).lstrip("-").replace("-", "_"): str(parameter.name) for parameter in parameters}
 
 
-Source = Annotated[str, typer.Argument(help="A checkpoint folder (safetensors) or a GGUF file.")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="A checkpoint folder (safetensors) or GGUF file, hf://org/name@revision, s3://bucket/prefix, or "
+        "mlflow:models:/name@alias."
+    ),
+]
 Remove = Annotated[
     str,
     typer.Option(

@@ -60,7 +60,7 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
     _check_text(spec)
     check_tasks(spec.tasks)
     device_kind(spec.compute.device)
-    resolve_count(spec.pruning.remove, source_num_blocks(spec.source))
+    resolve_count(spec.pruning.remove, source_num_blocks(spec.source, places.tracking_uri))
     open_vault(places.store)
     if places.embedded:
         make_home()

@@ -94,7 +94,8 @@ class Job:
 
     def _results(self) -> RunResults:
         spec = self.spec
-        checkpoint = self._run(fetch_request(spec.source, spec.weights_dtype))["checkpoint"]
+        fetch = fetch_request(spec.source, spec.weights_dtype, self.places.tracking_uri)
+        checkpoint = self._run(fetch)["checkpoint"]
         folder = open_vault(self.places.store).folder(checkpoint)
         num_blocks = open_checkpoint(folder).num_blocks
         resolve_count(spec.pruning.remove, num_blocks)

@@ -3,9 +3,9 @@
 import os
 
 _DEFAULTS = {
-    # No connections but those that a person configured.
+    # No connections but those that a person asked for. The hub is asked for a source that is on it, and for nothing
+    # else: every other use of its libraries is given local files only.
     "DO_NOT_TRACK": "1",
-    "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     # A first start of the in-process server takes longer than its own default allows.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",

@@ -5,6 +5,7 @@ are applied to, identify a result.
 """
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +21,11 @@ ClusteringKind = Literal["spectral", "agglomerative"]
 Criterion = Literal["similarity", "residual-variance"]
 DType = Literal["float32", "bfloat16", "float16"]
 Count = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
+
+_SOURCE_ADDRESS = re.compile(
+    r"hf://(?:[^/@]+/)?(?P<hub>[^/@]+)(?:@.*)?|s3://(?:[^/]+/)+(?P<bucket>[^/]+)/?"
+    r"|mlflow:models:/(?P<registered>[^/@]+)[/@].*"
+)
 
 
 class _Spec(BaseModel):
@@ -153,7 +159,7 @@ class RecompressSpec(_Spec):
     """The whole job.
 
     Attributes:
-        source: A checkpoint folder or a GGUF file.
+        source: A checkpoint folder or a GGUF file, or an address as docs/sources.md lists them.
         name: The registered model's name; from the source's name unless given.
         weights_dtype: What a GGUF file is dequantised to; a checkpoint folder's weights stay as they are.
     """
@@ -172,8 +178,9 @@ class RecompressSpec(_Spec):
 
 
 def source_name(source: str) -> str:
-    """The last part of a source's path, also where that is given as `.`."""
-    return Path(source).expanduser().absolute().name
+    """The last part of a source's path, also where that is given as `.`; of an address, the model's name in it."""
+    match = _SOURCE_ADDRESS.fullmatch(source)
+    return match[match.lastgroup or 0] if match else Path(source).expanduser().absolute().name
 
 
 def without_paths(spec: RecompressSpec) -> RecompressSpec:

@@ -1,16 +1,18 @@
-"""Source -> checkpoint folder in the store. Sources are checkpoint folders and GGUF files on the local disk."""
+"""Source -> checkpoint folder in the store."""
 
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from lorp.checkpoint import check_finite, open_checkpoint
 from lorp.digest import digest_file, digest_listing, list_files
 from lorp.errors import SourceError
 from lorp.gguf import dequantise, gguf_num_blocks, is_gguf
 from lorp.spec import DType
+from tasks.sources import local_source
+from tasks.sources.hub import HubAddress, hub_folder, hub_num_blocks, is_hub, resolve_commit
 from tasks.stage import Outputs, Request
 from tasks.vault import Vault
 
@@ -30,8 +32,7 @@ class FetchFolder(Request):
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Copies the checkpoint's files, then checks and stores the copies."""
-        for name in open_checkpoint(Path(self.path)).files:
-            shutil.copyfile(Path(self.path) / name, scratch / name)
+        _copy_checkpoint(Path(self.path), scratch)
         outputs = _store_checkpoint(vault, scratch)
         if outputs["checkpoint"].sha256 != self.sha256:
             raise _changed(self.path)
@@ -60,42 +61,70 @@ class FetchGguf(Request):
         return _store_checkpoint(vault, scratch)
 
 
-def fetch_request(source: str, dtype: DType) -> FetchFolder | FetchGguf:
-    """The stage that fetches a source; reads the whole source once for its digest.
+@dataclass(frozen=True, kw_only=True)
+class FetchHub(Request):
+    """A model on the hub at one commit; where that was fetched before, nothing is downloaded."""
+
+    STAGE: ClassVar[str] = "fetch"
+    VERSION: ClassVar[int] = 1
+    repo: str
+    commit: str
+
+    def inputs(self) -> Mapping[str, Any]:
+        """The model and the commit, which is a digest of all its files."""
+        return {"kind": "hub", "repo": self.repo, "commit": self.commit}
+
+    def compute(self, vault: Vault, scratch: Path) -> Outputs:
+        """Downloads into the hub's cache, then copies, checks and stores as of a folder."""
+        folder = hub_folder(HubAddress(repo=self.repo, revision=self.commit))
+        _copy_checkpoint(folder, scratch)
+        return _store_checkpoint(vault, scratch)
+
+
+FetchRequest: TypeAlias = FetchFolder | FetchGguf | FetchHub
+
+
+def fetch_request(source: str, dtype: DType, tracking_uri: str | None = None) -> FetchRequest:
+    """The stage that fetches a source; what is not on the hub is read once for its digest.
+
+    Args:
+        source: A checkpoint folder or GGUF file, `hf://org/name@revision`, `s3://bucket/prefix`, or
+            `mlflow:models:/name@alias`.
+        dtype: What a GGUF file is dequantised to.
+        tracking_uri: MLflow's, for the last; the workspace's unless given.
 
     Raises:
         SourceError: No such source, or not one that lorp reads.
+        IntegrityError: A registered variant is not what was registered.
+        OutageError: It does not answer.
     """
-    path = _existing(source)
+    if is_hub(source):
+        address = HubAddress.parse(source)
+        return FetchHub(repo=address.repo, commit=resolve_commit(address))
+    path = local_source(source, tracking_uri)
     if is_gguf(path):
         return FetchGguf(path=str(path), sha256=digest_file(path), dtype=dtype)
     digest = digest_listing(list_files(path, open_checkpoint(path).files))
     return FetchFolder(path=str(path), sha256=digest)
 
 
-def source_num_blocks(source: str) -> int:
-    """Number of blocks of a source, from its headers alone.
-
-    Raises:
-        SourceError: No such source, or not one that lorp reads.
-    """
-    path = _existing(source)
+def source_num_blocks(source: str, tracking_uri: str | None = None) -> int:
+    """Number of blocks of a source: from its headers, or on the hub from its config. Raises as `fetch_request`."""
+    if is_hub(source):
+        return hub_num_blocks(source)
+    path = local_source(source, tracking_uri)
     if is_gguf(path):
         return gguf_num_blocks(path)
     return open_checkpoint(path).num_blocks
 
 
-def _existing(source: str) -> Path:
-    path = Path(source).expanduser().absolute()
-    if not path.exists():
-        raise SourceError(f"there is no {source}", "Give a checkpoint folder or a GGUF file")
-    if path.is_dir() or is_gguf(path):
-        return path
-    raise SourceError(f"{source} is neither a folder nor a GGUF file", "Give a checkpoint folder or a GGUF file")
-
-
 def _changed(path: str) -> SourceError:
     return SourceError(f"{path} changed while it was read", "Run again once it is complete")
+
+
+def _copy_checkpoint(folder: Path, scratch: Path) -> None:
+    for name in open_checkpoint(folder).files:
+        shutil.copyfile(folder / name, scratch / name)
 
 
 def _store_checkpoint(vault: Vault, scratch: Path) -> Outputs:

@@ -108,7 +108,7 @@ def register(workspace: Workspace, registration: Registration) -> Registered:
         version = _candidate(client, registration, run_id, workspace) if registration.verdict.approved else None
         _mark_looser_versions(client, registration, experiment)
     except (MlflowException, SQLAlchemyError, OSError) as fault:
-        raise _unusable(workspace, fault) from fault
+        raise unusable(workspace.tracking_uri, fault) from fault
     return Registered(run_id=run_id, model_version=version)
 
 
@@ -121,11 +121,12 @@ def check_registry(workspace: Workspace) -> None:
     try:
         MlflowClient(tracking_uri=workspace.tracking_uri).search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError) as fault:
-        raise _unusable(workspace, fault) from fault
+        raise unusable(workspace.tracking_uri, fault) from fault
 
 
-def _unusable(workspace: Workspace, fault: Exception) -> RegistryError:
-    uri = re.sub(r"//[^/@]*@", "//", workspace.tracking_uri)
+def unusable(tracking_uri: str, fault: Exception) -> RegistryError:
+    """Says that MLflow cannot be used, without its password."""
+    uri = re.sub(r"//[^/@]*@", "//", tracking_uri)
     return RegistryError(f"MLflow at {uri} cannot be used: {str(fault)[:300]}", "Look at --tracking-uri and its server")
 
 

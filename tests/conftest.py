@@ -7,12 +7,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from model_hub import ModelHub, serve_models
 from pico import make_pico
 from proxy import Proxy, proxy_to
 from servers import S3_CREDENTIALS, seaweed
 from support import PICO_OPTIONS, Lorp, Result
 
-os.environ.update(PREFECT_HOME=tempfile.mkdtemp(prefix="lorp-prefect-"))
+os.environ.update(PREFECT_HOME=tempfile.mkdtemp(prefix="lorp-prefect-"), HF_HOME=tempfile.mkdtemp(prefix="lorp-hf-"))
 os.environ.update(DO_NOT_TRACK="1", HF_HUB_OFFLINE="1", MLFLOW_DISABLE_TELEMETRY="true", TOKENIZERS_PARALLELISM="false")
 
 
@@ -133,3 +134,12 @@ def proxy(aws: None, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
     with proxy_to(s3_server) as between:
         monkeypatch.setenv("AWS_ENDPOINT_URL", between.url)
         yield between
+
+
+@pytest.fixture
+def model_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelHub]:
+    """A stand-in of the hub for models, which the hub's settings lead to."""
+    with serve_models() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        yield hub

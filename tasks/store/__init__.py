@@ -27,7 +27,9 @@ def open_store(uri: str) -> ObjectStore:
     if parts.scheme == "s3":
         from tasks.store.s3 import S3Store  # boto3 takes a while to import
 
-        return S3Store(uri)
+        store = S3Store(uri)
+        store.end_stale_uploads()
+        return store
     if parts.scheme and len(parts.scheme) > 1:
         raise StoreError(
             f"there is no store for {parts.scheme}:// addresses", "Give a folder or s3://bucket/prefix with --store"

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import time
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,6 @@ class S3Store:
             raise StoreError(
                 f"{root} cannot be written: {fault.strerror}", f"Set {HOME_VARIABLE} to another folder"
             ) from None
-        self._end_stale_uploads()
 
     def address(self, key: str) -> str:
         """Its `s3://` address."""
@@ -120,6 +119,19 @@ class S3Store:
             raise missing(key)
         return self._copies.folder(key, members)
 
+    def local_files(self, folder: str, names: Collection[str]) -> Path:
+        """A local copy of these files of a folder, and of no others.
+
+        Raises:
+            IntegrityError: One is not there.
+        """
+        states = self._states(f"{check_key(folder)}/")
+        wanted = [f"{folder}/{name}" for name in names]
+        for key in wanted:
+            if key not in states:
+                raise missing(key)
+        return self._copies.folder(folder, {key: states[key] for key in wanted})
+
     def keys(self, prefix: str) -> list[str]:
         """From a listing."""
         return sorted(self._states(f"{check_key(prefix)}/"))
@@ -143,6 +155,18 @@ class S3Store:
     def scratch(self) -> AbstractContextManager[Path]:
         """A folder below the local copies."""
         return scratch_folder(self._copies.scratch)
+
+    def end_stale_uploads(self) -> None:
+        """Ends uploads in parts that someone gave up long ago.
+
+        Of this store only: in a bucket without a prefix they might be others', and are left to its lifecycle.
+        """
+        if not self._address.prefix:
+            return
+        try:
+            abort_stale(self._bucket, self._address.name(""), time.time() - _STALE_SECONDS)
+        except (StoreError, OutageError, Missing):
+            return  # it may not be permitted, and nothing rests on it
 
     def _name(self, key: str) -> str:
         return self._address.name(check_key(key))
@@ -175,12 +199,3 @@ class S3Store:
             return self._bucket.attempt(act)
         except Missing:
             raise missing(key) from None
-
-    def _end_stale_uploads(self) -> None:
-        """Of this store only: in a bucket without a prefix they might be others', and are left to its lifecycle."""
-        if not self._address.prefix:
-            return
-        try:
-            abort_stale(self._bucket, self._address.name(""), time.time() - _STALE_SECONDS)
-        except (StoreError, OutageError, Missing):
-            return  # it may not be permitted, and nothing rests on it

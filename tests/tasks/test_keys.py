@@ -14,7 +14,7 @@ from lorp.spec import ComputeSpec, DownstreamSpec, GateSpec, GenerationSpec, Pru
 from tasks.capture import CaptureShard, CutWindows
 from tasks.downstream import AnswerQuestions, AskQuestions
 from tasks.evaluate import Evaluate, Generate
-from tasks.fetch import FetchFolder, FetchGguf
+from tasks.fetch import FetchFolder, FetchGguf, FetchHub
 from tasks.gate import Gate
 from tasks.plan import Cluster, Plan, Prune, Score
 from tasks.speed import CompareSpeed
@@ -49,6 +49,10 @@ PINNED: list[tuple[Request, str]] = [
     (
         FetchGguf(path="/x", sha256="s", dtype="float32"),
         "fetch-v1-119b045f854d267b1305c1c2b1e6107752480e24585058b1221d507bae421359",
+    ),
+    (
+        FetchHub(repo="org/name", commit="c"),
+        "fetch-v1-2ab4cb0817b943b65c1ce1fef4da35e2b8663a0ddeb774d00c7933db28dfd4f3",
     ),
     (WINDOWS, "windows-v1-eb5709f468552ba544099015226788e14b1717844dd5f112174a3b839a06aab2"),
     (CAPTURE, "capture-v1-ba4253da716e7c3edc8842b0fc3bc201cd441cd5626d48cfd7f5e4fbd2967753"),
@@ -104,6 +108,8 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
     [
         (FetchGguf(path="/x", sha256="s", dtype="float32"), FetchGguf(path="/x", sha256="s", dtype="bfloat16")),
         (FetchGguf(path="/x", sha256="s", dtype="float32"), FetchFolder(path="/x", sha256="s")),
+        (FetchHub(repo="org/name", commit="c"), FetchHub(repo="org/name", commit="d")),
+        (FetchHub(repo="org/name", commit="c"), FetchHub(repo="org/other", commit="c")),
         (WINDOWS, replace(WINDOWS, corpus_sha256="e")),
         (WINDOWS, replace(WINDOWS, seed=1)),
         (CAPTURE, replace(CAPTURE, first=8)),
