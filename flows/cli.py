@@ -15,6 +15,7 @@ from flows.options import debug, make, parse_remove
 from lorp import __version__
 from lorp.errors import LorpError
 from lorp.spec import (
+    EMBEDDED_CORPUS,
     CalibrationSpec,
     ComputeSpec,
     EvaluationSpec,
@@ -75,7 +76,8 @@ def _root(
     pass
 
 
-_CALIBRATION, _EVALUATION, _GATE, _COMPUTE = CalibrationSpec(), EvaluationSpec(), GateSpec(), ComputeSpec()
+_EMBEDDED = [EMBEDDED_CORPUS]
+_GATE, _COMPUTE = GateSpec(), ComputeSpec()
 
 
 @app.command()
@@ -86,11 +88,12 @@ def recompress(
     clustering: arguments.Clustering = "spectral",
     criterion: arguments.ClusterCriterion = "similarity",
     clusters: arguments.Clusters = None,
-    calibration: arguments.Calibration = _CALIBRATION.corpus,
-    calibration_windows: arguments.CalibrationWindows = _CALIBRATION.num_windows,
-    evaluation: arguments.Evaluation = _EVALUATION.corpus,
-    evaluation_windows: arguments.EvaluationWindows = _EVALUATION.num_windows,
-    window_tokens: arguments.WindowTokens = _EVALUATION.window_tokens,
+    calibration: arguments.Calibration = _EMBEDDED,
+    calibration_windows: arguments.CalibrationWindows = None,
+    evaluation: arguments.Evaluation = _EMBEDDED,
+    evaluation_windows: arguments.EvaluationWindows = None,
+    window_tokens: arguments.WindowTokens = None,
+    windows: arguments.Windows = "long",
     seed: arguments.Seed = 0,
     max_perplexity_ratio: arguments.MaxPerplexityRatio = _GATE.max_perplexity_ratio,
     max_perplexity: arguments.MaxPerplexity = None,
@@ -112,14 +115,13 @@ def recompress(
 
     Example: `lorp recompress ./SmolLM2-135M --remove 3 --max-perplexity-ratio 1.5`
     """
+    windows_asked = {"packing": windows, "window_tokens": window_tokens, "seed": seed}
     spec = make(
         RecompressSpec,
         source=source,
         name=name,
         weights_dtype=weights_dtype,
-        calibration=make(
-            CalibrationSpec, corpus=calibration, num_windows=calibration_windows, window_tokens=window_tokens, seed=seed
-        ),
+        calibration=make(CalibrationSpec, corpora=calibration, num_windows=calibration_windows, **windows_asked),
         pruning=make(
             PruningSpec,
             remove=parse_remove(remove),
@@ -128,9 +130,7 @@ def recompress(
             criterion=criterion,
             num_clusters=clusters,
         ),
-        evaluation=make(
-            EvaluationSpec, corpus=evaluation, num_windows=evaluation_windows, window_tokens=window_tokens, seed=seed
-        ),
+        evaluation=make(EvaluationSpec, corpora=evaluation, num_windows=evaluation_windows, **windows_asked),
         gate=make(
             GateSpec, max_perplexity_ratio=max_perplexity_ratio, max_perplexity=max_perplexity, confidence=confidence
         ),

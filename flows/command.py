@@ -13,11 +13,11 @@ from rich.text import Text
 
 from flows.terminal import shown_progress
 from flows.wording import Outcome, label, number, summary
-from lorp.corpus import calibration_and_evaluation
-from lorp.errors import CorpusError, SpecError
+from lorp.errors import SpecError
 from lorp.gate import MIN_WINDOWS
 from lorp.models import device_kind
 from lorp.spec import RecompressSpec, resolve_count
+from tasks.corpora import check_text
 from tasks.fetch import source_num_blocks
 from tasks.vault import open_vault
 from tasks.workspace import Workspace, make_home, workspace
@@ -60,7 +60,7 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
             f"{spec.evaluation.num_windows} evaluation windows are too few for a verdict",
             f"Ask for at least {MIN_WINDOWS} with --evaluation-windows",
         )
-    _check_text(spec)
+    check_text(spec.calibration, spec.evaluation)
     device_kind(spec.compute.device)
     resolve_count(spec.pruning.remove, source_num_blocks(spec.source))
     open_vault(places.store)
@@ -70,18 +70,6 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
         from tasks.registry import check_registry
 
         check_registry(places)
-
-
-def _check_text(spec: RecompressSpec) -> None:
-    longest = max(spec.calibration.window_tokens, spec.evaluation.window_tokens)
-    _, evaluation = calibration_and_evaluation(
-        spec.calibration.corpus, spec.evaluation.corpus, spec.calibration.seed, longest
-    )
-    if len(evaluation) < 2:
-        raise CorpusError(
-            "all evaluation text is one document, and a verdict takes at least two",
-            "Give more text with --evaluation",
-        )
 
 
 def show(outcomes: Sequence[Outcome]) -> None:
