@@ -9,7 +9,7 @@ import pytest
 from pico import make_pico
 from support import PICO_OPTIONS, Lorp, Result
 
-os.environ.update(PREFECT_HOME=tempfile.mkdtemp(prefix="lorp-prefect-"))
+os.environ.update(PREFECT_HOME=tempfile.mkdtemp(prefix="lorp-prefect-"), HF_HOME=tempfile.mkdtemp(prefix="lorp-hf-"))
 os.environ.update(DO_NOT_TRACK="1", HF_HUB_OFFLINE="1", MLFLOW_DISABLE_TELEMETRY="true", TOKENIZERS_PARALLELISM="false")
 
 

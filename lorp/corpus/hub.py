@@ -7,11 +7,12 @@ from typing import Any
 
 from lorp.corpus.address import HubCorpus, is_hub
 from lorp.corpus.documents import Document, checked_text, distinct
-from lorp.corpus.rows import Row, row_documents
+from lorp.corpus.rows import Row, check_column, row_documents
 from lorp.errors import CorpusError
 
 #: Formats that hold nothing but data; others decode images or archives, or ask for libraries of their own.
 _FORMATS = ("csv", "json", "parquet", "text")
+_SHOWN_CHARACTERS = 200
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -115,11 +116,7 @@ def _opened(corpus: HubCorpus, commit: str, repository: str) -> Iterable[Mapping
     _check_data(builder, repository, commit)
     rows = builder.as_streaming_dataset(split=corpus.split)
     names = rows.column_names or list(next(iter(rows), {}))
-    if corpus.rows.column not in names:
-        raise CorpusError(
-            f"{corpus.dataset} has no column {corpus.rows.column!r}; it has {', '.join(names[:8])}",
-            "Name the one that holds text after a #, such as hf://...#content",
-        )
+    check_column(names, corpus.rows, f"{corpus.dataset} has no column {corpus.rows.column!r}")
     # Other columns could be images: they are not decoded.
     columns: Iterable[Mapping[str, Any]] = rows.select_columns([corpus.rows.column])
     return columns
@@ -134,13 +131,11 @@ def _check_data(builder: Any, repository: str, commit: str) -> None:
     for files in (builder.config.data_files or {}).values():
         for file in files:
             if not str(file).startswith(place) or ".." in str(file).split("/"):
-                raise CorpusError(
-                    f"{repository} takes text from elsewhere: {file}", "Give a dataset with its own files"
-                )
+                raise CorpusError(f"{repository} takes text from elsewhere: {file}", "Give another dataset")
 
 
 def _unreadable(corpus: HubCorpus, fault: Exception) -> CorpusError:
-    first = next(iter(str(fault).splitlines()), "") or type(fault).__name__
+    first = next(iter(str(fault).splitlines()), "")[:_SHOWN_CHARACTERS] or type(fault).__name__
     return CorpusError(
         f"{corpus.dataset}@{corpus.revision} cannot be read from the hub: {first}",
         "Check the address and the connection; a dataset that needs code has to be converted to Parquet first",

@@ -68,7 +68,7 @@ def parquet_rows(path: Path, form: RowFormat) -> Iterator[Row]:
 def _check_schema(schema: Any, form: RowFormat, path: Path) -> None:
     import pyarrow as pa
 
-    _check_column(schema.names, form, f"{path} has no column {form.column!r}")
+    check_column(schema.names, form, f"{path} has no column {form.column!r}")
     kind = schema.field(form.column).type
     values = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(values) or pa.types.is_large_string(values)):
@@ -86,11 +86,16 @@ def _json_object(line: bytes, where: str) -> dict[str, Any]:
 
 
 def _text(row: dict[str, Any], form: RowFormat, path: Path, number: int) -> str:
-    _check_column(list(row), form, f"line {number} of {path} has no field {form.column!r}")
+    check_column(list(row), form, f"line {number} of {path} has no field {form.column!r}")
     return checked_text(row[form.column], f"line {number} of {path}")
 
 
-def _check_column(names: list[str], form: RowFormat, reason: str) -> None:
+def check_column(names: list[str], form: RowFormat, reason: str) -> None:
+    """Refuses rows without the field that shall be text.
+
+    Raises:
+        CorpusError: There is none of that name; tells those there are.
+    """
     if form.column not in names:
         has = f"it has {', '.join(map(str, names[:8]))}" if names else "it has none"
         raise CorpusError(f"{reason}; {has}", "Name the one that holds text after a #, such as rows.jsonl#content")
