@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset, Features, Image, Value
 from hub import COMMIT, hub
 from texts import paragraphs, texts
 
@@ -89,6 +90,14 @@ def test_a_dataset_without_text_is_refused() -> None:
     rows = HubRows(dataset="o/n", commit=COMMIT, config=None, split="train", column="text", texts=("", " "))
     with pytest.raises(CorpusError, match="column 'text' of o/n is empty"):
         hub_documents(rows, False, 8)
+
+
+def test_other_columns_are_not_decoded(tmp_path: Path) -> None:
+    features = Features({"text": Value("string"), "image": Image()})
+    rows = {"text": ["a"], "image": [{"bytes": b"no image", "path": None}]}
+    (tmp_path / "n").mkdir()
+    Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "n/train.parquet")
+    assert read(str(tmp_path / "n"), "hf://datasets/o/n@main").texts == ("a",)
 
 
 @pytest.mark.parametrize(

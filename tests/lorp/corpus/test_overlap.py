@@ -69,3 +69,9 @@ def test_short_documents_are_found_only_when_there_are_enough_letters_to_tell() 
     assert shares(["Thank you very much."], ["Thank you very much."]) == {}
     assert shares([], ["a" * 80]) == {}
     assert shares(["a" * 80], []) == {}
+
+
+@pytest.mark.parametrize(("letters", "found"), [(49, False), (70, True)])
+def test_only_runs_of_50_letters_count(letters: int, found: bool) -> None:
+    shared = [words(40, seed).replace(" ", "")[:letters] for seed in range(100)]
+    assert bool(shares(["1".join(shared)], ["2".join(shared)])) is found
