@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.options import read_config
-from lorp.spec import ClusteringKind, Criterion, DType, Method
+from lorp.spec import ClusteringKind, Criterion, DType, Method, Packing
 
 _WHAT, _HOW, _TEXT, _MEASURED = "What to remove", "How to choose", "Text", "What else to measure"
 _BUDGET, _WHERE = "Budget", "Where and how to run"
@@ -14,7 +14,7 @@ _BUDGET, _WHERE = "Budget", "Where and how to run"
 
 def _config(context: typer.Context, value: Path | None) -> Path | None:
     if value is not None:
-        context.default_map = read_config(value, _names(context))
+        context.default_map = read_config(value, _names(context), _several(context))
     return value
 
 
@@ -22,6 +22,12 @@ def _names(context: typer.Context) -> dict[str, str]:
     """Parameters by the names that people type."""
     parameters = [parameter for parameter in context.command.params if parameter.name not in ("config", None)]
     return {max(parameter.opts, key=len).lstrip("-").replace("-", "_"): str(parameter.name) for parameter in parameters}
+
+
+def _several(context: typer.Context) -> set[str]:
+    """Names of the options that may be repeated."""
+    names = {parameter: name for name, parameter in _names(context).items()}
+    return {names[str(option.name)] for option in context.command.params if getattr(option, "multiple", False)}
 
 
 Source = Annotated[
@@ -45,19 +51,50 @@ ClusterCriterion = Annotated[Criterion, typer.Option(help="How LoRP orders a clu
 Clusters = Annotated[
     int | None, typer.Option(help="Number of clusters; follows from RLS unless given.", rich_help_panel=_HOW)
 ]
-Calibration = Annotated[str, typer.Option(help="Text to calibrate on: a UTF-8 file, or pydoc.", rich_help_panel=_TEXT)]
-CalibrationWindows = Annotated[int, typer.Option(help="Windows to capture.", rich_help_panel=_TEXT)]
-Evaluation = Annotated[
-    str,
+Calibration = Annotated[
+    list[str],
     typer.Option(
-        help="Text to measure perplexity on; the same file as for calibration is split between both.",
+        help="Text to calibrate on: a UTF-8 file, .jsonl, .parquet, a folder, hf://datasets/OWNER/NAME@REVISION, "
+        "pydoc, or c4, wikitext2, ptb. May be repeated.",
+        rich_help_panel=_TEXT,
+        metavar="TEXT",
+    ),
+]
+CalibrationWindows = Annotated[
+    int | None,
+    typer.Option(
+        help="Windows to capture; 32 unless given, or 128 for c4, wikitext2, ptb.",
         rich_help_panel=_TEXT,
     ),
 ]
-EvaluationWindows = Annotated[
-    int, typer.Option(help="Windows to measure on; at least 30, for the gate.", rich_help_panel=_TEXT)
+Evaluation = Annotated[
+    list[str],
+    typer.Option(
+        help="Text to measure perplexity on; the same as for calibration is split between both. May be repeated.",
+        rich_help_panel=_TEXT,
+        metavar="TEXT",
+    ),
 ]
-WindowTokens = Annotated[int, typer.Option(help="Tokens a window.", rich_help_panel=_TEXT)]
+EvaluationWindows = Annotated[
+    int | None,
+    typer.Option(
+        help="Windows to measure on, at least 30, for the gate; 64 unless given, or 128, 64, 48 for c4, wikitext2, "
+        "ptb.",
+        rich_help_panel=_TEXT,
+    ),
+]
+WindowTokens = Annotated[
+    int | None,
+    typer.Option(help="Tokens a window; 256 unless given, or 2048 for c4, wikitext2, ptb.", rich_help_panel=_TEXT),
+]
+Windows = Annotated[
+    Packing,
+    typer.Option(
+        "--windows",
+        help="Windows cut each from one document that is long enough, or from short ones packed together.",
+        rich_help_panel=_TEXT,
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Chooses documents, windows and samples.", rich_help_panel=_TEXT)]
 Tasks = Annotated[
     str,

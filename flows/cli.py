@@ -15,6 +15,7 @@ from flows.options import make, parse_remove, parse_tasks
 from lorp import __version__
 from lorp.errors import LorpError
 from lorp.spec import (
+    EMBEDDED_CORPUS,
     EMBEDDED_TASK,
     CalibrationSpec,
     ComputeSpec,
@@ -82,8 +83,8 @@ def _root(
     pass
 
 
-_CALIBRATION, _EVALUATION, _GATE = CalibrationSpec(), EvaluationSpec(), GateSpec()
-_TASKS, _GENERATION, _SPEED = DownstreamSpec(), GenerationSpec(), SpeedSpec()
+_EMBEDDED = [EMBEDDED_CORPUS]
+_GATE, _TASKS, _GENERATION, _SPEED = GateSpec(), DownstreamSpec(), GenerationSpec(), SpeedSpec()
 
 
 @app.command()
@@ -94,15 +95,16 @@ def recompress(
     clustering: arguments.Clustering = "spectral",
     criterion: arguments.ClusterCriterion = "similarity",
     clusters: arguments.Clusters = None,
-    calibration: arguments.Calibration = _CALIBRATION.corpus,
-    calibration_windows: arguments.CalibrationWindows = _CALIBRATION.num_windows,
-    evaluation: arguments.Evaluation = _EVALUATION.corpus,
-    evaluation_windows: arguments.EvaluationWindows = _EVALUATION.num_windows,
-    window_tokens: arguments.WindowTokens = _EVALUATION.window_tokens,
+    calibration: arguments.Calibration = _EMBEDDED,
+    calibration_windows: arguments.CalibrationWindows = None,
+    evaluation: arguments.Evaluation = _EMBEDDED,
+    evaluation_windows: arguments.EvaluationWindows = None,
+    window_tokens: arguments.WindowTokens = None,
+    windows: arguments.Windows = "long",
     seed: arguments.Seed = 0,
     tasks: arguments.Tasks = EMBEDDED_TASK,
     num_fewshot: arguments.NumFewshot = _TASKS.num_fewshot,
-    limit: arguments.Limit = _TASKS.limit or 0,
+    limit: arguments.Limit = _TASKS.limit,
     generation_prompts: arguments.GenerationPrompts = _GENERATION.num_prompts,
     generation_tokens: arguments.GenerationTokens = _GENERATION.max_new_tokens,
     speed_rounds: arguments.SpeedRounds = _SPEED.repeats,
@@ -131,14 +133,13 @@ def recompress(
 
     Example: `lorp recompress ./SmolLM2-135M --remove 3 --max-perplexity-ratio 1.5`
     """
+    windows_asked = {"packing": windows, "window_tokens": window_tokens, "seed": seed}
     spec = make(
         RecompressSpec,
         source=source,
         name=name,
         weights_dtype=weights_dtype,
-        calibration=make(
-            CalibrationSpec, corpus=calibration, num_windows=calibration_windows, window_tokens=window_tokens, seed=seed
-        ),
+        calibration=make(CalibrationSpec, corpora=calibration, num_windows=calibration_windows, **windows_asked),
         pruning=make(
             PruningSpec,
             remove=parse_remove(remove),
@@ -147,10 +148,8 @@ def recompress(
             criterion=criterion,
             num_clusters=clusters,
         ),
-        evaluation=make(
-            EvaluationSpec, corpus=evaluation, num_windows=evaluation_windows, window_tokens=window_tokens, seed=seed
-        ),
-        tasks=make(DownstreamSpec, tasks=parse_tasks(tasks), num_fewshot=num_fewshot, limit=limit or None, seed=seed),
+        evaluation=make(EvaluationSpec, corpora=evaluation, num_windows=evaluation_windows, **windows_asked),
+        tasks=make(DownstreamSpec, tasks=parse_tasks(tasks), num_fewshot=num_fewshot, limit=limit, seed=seed),
         generation=make(GenerationSpec, num_prompts=generation_prompts, max_new_tokens=generation_tokens),
         speed=make(SpeedSpec, repeats=speed_rounds, prefill_tokens=speed_tokens),
         gate=make(

@@ -13,11 +13,11 @@ from rich.text import Text
 
 from flows.terminal import shown_progress
 from flows.wording import Outcome, label, number, summary
-from lorp.corpus import calibration_and_evaluation
-from lorp.errors import CorpusError, SpecError
+from lorp.errors import SpecError
 from lorp.gate import MIN_ITEMS, MIN_PROMPTS, MIN_ROUNDS, MIN_WINDOWS, needed
 from lorp.models import device_kind
 from lorp.spec import RecompressSpec, resolve_count
+from tasks.corpora import check_text
 from tasks.downstream import check_tasks
 from tasks.fetch import source_num_blocks
 from tasks.vault import open_vault
@@ -57,7 +57,7 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
         InputError: A setting, the store, the source, the count or the text cannot be used.
     """
     _check_budgets(spec)
-    _check_text(spec)
+    check_text(spec.calibration, spec.evaluation)
     check_tasks(spec.tasks)
     device_kind(spec.compute.device)
     resolve_count(spec.pruning.remove, source_num_blocks(spec.source, places.tracking_uri))
@@ -90,18 +90,6 @@ def _check_budgets(spec: RecompressSpec) -> None:
             raise SpecError(
                 f"{asked} {what} are too few for a verdict on {kind}", f"Ask for at least {least} with {option}"
             )
-
-
-def _check_text(spec: RecompressSpec) -> None:
-    longest = max(spec.calibration.window_tokens, spec.evaluation.window_tokens)
-    _, evaluation = calibration_and_evaluation(
-        spec.calibration.corpus, spec.evaluation.corpus, spec.calibration.seed, longest
-    )
-    if len(evaluation) < 2:
-        raise CorpusError(
-            "all evaluation text is one document, and a verdict takes at least two",
-            "Give more text with --evaluation",
-        )
 
 
 def show(outcomes: Sequence[Outcome]) -> None:

@@ -22,6 +22,7 @@ from lorp.errors import SpecError
 from lorp.spec import RecompressSpec, resolve_count, source_name
 from tasks.cache import PLAIN_JSON, run, run_all
 from tasks.capture import shard_requests, window_requests
+from tasks.corpora import fetch_rows_requests
 from tasks.downstream import AnswerQuestions, questions_request
 from tasks.evaluate import Evaluate, Generate
 from tasks.fetch import fetch_request
@@ -100,9 +101,7 @@ class Job:
         num_blocks = open_checkpoint(folder).num_blocks
         resolve_count(spec.pruning.remove, num_blocks)
         check_context(open_checkpoint(folder), spec)
-        calibration, evaluation = (
-            self._run(request)["windows"] for request in window_requests(checkpoint, spec.calibration, spec.evaluation)
-        )
+        calibration, evaluation = self._windows(checkpoint)
         similarity = self._similarity(checkpoint, calibration)
         clustering = self._run(
             Cluster(similarity=similarity, kind=spec.pruning.clustering, num_clusters=spec.pruning.num_clusters)
@@ -126,6 +125,17 @@ class Job:
             evaluations=evaluations,
             verdict=verdict,
         )
+
+    def _windows(self, checkpoint: Reference) -> tuple[Reference, Reference]:
+        spec = self.spec
+        fetched = {
+            request.address: self._run(request)["rows"]
+            for request in fetch_rows_requests(spec.calibration, spec.evaluation)
+        }
+        calibration, evaluation = window_requests(
+            open_vault(self.places.store), checkpoint, spec.calibration, spec.evaluation, fetched
+        )
+        return self._run(calibration)["windows"], self._run(evaluation)["windows"]
 
     def _similarity(self, checkpoint: Reference, windows: Reference) -> Reference:
         requests = shard_requests(checkpoint, windows, self.spec.calibration, self.spec.compute)

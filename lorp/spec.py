@@ -6,11 +6,13 @@ are applied to, identify a result.
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lorp.corpus.presets import with_presets
 from lorp.errors import CountError
 
 EMBEDDED_CORPUS = "pydoc"
@@ -19,7 +21,9 @@ EMBEDDED_TASK = "continuation"
 Method = Literal["lorp", "shortgpt", "streamline"]
 ClusteringKind = Literal["spectral", "agglomerative"]
 Criterion = Literal["similarity", "residual-variance"]
+Packing = Literal["long", "packed"]
 DType = Literal["float32", "bfloat16", "float16"]
+Corpora = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 Count = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
 
 _SOURCE_ADDRESS = re.compile(
@@ -36,18 +40,27 @@ class CalibrationSpec(_Spec):
     """The windows from which similarity is captured.
 
     Attributes:
-        corpus: `pydoc` (the Python standard library's topics) or the path of a text file.
+        corpora: Addresses of text, as `lorp.corpus.address` says; `pydoc` is the Python standard library's topics. A
+            preset (`lorp.corpus.presets`) is replaced by what it stands for, with its number and length of windows
+            unless these are given.
+        packing: Whether a window is cut from one document that is long enough, or from several packed together.
         num_windows: Windows to capture.
         window_tokens: Tokens a window.
         sampled_tokens: Tokens a window whose hidden states are kept.
         seed: Chooses documents, windows and sampled tokens.
     """
 
-    corpus: str = EMBEDDED_CORPUS
+    corpora: Corpora = (EMBEDDED_CORPUS,)
+    packing: Packing = "long"
     num_windows: int = Field(32, ge=1)
     window_tokens: int = Field(256, ge=2)
     sampled_tokens: int = Field(8, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _presets(cls, values: Any) -> Any:
+        return with_presets(values, "calibration")
 
 
 class PruningSpec(_Spec):
@@ -71,10 +84,16 @@ class PruningSpec(_Spec):
 class EvaluationSpec(_Spec):
     """The windows on which perplexity is measured; never those of calibration."""
 
-    corpus: str = EMBEDDED_CORPUS
+    corpora: Corpora = (EMBEDDED_CORPUS,)
+    packing: Packing = "long"
     num_windows: int = Field(64, ge=1)
     window_tokens: int = Field(256, ge=2)
     seed: int = Field(0, ge=0, lt=2**32)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _presets(cls, values: Any) -> Any:
+        return with_presets(values, "evaluation")
 
 
 class DownstreamSpec(_Spec):
@@ -84,14 +103,19 @@ class DownstreamSpec(_Spec):
         tasks: Names of lm-eval's tasks, paths of local task files, or `continuation`, which is made of the evaluation
             text; empty where none is to be measured.
         num_fewshot: Solved examples before each question; `continuation` has none.
-        limit: Most items a task, the first ones; all of them if None.
+        limit: Most items a task, the first ones; 0 for all of them.
         seed: Chooses few-shot examples, and the items of `continuation`.
     """
 
     tasks: tuple[str, ...] = (EMBEDDED_TASK,)
     num_fewshot: int = Field(0, ge=0)
-    limit: int | None = Field(100, ge=1)
+    limit: int = Field(100, ge=0)
     seed: int = Field(0, ge=0, lt=2**32)
+
+    @property
+    def max_items(self) -> int | None:
+        """Most items a task; None for all of them."""
+        return self.limit or None
 
 
 class GenerationSpec(_Spec):
@@ -188,10 +212,16 @@ def without_paths(spec: RecompressSpec) -> RecompressSpec:
     return spec.model_copy(
         update={
             "source": source_name(spec.source),
-            "calibration": spec.calibration.model_copy(update={"corpus": Path(spec.calibration.corpus).name}),
-            "evaluation": spec.evaluation.model_copy(update={"corpus": Path(spec.evaluation.corpus).name}),
+            "calibration": spec.calibration.model_copy(update={"corpora": _names(spec.calibration.corpora)}),
+            "evaluation": spec.evaluation.model_copy(update={"corpora": _names(spec.evaluation.corpora)}),
+            "tasks": spec.tasks.model_copy(update={"tasks": _names(spec.tasks.tasks)}),
         }
     )
+
+
+def _names(corpora: Sequence[str]) -> tuple[str, ...]:
+    """Addresses on the hub as they are, others without their folders."""
+    return tuple(address if "://" in address else source_name(address) for address in corpora)
 
 
 def resolve_count(remove: float, num_blocks: int) -> int:

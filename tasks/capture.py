@@ -7,13 +7,17 @@ from typing import Any, ClassVar, Literal
 
 from lorp.capture import capture_windows
 from lorp.checkpoint import open_checkpoint
-from lorp.corpus import Windows, calibration_and_evaluation, cut_windows, documents_digest
+from lorp.corpus import Windows
+from lorp.corpus.documents import documents_digest
+from lorp.corpus.split import calibration_and_evaluation
+from lorp.corpus.windows import cut_windows
 from lorp.digest import digest_value
 from lorp.errors import CorpusError
 from lorp.models import device_kind, load_tokenizer
 from lorp.parquet import encode_states, encode_windows
 from lorp.spec import CalibrationSpec, ComputeSpec, EvaluationSpec
 from lorp.values import decode, encode
+from tasks.corpora import Fetched, read_documents
 from tasks.models import shared_model
 from tasks.stage import Outputs, Request
 from tasks.vault import Reference, Vault
@@ -34,44 +38,48 @@ class CutWindows(Request):
     Attributes:
         use: What for.
         checkpoint: Whose tokenizer cuts.
-        calibration_corpus: Where calibration text comes from.
-        evaluation_corpus: Where evaluation text comes from; if it is the same, whole documents are split between both.
-        split_seed: Of that split.
-        longest_window: Tokens of the longer of calibration and evaluation windows; stretches of a text file follow it.
+        calibration: Where calibration text comes from, and what is asked of its windows.
+        evaluation: The same for evaluation.
+        fetched: What was fetched from the hub, by address.
         corpus_sha256: Digest of this use's documents.
     """
 
     STAGE: ClassVar[str] = "windows"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     use: Literal["calibration", "evaluation"]
     checkpoint: Reference
-    calibration_corpus: str
-    evaluation_corpus: str
-    split_seed: int
-    longest_window: int
+    calibration: CalibrationSpec
+    evaluation: EvaluationSpec
+    fetched: tuple[tuple[str, Reference], ...] = ()
     corpus_sha256: str
-    num_windows: int
-    window_tokens: int
-    seed: int
+
+    @property
+    def spec(self) -> CalibrationSpec | EvaluationSpec:
+        """What is asked for this use."""
+        return self.calibration if self.use == "calibration" else self.evaluation
 
     def inputs(self) -> Mapping[str, Any]:
-        """Digests of documents and tokenizer, and what is asked of the windows."""
+        """Digests of documents and tokenizer, and what is asked of the windows.
+
+        The documents' digest pins their text wherever it comes from; a dataset's name and commit are in the key of the
+        stage that fetched it.
+        """
         tokenizer = sorted(
             [file.name, file.sha256] for file in self.checkpoint.files if file.name.startswith(_TOKENIZER_FILES)
         )
         return {
             "corpus": self.corpus_sha256,
             "tokenizer": digest_value(tokenizer),
-            "num_windows": self.num_windows,
-            "window_tokens": self.window_tokens,
-            "seed": self.seed,
+            "packing": self.spec.packing,
+            "num_windows": self.spec.num_windows,
+            "window_tokens": self.spec.window_tokens,
+            "seed": self.spec.seed,
         }
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Tokenizes and cuts."""
-        parts = calibration_and_evaluation(
-            self.calibration_corpus, self.evaluation_corpus, self.split_seed, self.longest_window
-        )
+        read = read_documents(vault, dict(self.fetched))
+        parts = calibration_and_evaluation(self.calibration, self.evaluation, read)
         tokenizer = load_tokenizer(vault.folder(self.checkpoint))
 
         def tokenize(text: str) -> list[int]:
@@ -79,7 +87,16 @@ class CutWindows(Request):
             return ids
 
         documents = parts[0] if self.use == "calibration" else parts[1]
-        windows = cut_windows(documents, tokenize, self.num_windows, self.window_tokens, self.seed)
+        spec = self.spec
+        windows = cut_windows(
+            documents,
+            tokenize,
+            spec.num_windows,
+            spec.window_tokens,
+            spec.seed,
+            spec.packing,
+            tokenizer.eos_token_id,
+        )
         if windows.corpus_sha256 != self.corpus_sha256:
             raise CorpusError(f"the {self.use} text changed while it was read", "Run again once it is complete")
         return {"windows": vault.put("values", encode(windows), ".json")}
@@ -126,32 +143,34 @@ class CaptureShard(Request):
 
 
 def window_requests(
-    checkpoint: Reference, calibration: CalibrationSpec, evaluation: EvaluationSpec
+    vault: Vault, checkpoint: Reference, calibration: CalibrationSpec, evaluation: EvaluationSpec, fetched: Fetched
 ) -> tuple[CutWindows, CutWindows]:
     """The stages that cut calibration and evaluation windows, from disjoint documents.
+
+    Args:
+        vault: Where fetched text lies.
+        checkpoint: Whose tokenizer cuts.
+        calibration: Corpora and windows for calibration.
+        evaluation: Corpora and windows for evaluation.
+        fetched: What was fetched from the hub, by address.
 
     Raises:
         CorpusError: Text is missing or empty, cannot be split, or is shared.
     """
-    longest = max(calibration.window_tokens, evaluation.window_tokens)
-    parts = calibration_and_evaluation(calibration.corpus, evaluation.corpus, calibration.seed, longest)
+    parts = calibration_and_evaluation(calibration, evaluation, read_documents(vault, fetched))
 
-    def request(use: Literal["calibration", "evaluation"], spec: CalibrationSpec | EvaluationSpec) -> CutWindows:
+    def request(use: Literal["calibration", "evaluation"]) -> CutWindows:
         return CutWindows(
             use=use,
             label=use,
             checkpoint=checkpoint,
-            calibration_corpus=calibration.corpus,
-            evaluation_corpus=evaluation.corpus,
-            split_seed=calibration.seed,
-            longest_window=longest,
+            calibration=calibration,
+            evaluation=evaluation,
+            fetched=tuple(fetched.items()),
             corpus_sha256=documents_digest(parts[0] if use == "calibration" else parts[1]),
-            num_windows=spec.num_windows,
-            window_tokens=spec.window_tokens,
-            seed=spec.seed,
         )
 
-    return request("calibration", calibration), request("evaluation", evaluation)
+    return request("calibration"), request("evaluation")
 
 
 def shard_requests(

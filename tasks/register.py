@@ -97,7 +97,7 @@ def _registration(vault: Vault, request: Registering, values: RunValues, report:
 def _windows(vault: Vault, use: str, windows: Reference, spec: CalibrationSpec | EvaluationSpec) -> UsedWindows:
     return UsedWindows(
         use=use,
-        name=f"{spec.corpus} ({use})",
+        name=f"{', '.join(spec.corpora)} ({use})",
         sha256=windows.sha256,
         source=vault.store.address(windows.key),
         num_windows=spec.num_windows,

@@ -1,6 +1,7 @@
 """The command line: help that answers, errors in one line with what to do, nothing half-written."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,10 @@ from support import PICO_OPTIONS, Lorp, Result
 from typer.main import get_command
 
 from flows.cli import app
+from lorp.corpus.address import is_hub, parse_hub, parse_local
+from lorp.spec import CalibrationSpec, EvaluationSpec, RecompressSpec
+
+ROOT = Path(__file__).parents[2]
 
 
 def assert_refused(done: Result, *words: str, status: int = 2) -> None:
@@ -145,7 +150,14 @@ def test_a_file_that_is_no_model_is_refused(lorp: Lorp, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [("remove: [1, 2]", "remove"), ("removed: 3", "removed"), ("- remove", "mapping"), ("remove: {", "YAML")],
+    [
+        ("calibration: []", "calibration"),
+        ("calibration: [[a]]", "calibration"),
+        ("remove: [1, 2]", "remove"),
+        ("removed: 3", "removed"),
+        ("- remove", "mapping"),
+        ("remove: {", "YAML"),
+    ],
 )
 def test_a_bad_configuration_is_refused(lorp: Lorp, pico: Path, tmp_path: Path, content: str, word: str) -> None:
     (tmp_path / "job.yaml").write_text(content)
@@ -209,3 +221,57 @@ def test_a_matrix_that_is_no_similarity_is_refused(lorp: Lorp, tmp_path: Path, v
 def test_a_pickled_matrix_is_never_loaded(lorp: Lorp, tmp_path: Path) -> None:
     np.save(tmp_path / "bad.npy", np.array([{"a": 1}]), allow_pickle=True)
     assert_refused(lorp("plan", "--similarity", tmp_path / "bad.npy", "--remove=1"), "cannot be read")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[RecompressSpec]:
+    """The specs that commands come to; nothing is run."""
+    specs: list[RecompressSpec] = []
+
+    def recompress_all(given: list[RecompressSpec], *_: object) -> int:
+        specs.extend(given)
+        return 0
+
+    monkeypatch.setattr("flows.command.recompress_all", recompress_all)
+    return specs
+
+
+def examples() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/corpora.md").read_text(), flags=re.DOTALL)
+    return [line.removeprefix("lorp ") for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("command", examples())
+def test_every_example_of_corpora_is_understood(lorp: Lorp, asked: list[RecompressSpec], command: str) -> None:
+    done = lorp(*command.split())
+    assert done.status == 0, done.err
+    for part in (asked[0].calibration, asked[0].evaluation):
+        for address in part.corpora:
+            assert is_hub(address) == address.startswith("hf://datasets/")
+            parse_hub(address) if is_hub(address) else parse_local(address)
+
+
+def test_text_options_may_be_repeated_and_presets_bring_their_windows(lorp: Lorp, asked: list[RecompressSpec]) -> None:
+    lorp("recompress", "pico", "--remove=2", "--calibration=a.txt", "--calibration=b.jsonl#c", "--evaluation=wikitext2")
+    assert asked[0].calibration == CalibrationSpec(corpora=("a.txt", "b.jsonl#c"))
+    assert asked[0].evaluation == EvaluationSpec(corpora=("wikitext2",))
+    assert (asked[0].evaluation.num_windows, asked[0].evaluation.window_tokens) == (64, 2048)
+
+
+@pytest.mark.parametrize(
+    ("line", "corpora"),
+    [
+        ("calibration: a.txt", ("a.txt",)),
+        ("calibration: [a.txt, 7]", ("a.txt", "7")),
+        ("calibration:\n- a.txt\n- b", ("a.txt", "b")),
+    ],
+)
+def test_a_configuration_may_list_text(
+    lorp: Lorp, asked: list[RecompressSpec], tmp_path: Path, line: str, corpora: tuple[str, ...]
+) -> None:
+    (tmp_path / "job.yaml").write_text(line)
+    done = lorp("recompress", "pico", "--remove=2", "--config", tmp_path / "job.yaml")
+    assert done.status == 0, done.err
+    assert asked[0].calibration.corpora == corpora
+    lorp("recompress", "pico", "--remove=2", "--config", tmp_path / "job.yaml", "--calibration=c.txt")
+    assert asked[1].calibration.corpora == ("c.txt",)

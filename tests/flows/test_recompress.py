@@ -149,6 +149,7 @@ def test_two_homes_come_to_the_same_digests(recompress: Lorp, home: Path, monkey
         ["--method=streamline"],
         ["--clustering=agglomerative", "--criterion=residual-variance", "--clusters=2"],
         ["--dtype=bfloat16"],
+        ["--windows=packed"],
         ["--max-perplexity=1000000", "--confidence=0.9"],
         ["--max-repetition-increase=1", "--min-speedup=0.001", "--max-memory-ratio=1"],
         ["--max-accuracy-drop=1", "--num-fewshot=1"],
@@ -180,6 +181,20 @@ def test_texts_of_ones_own(recompress: Lorp, tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("\n\n".join(paragraphs))
     done = recompress(LOOSE, f"--calibration={tmp_path / 'one.txt'}", f"--evaluation={tmp_path / 'one.txt'}")
     assert done.status == 0, done.err
+
+
+def test_texts_of_several_kinds(recompress: Lorp, tmp_path: Path) -> None:
+    rows = [{"body": f"Row {number} of a table of its own. " * 9} for number in range(60)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "notes").mkdir()
+    for number in range(20):
+        (tmp_path / f"notes/{number}.md").write_text(f"Note {number} says this and that. " * 9)
+    config = tmp_path / "job.yaml"
+    config.write_text(f"evaluation: [{tmp_path / 'rows.jsonl'}#body, {tmp_path / 'notes'}]\nwindows: packed\n")
+    done = recompress(LOOSE, "--config", config)
+    assert done.status == 0, done.err
+    record = json.loads(Path(done.json["lineage"].removeprefix("file://")).read_text())
+    assert record["spec"]["evaluation"]["corpora"] == ["rows.jsonl#body", "notes"]
 
 
 def test_prefects_pages_tell_the_verdict(recompress: Lorp) -> None:

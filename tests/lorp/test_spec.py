@@ -19,6 +19,7 @@ from lorp.spec import (
 )
 
 PRUNING = {"remove": 3}
+HUB = "hf://datasets/o/n@main/en:train#text"
 SPECS: list[tuple[type[BaseModel], dict[str, Any]]] = [
     (CalibrationSpec, {}),
     (PruningSpec, PRUNING),
@@ -119,6 +120,10 @@ def test_a_spec_cannot_be_changed(kind: type[BaseModel], given: dict[str, Any]) 
         (CalibrationSpec, {"num_windows": 0}),
         (CalibrationSpec, {"window_tokens": 1}),
         (CalibrationSpec, {"sampled_tokens": 0}),
+        (CalibrationSpec, {"corpora": []}),
+        (CalibrationSpec, {"corpora": [""]}),
+        (CalibrationSpec, {"corpora": "pydoc"}),
+        (CalibrationSpec, {"packing": "tight"}),
         (CalibrationSpec, {"seed": -1}),
         (CalibrationSpec, {"seed": 1 << 32}),
         (EvaluationSpec, {"num_windows": 0}),
@@ -157,15 +162,15 @@ def test_without_paths_keeps_names_and_everything_else() -> None:
         source="/home/someone/models/small",
         name="small-pruned",
         pruning=PruningSpec(remove=3),
-        calibration=CalibrationSpec(corpus="/home/someone/texts/a.txt", seed=7),
-        evaluation=EvaluationSpec(corpus="../texts/b.txt", num_windows=40),
+        calibration=CalibrationSpec(corpora=("/home/someone/texts/a.txt", "/home/b.jsonl#c"), seed=7),
+        evaluation=EvaluationSpec(corpora=("../texts/b.txt", HUB), num_windows=40),
     )
     assert without_paths(spec) == RecompressSpec(
         source="small",
         name="small-pruned",
         pruning=PruningSpec(remove=3),
-        calibration=CalibrationSpec(corpus="a.txt", seed=7),
-        evaluation=EvaluationSpec(corpus="b.txt", num_windows=40),
+        calibration=CalibrationSpec(corpora=("a.txt", "b.jsonl#c"), seed=7),
+        evaluation=EvaluationSpec(corpora=("b.txt", HUB), num_windows=40),
     )
     assert spec.source == "/home/someone/models/small"
 

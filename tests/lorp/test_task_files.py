@@ -91,7 +91,7 @@ def test_a_row_that_asks_the_same_gives_no_example(tmp_path: Path) -> None:
 def test_the_limit_takes_the_first_rows(tmp_path: Path) -> None:
     rows = read_rows(write(tmp_path, *(ROW | {"id": str(number)} for number in range(9))))
     assert [question.item for question in row_questions("r", rows, DownstreamSpec(limit=3)).questions] == [*"012"]
-    assert len(row_questions("r", rows, DownstreamSpec(limit=None)).questions) == 9
+    assert len(row_questions("r", rows, DownstreamSpec(limit=0)).questions) == 9
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,18 @@ import pytest
 
 from lorp.digest import FileDigest
 from lorp.evaluation.downstream.sources import TaskSource
-from lorp.spec import ComputeSpec, DownstreamSpec, GateSpec, GenerationSpec, PruningSpec, SpeedSpec
+from lorp.spec import (
+    CalibrationSpec,
+    ComputeSpec,
+    DownstreamSpec,
+    EvaluationSpec,
+    GateSpec,
+    GenerationSpec,
+    PruningSpec,
+    SpeedSpec,
+)
 from tasks.capture import CaptureShard, CutWindows
+from tasks.corpora import FetchRows
 from tasks.downstream import AnswerQuestions, AskQuestions
 from tasks.evaluate import Evaluate, Generate
 from tasks.fetch import FetchFolder, FetchGguf, FetchHub
@@ -28,9 +38,10 @@ A, B = (Reference(key=f"values/{name}", sha256=name, bytes=1) for name in "ab")
 CPU = ComputeSpec()
 
 WINDOWS = CutWindows(
-    use="calibration", checkpoint=CHECKPOINT, calibration_corpus="pydoc", evaluation_corpus="pydoc",
-    split_seed=0, longest_window=256, corpus_sha256="d", num_windows=32, window_tokens=256, seed=0,
+    use="calibration", checkpoint=CHECKPOINT, calibration=CalibrationSpec(), evaluation=EvaluationSpec(),
+    corpus_sha256="d",
 )  # fmt: skip
+ROWS = FetchRows(address="hf://datasets/o/n@main/en:train#text", commit="c", max_characters=9)
 CAPTURE = CaptureShard(checkpoint=CHECKPOINT, windows=A, first=0, sampled_tokens=8, seed=0, compute_spec=CPU)
 PLAN = Plan(similarity=A, clustering=B, spec=PruningSpec(remove=3), num_blocks=30)
 EVALUATE = Evaluate(checkpoint=CHECKPOINT, windows=A, num_windows=64, compute_spec=CPU)
@@ -40,8 +51,8 @@ GENERATE = Generate(
 SPEED = CompareSpeed(dense=CHECKPOINT, variant=CHECKPOINT, windows=A, spec=SpeedSpec(), compute_spec=CPU)
 GATE = Gate(variant=CHECKPOINT, evaluations={"dense": A, "pruned": B, "speed": A}, spec=GateSpec())
 TEXT = TaskSource(kind="continuation", name="continuation")
-ROWS = TaskSource(kind="rows", name="copa", pin="r", path="/x/copa.jsonl")
-ASK = AskQuestions(checkpoint=CHECKPOINT, windows=A, sources=(TEXT, ROWS), spec=DownstreamSpec())
+TASK_ROWS = TaskSource(kind="rows", name="copa", pin="r", path="/x/copa.jsonl")
+ASK = AskQuestions(checkpoint=CHECKPOINT, windows=A, sources=(TEXT, TASK_ROWS), spec=DownstreamSpec())
 ANSWER = AnswerQuestions(checkpoint=CHECKPOINT, questions=A, compute_spec=CPU)
 
 PINNED: list[tuple[Request, str]] = [
@@ -54,7 +65,8 @@ PINNED: list[tuple[Request, str]] = [
         FetchHub(repo="org/name", commit="c"),
         "fetch-v1-2ab4cb0817b943b65c1ce1fef4da35e2b8663a0ddeb774d00c7933db28dfd4f3",
     ),
-    (WINDOWS, "windows-v1-eb5709f468552ba544099015226788e14b1717844dd5f112174a3b839a06aab2"),
+    (ROWS, "corpus-v1-a9c412d643448ca00e3523461c09f3622ad66c93524783485580a450ee9977e8"),
+    (WINDOWS, "windows-v2-e8f39e060650e5fdcc59f3ac5049ee6aac90e4ba068e2f0e3615c9b71953e5b3"),
     (CAPTURE, "capture-v1-ba4253da716e7c3edc8842b0fc3bc201cd441cd5626d48cfd7f5e4fbd2967753"),
     (Score(shards=(A, B), seed=0), "score-v1-43586b451452d0b3261dbdfbd8655ef72841f5a373ea4d0861c1058454e87e56"),
     (
@@ -80,23 +92,15 @@ def test_keys_are_pinned(request_: Request, key: str) -> None:
     ("one", "other"),
     [
         (FetchFolder(path="/x", sha256="s"), FetchFolder(path="/y", sha256="s")),
-        (WINDOWS, replace(WINDOWS, calibration_corpus="elsewhere.txt", evaluation_corpus="else.txt", split_seed=5)),
+        (ROWS, replace(ROWS, address="hf://datasets/o/n@v1/en#text,joined")),
+        (WINDOWS, replace(WINDOWS, calibration=CalibrationSpec(corpora=("a.txt",)), fetched=(("b", A),))),
+        (WINDOWS, replace(WINDOWS, evaluation=EvaluationSpec(seed=5))),
         (CAPTURE, replace(CAPTURE, compute_spec=ComputeSpec(device="cpu:0"))),
         (PLAN, replace(PLAN, spec=PruningSpec(remove=0.1))),
         (GATE, replace(GATE, evaluations={"dense": A, "pruned": B, "speed": B})),
-        (ASK, replace(ASK, sources=(TEXT, replace(ROWS, path="/y/copa.jsonl")))),
-        (replace(ASK, sources=(ROWS,)), replace(ASK, sources=(ROWS,), windows=B)),
+        (ASK, replace(ASK, sources=(TEXT, replace(TASK_ROWS, path="/y/copa.jsonl")))),
+        (replace(ASK, sources=(TASK_ROWS,)), replace(ASK, sources=(TASK_ROWS,), windows=B)),
         (ANSWER, replace(ANSWER, compute_spec=ComputeSpec(device="cpu:0"))),
-    ],
-    ids=[
-        "fetch from elsewhere",
-        "corpus from elsewhere",
-        "same kind of device",
-        "share that means the count",
-        "an evaluation that no budget rests on",
-        "task file elsewhere",
-        "text that no task uses",
-        "same kind of device",
     ],
 )
 def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, other: Request) -> None:
@@ -110,8 +114,15 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
         (FetchGguf(path="/x", sha256="s", dtype="float32"), FetchFolder(path="/x", sha256="s")),
         (FetchHub(repo="org/name", commit="c"), FetchHub(repo="org/name", commit="d")),
         (FetchHub(repo="org/name", commit="c"), FetchHub(repo="org/other", commit="c")),
+        (ROWS, replace(ROWS, commit="d")),
+        (ROWS, replace(ROWS, max_characters=10)),
+        (ROWS, replace(ROWS, address="hf://datasets/o/n@main:train#text")),
+        (ROWS, replace(ROWS, address="hf://datasets/o/n@main/en:test#text")),
+        (ROWS, replace(ROWS, address="hf://datasets/o/n@main/en:train#content")),
         (WINDOWS, replace(WINDOWS, corpus_sha256="e")),
-        (WINDOWS, replace(WINDOWS, seed=1)),
+        (WINDOWS, replace(WINDOWS, calibration=CalibrationSpec(seed=1))),
+        (WINDOWS, replace(WINDOWS, calibration=CalibrationSpec(packing="packed"))),
+        (WINDOWS, replace(WINDOWS, use="evaluation")),
         (CAPTURE, replace(CAPTURE, first=8)),
         (CAPTURE, replace(CAPTURE, compute_spec=ComputeSpec(dtype="bfloat16"))),
         (CAPTURE, replace(CAPTURE, sampled_tokens=9)),
@@ -123,11 +134,11 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
         (SPEED, replace(SPEED, spec=SpeedSpec(repeats=3))),
         (SPEED, replace(SPEED, compute_spec=ComputeSpec(dtype="bfloat16"))),
         (ASK, replace(ASK, windows=B)),
-        (ASK, replace(ASK, sources=(ROWS, TEXT))),
-        (ASK, replace(ASK, sources=(TEXT, replace(ROWS, pin="s")))),
-        (ASK, replace(ASK, sources=(TEXT, replace(ROWS, name="xcopa")))),
+        (ASK, replace(ASK, sources=(TASK_ROWS, TEXT))),
+        (ASK, replace(ASK, sources=(TEXT, replace(TASK_ROWS, pin="s")))),
+        (ASK, replace(ASK, sources=(TEXT, replace(TASK_ROWS, name="xcopa")))),
         (ASK, replace(ASK, spec=DownstreamSpec(num_fewshot=1))),
-        (ASK, replace(ASK, spec=DownstreamSpec(limit=None))),
+        (ASK, replace(ASK, spec=DownstreamSpec(limit=0))),
         (ASK, replace(ASK, spec=DownstreamSpec(seed=1))),
         (ANSWER, replace(ANSWER, questions=B)),
         (ANSWER, replace(ANSWER, compute_spec=ComputeSpec(dtype="bfloat16"))),

@@ -136,7 +136,7 @@ def _questions(task: "ConfigurableTask", spec: DownstreamSpec) -> Questions:
     task.set_fewshot_seed(spec.seed)
     metric = _metric(task)
     return one_task(
-        [_question(task, metric, index, doc) for index, doc in task.doc_iterator(limit=spec.limit)],
+        [_question(task, metric, index, doc) for index, doc in task.doc_iterator(limit=spec.max_items)],
         source=f"lm-eval {harness_version()}",
         num_fewshot=task.get_config("num_fewshot"),
     )

@@ -104,7 +104,7 @@ def row_questions(task: str, rows: Sequence[Row], spec: DownstreamSpec) -> Quest
     Raises:
         CorpusError: There are fewer other rows than few-shot examples, or two rows have one id.
     """
-    questions = [_question(task, row, _examples(row, rows, spec)) for row in rows[: spec.limit]]
+    questions = [_question(task, row, _examples(row, rows, spec)) for row in rows[: spec.max_items]]
     return one_task(questions, source="file", num_fewshot=spec.num_fewshot)
 
 

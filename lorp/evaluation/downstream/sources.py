@@ -80,7 +80,7 @@ def source_questions(source: TaskSource, spec: DownstreamSpec, passages: Sequenc
 def _questions(source: TaskSource, spec: DownstreamSpec, passages: Sequence[Passage], scratch: Path) -> Questions:
     path = Path(source.path)
     if source.kind == "continuation":
-        return continuation_questions(passages, spec.limit, spec.seed)
+        return continuation_questions(passages, spec.max_items, spec.seed)
     if source.kind == "rows":
         return row_questions(source.name, read_rows(path), spec)
     if source.kind == "yaml":

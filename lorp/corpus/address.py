@@ -1,0 +1,95 @@
+"""An address as people give it -> what it names on a disk or on the hub.
+
+Rows of JSONL and Parquet: `PATH[#COLUMN[,joined]]`. Rows on the hub:
+`hf://datasets/OWNER/NAME@REVISION[/CONFIG][:SPLIT][#COLUMN[,joined]]`, where REVISION is a commit, a tag, a branch
+without `/`, or one of the hub's own `refs/convert/NAME` and `refs/pr/NUMBER`. COLUMN is `text` and SPLIT `train` unless
+given.
+`joined` means that rows are no documents but pieces of one text, such as lines.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorp.errors import CorpusError
+
+HUB = "hf://"
+ROW_SUFFIXES = (".jsonl", ".parquet")
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_HUB_ADDRESS = re.compile(
+    rf"hf://datasets/(?P<dataset>{_NAME}/{_NAME})@(?P<revision>refs/(?:convert|pr)/{_NAME}|{_NAME})"
+    rf"(?:/(?P<config>{_NAME}))?(?::(?P<split>{_NAME}))?(?:#(?P<rows>.*))?"
+)
+_JOINED = ",joined"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowFormat:
+    """How rows become documents.
+
+    Attributes:
+        column: Which of a row's fields is text.
+        joined: Whether rows are pieces of one text; each is a document otherwise.
+    """
+
+    column: str = "text"
+    joined: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalCorpus:
+    """A file or a folder."""
+
+    path: Path
+    rows: RowFormat
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubCorpus:
+    """A split of a dataset on the hub, at a revision that need not be a commit yet."""
+
+    dataset: str
+    revision: str
+    config: str | None
+    split: str
+    rows: RowFormat
+
+
+def is_hub(address: str) -> bool:
+    """Whether an address is of the hub."""
+    return address.startswith(HUB)
+
+
+def parse_local(address: str) -> LocalCorpus:
+    """The file or folder that an address names; `#` is part of a name where no rows can be meant."""
+    path, mark, rows = address.rpartition("#")
+    if mark and (path.lower().endswith(ROW_SUFFIXES) or Path(path).is_dir()):
+        return LocalCorpus(path=Path(path), rows=_row_format(rows))
+    return LocalCorpus(path=Path(address), rows=RowFormat())
+
+
+def parse_hub(address: str) -> HubCorpus:
+    """The dataset that an address names.
+
+    Raises:
+        CorpusError: It does not have the form above.
+    """
+    found = _HUB_ADDRESS.fullmatch(address)
+    if not found:
+        raise CorpusError(
+            f"{address} names no dataset at a revision",
+            "Write hf://datasets/OWNER/NAME@REVISION, then /CONFIG, :SPLIT and #COLUMN as needed",
+        )
+    return HubCorpus(
+        dataset=found["dataset"],
+        revision=found["revision"],
+        config=found["config"],
+        split=found["split"] or "train",
+        rows=_row_format(found["rows"] or ""),
+    )
+
+
+def _row_format(text: str) -> RowFormat:
+    joined = text.endswith(_JOINED)
+    return RowFormat(column=text.removesuffix(_JOINED) or "text", joined=joined)

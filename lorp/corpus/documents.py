@@ -1,0 +1,85 @@
+"""What the modules of this package hand on: documents, windows, and the digest that pins them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lorp.digest import digest_bytes, digest_value
+from lorp.errors import CorpusError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A text that counts as one draw from its corpus.
+
+    Attributes:
+        id: Where it is in its corpus, such as `pydoc/if`, `text/3` or `rows/17`, numbered from 1; it holds no file's
+            own name, so that renaming a file changes nothing.
+        text: Its text.
+    """
+
+    id: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        """Digest of its text."""
+        return digest_bytes(self.text.encode())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Tokens of one document, or of a few packed together.
+
+    Attributes:
+        id: `<document>@<index of its first token>`.
+        document: The document's id; of packed ones, that of the first, and how many more there are.
+        text_sha256: Digest of the document's text, or of the packed documents' texts.
+        tokens: Token ids, as many as were asked for.
+    """
+
+    id: str
+    document: str
+    text_sha256: str
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """Windows with one use, and the digest of the documents they come from."""
+
+    corpus_sha256: str
+    windows: tuple[Window, ...]
+
+
+def documents_digest(documents: Sequence[Document]) -> str:
+    """Digest over the documents' ids and texts, in their order."""
+    return digest_value([[document.id, document.sha256] for document in documents])
+
+
+def distinct(documents: Iterable[Document]) -> tuple[Document, ...]:
+    """The documents that have text, each text once, in their order."""
+    texts: dict[str, Document] = {}
+    for document in documents:
+        if document.text.strip():
+            texts.setdefault(document.sha256, document)
+    return tuple(texts.values())
+
+
+def checked_text(value: Any, where: str) -> str:
+    """Text as a row or a file gives it; nothing counts as empty text.
+
+    Raises:
+        CorpusError: Not text, or text that no UTF-8 file of text holds.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise CorpusError(f"{where} is no text but {type(value).__name__}", "Name the column that holds text")
+    if "\0" in value:
+        raise CorpusError(f"{where} holds a NUL character, so it is no text", "Give UTF-8 text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise CorpusError(f"{where} holds half a surrogate pair, so it is no text", "Give UTF-8 text") from None
+    return value

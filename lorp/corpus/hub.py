@@ -1,0 +1,142 @@
+"""A dataset on the hub -> its first rows, streamed, at one commit. Nothing of a dataset is run."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lorp.corpus.address import HubCorpus, is_hub
+from lorp.corpus.documents import Document, checked_text, distinct
+from lorp.corpus.rows import Row, check_column, row_documents
+from lorp.errors import CorpusError
+
+#: Formats that hold nothing but data; others decode images or archives, or ask for libraries of their own.
+_FORMATS = ("csv", "json", "parquet", "text")
+_SHOWN_CHARACTERS = 200
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubRows:
+    """The first rows of a dataset.
+
+    Attributes:
+        dataset: `OWNER/NAME`.
+        commit: What they were read from.
+        config: The dataset's configuration; its default one if none.
+        split: The split.
+        column: The field that is text.
+        texts: A text a row, in their order; empty where a row has none.
+    """
+
+    dataset: str
+    commit: str
+    config: str | None
+    split: str
+    column: str
+    texts: tuple[str, ...]
+
+
+def resolve_commit(corpus: HubCorpus) -> str:
+    """The commit that a revision stands for; the hub is not asked where it is one.
+
+    Raises:
+        CorpusError: The hub does not know the dataset or the revision, or cannot be reached.
+    """
+    if _COMMIT.fullmatch(corpus.revision):
+        return corpus.revision
+    from huggingface_hub import HfApi
+
+    try:
+        commit = HfApi().dataset_info(corpus.dataset, revision=corpus.revision).sha
+    except Exception as fault:  # whatever a hub or the way to it does is not the code's fault
+        raise _unreadable(corpus, fault) from fault
+    if not _COMMIT.fullmatch(commit or ""):
+        raise CorpusError(f"the hub names no commit for {corpus.dataset}@{corpus.revision}", "Name a commit yourself")
+    return str(commit)
+
+
+def read_rows(corpus: HubCorpus, commit: str, max_characters: int, repository: str | None = None) -> HubRows:
+    """Streams rows in their order until `max_characters` are read, or all are; a row counts at least one character.
+
+    Args:
+        corpus: Which dataset, configuration, split and column.
+        commit: At which commit.
+        max_characters: After how many characters to stop; the row that reaches them is the last.
+        repository: Where the dataset is; on the hub unless given.
+
+    Raises:
+        CorpusError: It cannot be reached or read, would run code, or has no such configuration, split or column.
+    """
+    texts: list[str] = []
+    total = 0
+    for row in _rows(corpus, commit, repository or f"hf://datasets/{corpus.dataset}"):
+        texts.append(checked_text(row.get(corpus.rows.column), f"row {len(texts) + 1} of {corpus.dataset}"))
+        total += len(texts[-1]) + 1
+        if total >= max_characters:
+            break
+    return HubRows(
+        dataset=corpus.dataset,
+        commit=commit,
+        config=corpus.config,
+        split=corpus.split,
+        column=corpus.rows.column,
+        texts=tuple(texts),
+    )
+
+
+def hub_documents(rows: HubRows, joined: bool, window_tokens: int) -> tuple[Document, ...]:
+    """The documents that rows are, each text once.
+
+    Raises:
+        CorpusError: They hold no text.
+    """
+    numbered = (Row(number=number, text=text) for number, text in enumerate(rows.texts, start=1))
+    documents = distinct(row_documents(rows.dataset, numbered, joined, window_tokens))
+    if not documents:
+        raise CorpusError(f"column {rows.column!r} of {rows.dataset} is empty", "Name another after a #")
+    return documents
+
+
+def _rows(corpus: HubCorpus, commit: str, repository: str) -> Iterator[Mapping[str, Any]]:
+    try:
+        yield from _opened(corpus, commit, repository)
+    except CorpusError:
+        raise
+    except Exception as fault:  # a dataset's files can provoke anything in the library that reads them
+        raise _unreadable(corpus, fault) from fault
+
+
+def _opened(corpus: HubCorpus, commit: str, repository: str) -> Iterable[Mapping[str, Any]]:
+    from datasets import load_dataset_builder
+    from datasets.utils import disable_progress_bars
+
+    disable_progress_bars()
+    builder = load_dataset_builder(repository, name=corpus.config, revision=commit)
+    _check_data(builder, repository, commit)
+    rows = builder.as_streaming_dataset(split=corpus.split)
+    names = rows.column_names or list(next(iter(rows), {}))
+    check_column(names, corpus.rows, f"{corpus.dataset} has no column {corpus.rows.column!r}")
+    # Other columns could be images: they are not decoded.
+    columns: Iterable[Mapping[str, Any]] = rows.select_columns([corpus.rows.column])
+    return columns
+
+
+def _check_data(builder: Any, repository: str, commit: str) -> None:
+    """Only files of this repository at this commit, in formats that hold nothing but data."""
+    module = type(builder).__module__.rpartition(".")[2]
+    if module not in _FORMATS:
+        raise CorpusError(f"{repository} is stored as {module}", f"Give a dataset in one of: {', '.join(_FORMATS)}")
+    place = f"{repository}@{commit}/" if is_hub(repository) else f"{repository}/"
+    for files in (builder.config.data_files or {}).values():
+        for file in files:
+            if not str(file).startswith(place) or ".." in str(file).split("/"):
+                raise CorpusError(f"{repository} takes text from elsewhere: {file}", "Give another dataset")
+
+
+def _unreadable(corpus: HubCorpus, fault: Exception) -> CorpusError:
+    first = next(iter(str(fault).splitlines()), "")[:_SHOWN_CHARACTERS] or type(fault).__name__
+    return CorpusError(
+        f"{corpus.dataset}@{corpus.revision} cannot be read from the hub: {first}",
+        "Check the address and the connection; a dataset that needs code has to be converted to Parquet first",
+    )
