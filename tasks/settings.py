@@ -22,6 +22,7 @@ class Settings(BaseSettings):
         tracking_uri: `MLFLOW_TRACKING_URI`: the model registry; SQLite under `home` unless given.
         device: Where forward passes run.
         dtype: Their precision.
+        s3_deadline: Seconds for which a failing call of S3 is tried again.
         debug: Whether an unforeseen error shows its traceback.
     """
 
@@ -34,6 +35,7 @@ class Settings(BaseSettings):
     tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     device: str = "cpu"
     dtype: DType = "float32"
+    s3_deadline: float = Field(120.0, ge=0, allow_inf_nan=False)
     debug: bool = False
 
 

@@ -84,7 +84,7 @@ def seaweed(folder: Path) -> Iterator[str]:
     ]
     (folder / "data").mkdir(parents=True)
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
-    ports = dict(zip(_SEAWEED_PARTS, _free_port_pairs(len(_SEAWEED_PARTS)), strict=True))
+    ports = dict(zip(_SEAWEED_PARTS, free_ports_with_grpc(len(_SEAWEED_PARTS)), strict=True))
     command = (
         binary, "-logtostderr=true", "mini", "-dir", folder / "data", "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1",
         *(f"-{part}.port={port}" for part, port in ports.items()), "-s3.config", folder / "s3.json", "-webdav=false",
@@ -102,7 +102,7 @@ def _identity(name: str, credentials: dict[str, str], *actions: str) -> dict[str
     return {"name": name, "credentials": [keys], "actions": actions}
 
 
-def _free_port_pairs(count: int) -> list[int]:
+def free_ports_with_grpc(count: int) -> list[int]:
     """Ports that are free, and the ones for gRPC too; below those that the system gives to connections."""
     candidates = random.sample(range(11_000, 22_000), 11_000)
     return list(itertools.islice((port for port in candidates if _free(port) and _free(port + _GRPC_OFFSET)), count))

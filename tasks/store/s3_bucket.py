@@ -3,7 +3,6 @@
 Credentials, endpoint and region are those of the usual AWS settings.
 """
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +14,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lorp.errors import StoreError
-from tasks.store.s3_faults import DEADLINE_VARIABLE, can_pass, outage, refusal, without_password
+from tasks.settings import settings
+from tasks.store.s3_faults import can_pass, outage, refusal, without_password
 
-_DEADLINE_SECONDS = 120.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 _CONNECT_SECONDS, _READ_SECONDS = 5, 60
 _CONNECTIONS = 64
@@ -40,7 +39,7 @@ class Bucket:
             StoreError: A setting cannot be used.
         """
         self.name = name
-        self._deadline = _deadline() if deadline_seconds is None else deadline_seconds
+        self._deadline = settings().s3_deadline if deadline_seconds is None else deadline_seconds
         try:
             # Attempts are counted here, so that botocore's own and ours do not multiply.
             config = Config(
@@ -104,17 +103,6 @@ class Bucket:
     def copy(self, name: str, to: str) -> None:
         """Copies an object within the bucket, in parts if it is large. Raises as `call` does."""
         self.attempt(lambda: self._client.copy({"Bucket": self.name, "Key": name}, self.name, to))
-
-
-def _deadline() -> float:
-    asked = os.environ.get(DEADLINE_VARIABLE)
-    try:
-        seconds = float(asked) if asked else _DEADLINE_SECONDS
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise StoreError(f"{DEADLINE_VARIABLE} = {asked!r} is no number of seconds", "Set one such as 120")
-    return seconds
 
 
 def _pauses() -> Iterator[float]:

@@ -17,8 +17,6 @@ from botocore.exceptions import ConnectionError as UnreachableError
 
 from lorp.errors import OutageError, StoreError
 
-DEADLINE_VARIABLE = "LORP_S3_DEADLINE"
-
 Fault: TypeAlias = BotoCoreError | ClientError
 
 #: Connections, and damage on the way.
@@ -76,7 +74,7 @@ def outage(fault: Fault, bucket: str, endpoint: str, seconds: float) -> OutageEr
     """What a fault that could have passed, but did not in so many seconds, means."""
     return OutageError(
         f"{endpoint} does not serve the bucket {bucket} (for {seconds:g} s: {_code(fault)})",
-        f"Look at AWS_ENDPOINT_URL and the network, or allow more seconds with {DEADLINE_VARIABLE}",
+        "Look at AWS_ENDPOINT_URL and the network, or allow more seconds with LORP_S3_DEADLINE",
     )
 
 

@@ -15,7 +15,15 @@ DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty working folder, and nothing set."""
     monkeypatch.chdir(tmp_path)
-    for name in ("LORP_HOME", "LORP_STORE", "LORP_DEVICE", "LORP_DTYPE", "LORP_DEBUG", "MLFLOW_TRACKING_URI"):
+    for name in (
+        "LORP_HOME",
+        "LORP_STORE",
+        "LORP_DEVICE",
+        "LORP_DTYPE",
+        "LORP_S3_DEADLINE",
+        "LORP_DEBUG",
+        "MLFLOW_TRACKING_URI",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -47,7 +55,9 @@ def test_an_empty_value_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings() == Settings()
 
 
-@pytest.mark.parametrize(("name", "value"), [("LORP_DTYPE", "float8"), ("LORP_DEBUG", "perhaps")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("LORP_DTYPE", "float8"), ("LORP_DEBUG", "perhaps"), ("LORP_S3_DEADLINE", "-1")]
+)
 def test_a_value_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SpecError, match=name):
