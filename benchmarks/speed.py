@@ -236,9 +236,17 @@ def _flow(checkpoint: Path, scratch: Path) -> dict:
 
 
 def timed_runs(checkpoint: str) -> None:
-    """Runs two jobs of two counts; prints seconds of the second's flow, and of the stages that it ran."""
+    """Runs a small job and then a whole one; prints seconds of the second's flow, and of the stages that it ran."""
     from flows.recompress import run_recompress
-    from lorp.spec import PruningSpec, RecompressSpec
+    from lorp.spec import (
+        CalibrationSpec,
+        DownstreamSpec,
+        EvaluationSpec,
+        GenerationSpec,
+        PruningSpec,
+        RecompressSpec,
+        SpeedSpec,
+    )
     from tasks.vault import open_vault
     from tasks.workspace import make_home, workspace
 
@@ -250,11 +258,23 @@ def timed_runs(checkpoint: str) -> None:
         manifests = [vault.result(Path(key).stem) for key in vault.store.keys("stages")]
         return sum(manifest.seconds for manifest in manifests if manifest)
 
-    run_recompress(RecompressSpec(source=checkpoint, name="bench", pruning=PruningSpec(remove=1)), places)
+    small = RecompressSpec(
+        source=checkpoint,
+        name="bench",
+        pruning=PruningSpec(remove=1),
+        calibration=CalibrationSpec(num_windows=8),
+        evaluation=EvaluationSpec(num_windows=30, window_tokens=64),
+        tasks=DownstreamSpec(tasks=()),
+        generation=GenerationSpec(num_prompts=0),
+        speed=SpeedSpec(repeats=0),
+    )
+    whole = RecompressSpec(
+        source=checkpoint, name="bench", pruning=PruningSpec(remove=3), tasks=DownstreamSpec(limit=30)
+    )
+    run_recompress(small, places)
     before = spent()
     begun = time.perf_counter()
-    spec = RecompressSpec(source=checkpoint, name="bench", pruning=PruningSpec(remove=3))
-    run_recompress(spec.model_copy(update={"calibration": spec.calibration.model_copy(update={"seed": 1})}), places)
+    run_recompress(whole, places)
     flow_seconds = time.perf_counter() - begun
     print(json.dumps([flow_seconds, spent() - before]))
 
