@@ -13,7 +13,7 @@ import typer
 from flows import arguments
 from flows.options import make, parse_remove, parse_tasks
 from lorp import __version__
-from lorp.errors import LorpError
+from lorp.errors import LorpError, without_passwords
 from lorp.spec import (
     EMBEDDED_CORPUS,
     EMBEDDED_TASK,
@@ -64,7 +64,7 @@ def run(words: list[str]) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    typer.echo(f"lorp: {' '.join(message.split())}", err=True)
+    typer.echo(f"lorp: {without_passwords(' '.join(message.split()))}", err=True)
     return status
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from flows.terminal import shown_progress
 from flows.wording import Outcome, label, number, summary
 from lorp.errors import SpecError
-from lorp.gate import MIN_ITEMS, MIN_PROMPTS, MIN_ROUNDS, MIN_WINDOWS, needed
+from lorp.gate import MIN_ITEMS, MIN_PROMPTS, MIN_WINDOWS, min_rounds, needed
 from lorp.models import device_kind
 from lorp.spec import RecompressSpec, resolve_count
 from tasks.corpora import check_text
@@ -82,7 +82,7 @@ def _check_budgets(spec: RecompressSpec) -> None:
             "--tasks and --limit",
         ),
         "generation": (prompts, MIN_PROMPTS, "prompts to continue", "--generation-prompts"),
-        "speed": (spec.speed.repeats, MIN_ROUNDS, "rounds of timing", "--speed-rounds"),
+        "speed": (spec.speed.repeats, min_rounds(spec.gate.confidence), "rounds of timing", "--speed-rounds"),
     }
     for kind in sorted(needed(spec.gate)):
         asked, least, what, option = measured[kind]

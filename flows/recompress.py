@@ -204,11 +204,15 @@ def check_context(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
     Raises:
         SpecError: They are.
     """
-    context = checkpoint.config.get("max_position_embeddings")
+    context = checkpoint.config.get("max_position_embeddings", checkpoint.config.get("n_positions"))
+    generation, speed = spec.generation, spec.speed
     asked = {
         "windows": (max(spec.calibration.window_tokens, spec.evaluation.window_tokens), "--window-tokens"),
-        "continuations": (spec.generation.prompt_tokens + spec.generation.max_new_tokens, "--generation-tokens"),
-        "timed prompts": (spec.speed.prefill_tokens + spec.speed.decode_tokens, "--speed-tokens"),
+        "continuations": (
+            generation.num_prompts and generation.prompt_tokens + generation.max_new_tokens,
+            "--generation-tokens",
+        ),
+        "timed prompts": (speed.repeats and speed.prefill_tokens + speed.decode_tokens, "--speed-tokens"),
     }
     for what, (longest, option) in asked.items():
         if isinstance(context, int) and longest > context:

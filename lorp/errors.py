@@ -19,6 +19,12 @@ import re
 from typing import ClassVar
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_USER = re.compile(r"(?<=://)[^/\s@]*@")
+
+
+def without_passwords(text: str) -> str:
+    """A text whose addresses name neither user nor password."""
+    return _USER.sub("", text)
 
 
 class LorpError(Exception):
@@ -37,9 +43,8 @@ class LorpError(Exception):
     can_pass: ClassVar[bool] = False
 
     def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(reason, remedy)
-        self.reason = reason
-        self.remedy = remedy
+        self.reason, self.remedy = without_passwords(reason), without_passwords(remedy)
+        super().__init__(self.reason, self.remedy)
 
     def __str__(self) -> str:
         """One line, whatever the reason quotes."""

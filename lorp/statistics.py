@@ -6,7 +6,7 @@ confidence `2 * confidence - 1`.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,11 +15,19 @@ from scipy import stats
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A value and its one-sided confidence bounds."""
+    """A value and its one-sided confidence bounds.
+
+    Attributes:
+        value: The estimate.
+        lower: Lower bound.
+        upper: Upper bound.
+        narrowest: How far from the value the bounds would lie had all observations been alike.
+    """
 
     value: float
     lower: float
     upper: float
+    narrowest: float = 0.0
 
 
 def clustered_mean(values: ArrayLike, clusters: Sequence[str], confidence: float) -> Estimate:
@@ -44,10 +52,11 @@ def bounded_differences(
 ) -> Estimate:
     """Mean over strata of the mean of paired differences that lie in [-1, 1], with bounds.
 
-    To each stratum of n differences in G clusters one pair is added, +1 and -1 with half the weight of a difference
-    each, as Agresti and Min do for matched proportions (Statistics in Medicine 24, 2005): differences that are all
-    alike do not give an interval of no width. So the mean is `sum d / (n + 2)` and its variance
-    `(G / (G - 1) * sum r_g^2 + 1) / (n + 2)^2`; strata are independent and weigh the same.
+    Most pairs are alike (both right, both not repeating), so that the spread seen says little of what is rare. With
+    weights w = 1 / (S n_s) an item, totals r_g of w times the deviations from the stratum's mean, and c the weight of
+    the largest cluster, the bounds lie `t * sqrt(G / (G - 1) * sum r_g^2 + c^2) + c (z^2 + 2) / 3` from the mean: the
+    upper limit of a Poisson number of clusters, its skewness corrected by Cornish and Fisher's expansion. Where all
+    pairs of n clusters are alike, that is about 3.2 / n at 0.95, near the rule of three. Strata may share clusters.
 
     Args:
         values: One an item, each in [-1, 1].
@@ -55,17 +64,21 @@ def bounded_differences(
         strata: The stratum of each.
         confidence: One-sided, 0.95 say.
     """
-    array, of_item = np.asarray(values, dtype=np.float64), np.asarray(strata)
-    means, variances, freedoms = [], [], []
-    for stratum in np.unique(of_item):
-        chosen = of_item == stratum
-        totals = _cluster_totals(array[chosen], np.asarray(clusters)[chosen].tolist())
-        num_items = int(chosen.sum()) + 2
-        means.append(float(array[chosen].sum()) / num_items)
-        variances.append((_between(totals) + 1) / num_items**2)
-        freedoms.append(len(totals) - 1)
-    error = math.sqrt(sum(variances)) / len(means)
-    return _by_t(sum(means) / len(means), error, min(freedoms), confidence)
+    array, of_item, cluster_of = np.array(values, dtype=np.float64), np.asarray(strata), np.asarray(clusters)
+    names = np.unique(of_item)
+    weights, means, freedoms = np.empty(len(array)), [], []
+    for name in names:
+        chosen = of_item == name
+        weights[chosen] = 1 / (len(names) * chosen.sum())
+        means.append(float(array[chosen].mean()))
+        array[chosen] -= means[-1]
+        freedoms.append(len(np.unique(cluster_of[chosen])) - 1)
+    of_cluster = np.unique(cluster_of, return_inverse=True)[1]
+    totals = np.bincount(of_cluster, weights=weights * array).astype(np.float64)
+    unit = float(np.bincount(of_cluster, weights=weights).max())
+    mean, freedom, beyond = sum(means) / len(means), min(freedoms), unit * _skewness(confidence)
+    estimate = _by_t(mean, math.sqrt(_between(totals) + unit**2), freedom, confidence, beyond)
+    return replace(estimate, narrowest=_by_t(0.0, unit, freedom, confidence, beyond).upper)
 
 
 def median(values: Sequence[float], confidence: float) -> Estimate | None:
@@ -91,6 +104,10 @@ def _between(totals: NDArray[np.float64]) -> float:
     return len(totals) / (len(totals) - 1) * float(totals @ totals)
 
 
-def _by_t(mean: float, error: float, freedom: int, confidence: float) -> Estimate:
-    reach = float(stats.t.ppf(confidence, freedom)) * error
+def _skewness(confidence: float) -> float:
+    return float(stats.norm.ppf(confidence) ** 2 + 2) / 3
+
+
+def _by_t(mean: float, error: float, freedom: int, confidence: float, beyond: float = 0.0) -> Estimate:
+    reach = float(stats.t.ppf(confidence, freedom)) * error + beyond
     return Estimate(value=mean, lower=mean - reach, upper=mean + reach)

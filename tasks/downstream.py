@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lorp.corpus import Windows
+from lorp.errors import SpecError
 from lorp.evaluation.downstream.answer import answer_questions
 from lorp.evaluation.downstream.continuation import Passage, window_passages
 from lorp.evaluation.downstream.questions import Questions, merged
@@ -126,5 +127,6 @@ def check_tasks(spec: DownstreamSpec) -> None:
     Raises:
         InputError: A task file is missing or cannot be used.
     """
-    for task in spec.tasks:
-        task_source(task)
+    names = [task_source(task).name for task in spec.tasks]
+    if len(set(names)) < len(names) or not all(names):
+        raise SpecError(f"the tasks {', '.join(names)} repeat one, or name none", "Name each task once, or none at all")

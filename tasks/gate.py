@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lorp.digest import digest_value
+from lorp.errors import IntegrityError
 from lorp.gate import Verdict, judge, needed
 from lorp.spec import GateSpec
 from lorp.values import encode
@@ -46,7 +47,10 @@ class Gate(Request):
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Judges."""
-        criteria = judge(read_evidence(vault, self.judged), self.spec)
+        evidence = read_evidence(vault, self.judged)
+        if evidence.checkpoints[1] - {self.variant.sha256} or len(evidence.checkpoints[0]) > 1:
+            raise IntegrityError("the evaluations are not all of one dense model and this variant", "Report this")
+        criteria = judge(evidence, self.spec)
         verdict = Verdict(
             variant=self.variant.sha256,
             evaluation=digest_value(self.inputs()["evaluations"]),

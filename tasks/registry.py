@@ -34,7 +34,8 @@ CANDIDATE = "candidate"
 
 _WAS_CANDIDATE = "lorp.was_candidate"
 # What MLflow takes.
-_MAX_DATASET_NAME, _MAX_DATASET_DIGEST = 500, 36
+_MAX_DATASET_NAME, _MAX_DATASET_DIGEST, _MAX_METRIC_NAME = 500, 36, 200
+_NOT_IN_METRICS = re.compile(r"[^\w.\- :/]", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +126,9 @@ def check_registry(workspace: Workspace) -> None:
 
 
 def unusable(tracking_uri: str, fault: Exception) -> RegistryError:
-    """Says that MLflow cannot be used, without its password."""
-    uri = re.sub(r"//[^/@]*@", "//", tracking_uri)
-    return RegistryError(f"MLflow at {uri} cannot be used: {str(fault)[:300]}", "Look at --tracking-uri and its server")
+    """Says that MLflow cannot be used."""
+    said = str(fault)[:300]
+    return RegistryError(f"MLflow at {tracking_uri} cannot be used: {said}", "Look at --tracking-uri and its server")
 
 
 def _run(client: MlflowClient, experiment: str, registration: Registration) -> str:
@@ -145,13 +146,18 @@ def _fill(client: MlflowClient, run: Run, registration: Registration) -> None:
     now = run.info.start_time
     client.log_batch(
         run.info.run_id,
-        metrics=[Metric(name, value, now, 0) for name, value in registration.metrics.items()],
+        metrics=[Metric(_metric_name(name), value, now, 0) for name, value in registration.metrics.items()],
         params=[Param(name, value) for name, value in registration.parameters.items() if name not in run.data.params],
         tags=[RunTag(name, value) for name, value in _tags(registration).items()],
     )
     client.log_inputs(run.info.run_id, [_dataset(windows) for windows in registration.datasets])
     client.log_artifact(run.info.run_id, str(registration.report), "report")
     client.set_terminated(run.info.run_id)
+
+
+def _metric_name(name: str) -> str:
+    """A name that MLflow takes: a task's name may hold anything that a file's may."""
+    return _NOT_IN_METRICS.sub("_", name)[:_MAX_METRIC_NAME]
 
 
 def _dataset(windows: UsedWindows) -> DatasetInput:

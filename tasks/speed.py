@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 
 from lorp.corpus import Windows
+from lorp.errors import SpecError
 from lorp.evaluation.speed import SpeedComparison, measure_memory, measure_rounds
 from lorp.models import processor_name
 from lorp.spec import ComputeSpec, SpeedSpec
@@ -50,9 +51,15 @@ class CompareSpeed(Request):
         windows = decode(Windows, vault.read(self.windows)).windows
         prompt = [token for window in windows for token in window.tokens][: self.spec.prefill_tokens]
         folders = [vault.folder(self.dense), vault.folder(self.variant)]
-        with shared_models(folders, self.compute_spec) as (dense, pruned):
-            memory = [measure_memory(model, prompt) for model in (dense, pruned)]
-            rounds = measure_rounds(dense, pruned, prompt, self.spec)
+        try:
+            with shared_models(folders, self.compute_spec) as (dense, pruned):
+                memory = [measure_memory(model, prompt) for model in (dense, pruned)]
+                rounds = measure_rounds(dense, pruned, prompt, self.spec)
+        except torch.OutOfMemoryError:
+            raise SpecError(
+                "dense model and variant do not fit into memory together, as timing them takes",
+                "Leave timing out with --speed-rounds 0",
+            ) from None
         comparison = SpeedComparison(
             dense=self.dense.sha256,
             pruned=self.variant.sha256,

@@ -5,7 +5,7 @@ from tempfile import TemporaryFile
 
 from pydantic import BaseModel, ConfigDict
 
-from lorp.errors import StoreError
+from lorp.errors import SpecError, StoreError, without_passwords
 from tasks.settings import settings
 
 HOME_VARIABLE = "LORP_HOME"
@@ -54,8 +54,17 @@ def make_home() -> None:
 
 
 def workspace(store: str | None = None, tracking_uri: str | None = None) -> Workspace:
-    """The workspace: what is given, else what is set, else folders under home."""
+    """The workspace: what is given, else what is set, else folders under home.
+
+    Raises:
+        SpecError: The tracking URI holds a password.
+    """
     tracking = tracking_uri or settings().tracking_uri or _embedded_tracking()
+    if without_passwords(tracking) != tracking:
+        raise SpecError(
+            f"the tracking URI {tracking} names a user, and it would be in logs and records",
+            "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or for a database its own, such as PGPASSWORD",
+        )
     local = tracking.startswith("sqlite:")
     return Workspace(
         store=store or settings().store or str(home() / "store"),

@@ -45,14 +45,12 @@ class Continuation:
     def repetition(self) -> float:
         """Share of its 4-grams of tokens that stand in it before; 1 for an empty text, which is a collapse too."""
         grams = [self.tokens[start : start + _GRAM] for start in range(len(self.tokens) - _GRAM + 1)]
-        if self.empty:
-            return 1.0
-        return 1 - len(set(grams)) / len(grams) if grams else 0.0
+        return 1.0 if self.empty else 1 - len(set(grams)) / len(grams)
 
     @property
     def empty(self) -> bool:
-        """Whether nothing but white space was written."""
-        return not self.text.strip()
+        """Whether fewer than 4 tokens, or nothing but white space, was written."""
+        return len(self.tokens) < _GRAM or not self.text.strip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +81,7 @@ class GenerationEvaluation:
 
     @property
     def num_empty(self) -> int:
-        """Continuations without text."""
+        """Continuations that fell silent at once."""
         return sum(item.empty for item in self.continuations)
 
     @property

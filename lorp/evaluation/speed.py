@@ -3,10 +3,13 @@
 Times are of this machine, at this load: only their ratios, taken within one round, say something of the variant.
 """
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -174,7 +177,8 @@ def _peak_bytes(model: PreTrainedModel, prompt: Sequence[int]) -> int:
         torch.cuda.reset_peak_memory_stats(model.device)
         prefill(model, [prompt])
         return int(torch.cuda.max_memory_allocated(model.device)) - before
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with _standard_error_closed(), torch.profiler.profile(activities=activities, profile_memory=True) as profiler:
         prefill(model, [prompt])
     recorded: Any = profiler.profiler
     steps = sorted(
@@ -185,3 +189,16 @@ def _peak_bytes(model: PreTrainedModel, prompt: Sequence[int]) -> int:
         held += num_bytes
         peak = max(peak, held)
     return peak
+
+
+@contextmanager
+def _standard_error_closed() -> Iterator[None]:
+    """The profiler's library writes to standard error, past Python, when it starts and ends."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

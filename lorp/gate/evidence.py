@@ -3,6 +3,7 @@
 An estimate that cannot be made is the reason why, as text.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +19,6 @@ from lorp.statistics import Estimate, bounded_differences, clustered_mean, media
 MIN_WINDOWS = 30
 MIN_ITEMS = 30
 MIN_PROMPTS = 30
-#: Fewer have no bounded median at 0.95.
-MIN_ROUNDS = 5
 
 Estimated = Estimate | str
 
@@ -31,6 +30,12 @@ class Measured:
     perplexity: PerplexityEvaluation
     tasks: DownstreamEvaluation | None = None
     generation: GenerationEvaluation | None = None
+
+    @property
+    def checkpoints(self) -> frozenset[str]:
+        """Digests of what was measured."""
+        measured = (self.perplexity, self.tasks, self.generation)
+        return frozenset(evaluation.checkpoint for evaluation in measured if evaluation)
 
     @property
     def figures(self) -> dict[str, float]:
@@ -49,6 +54,12 @@ class Evidence:
     dense: Measured
     pruned: Measured
     speed: SpeedComparison | None = None
+
+    @property
+    def checkpoints(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Digests of the dense and of the pruned checkpoints that were measured: one each, if all is well."""
+        dense = self.dense.checkpoints | ({self.speed.dense} if self.speed else set())
+        return dense, self.pruned.checkpoints | ({self.speed.pruned} if self.speed else set())
 
     @property
     def figures(self) -> dict[str, float]:
@@ -83,7 +94,7 @@ def accuracy_drop(evidence: Evidence, confidence: float) -> Estimated:
     if dense is None or pruned is None:
         return "no task was measured"
     pairs = list(zip(dense.items, pruned.items, strict=False))
-    clusters, tasks = [one.cluster for one, _ in pairs], [one.task for one, _ in pairs]
+    clusters, tasks = [_cluster(one) for one, _ in pairs], [one.task for one, _ in pairs]
     fault = _tasks_fault(dense, pruned) or _too_few_items(clusters, tasks)
     if fault:
         return fault
@@ -133,6 +144,11 @@ def memory_ratio(evidence: Evidence, confidence: float) -> Estimated:
     return Estimate(value=ratio, lower=ratio, upper=ratio)
 
 
+def min_rounds(confidence: float) -> int:
+    """Fewest rounds of timing whose median has a bound."""
+    return next(count for count in itertools.count(1) if median([1.0] * count, confidence))
+
+
 def _speedup(ratios: Sequence[float], confidence: float) -> Estimated:
     if not ratios:
         return "nothing was timed"
@@ -148,6 +164,11 @@ def _perplexity_fault(dense: PerplexityEvaluation, pruned: PerplexityEvaluation)
     if dense.windows_sha256 != pruned.windows_sha256 or _windows(dense) != _windows(pruned):
         return "dense and pruned were not evaluated on the same windows"
     return _too_few(_documents(dense), MIN_WINDOWS, "windows were evaluated")
+
+
+def _cluster(item: ItemResult) -> str:
+    """What an item shares with others, in other tasks too; an id of its own counts within its task only."""
+    return f"{item.task}/{item.item}" if item.cluster == item.item else item.cluster
 
 
 def _tasks_fault(dense: DownstreamEvaluation, pruned: DownstreamEvaluation) -> str | None:

@@ -53,6 +53,9 @@ CRITERIA = (
 )
 
 
+_TOO_LITTLE = ", and even with no difference it would be {:.4g}: measure on more documents or questions"
+
+
 def needed(spec: GateSpec) -> frozenset[str]:
     """The evaluations that a gate's budgets rest on."""
     return frozenset(criterion.needs for criterion in CRITERIA if getattr(spec, criterion.field) is not None)
@@ -89,5 +92,6 @@ def _result(criterion: Criterion, estimated: Estimated, budget: float) -> Criter
         budget=budget,
         side=criterion.side,
         passed=passed,
-        reason=f"{'upper' if at_most else 'lower'} bound {bound:.4g} is {said} the budget of {budget:g}",
+        reason=f"{'upper' if at_most else 'lower'} bound {bound:.4g} is {said} the budget of {budget:g}"
+        + (_TOO_LITTLE.format(estimated.narrowest) if at_most and estimated.narrowest > budget else ""),
     )

@@ -147,7 +147,7 @@ def _generation_rows(
 
 
 def _chosen(pairs: Sequence[tuple[Continuation, Continuation]]) -> list[tuple[Continuation, Continuation]]:
-    """The pair that fared worst, then the others as they come."""
+    """The pair that fared worst, so that it is not overlooked, then the others as they come: a fair sample."""
     worst = max(range(len(pairs)), key=lambda index: pairs[index][1].repetition - pairs[index][0].repetition)
     return [pairs[worst], *pairs[:worst], *pairs[worst + 1 :]]
 

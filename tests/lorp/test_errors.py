@@ -37,6 +37,12 @@ def test_one_line_of_any_text(reason: str, remedy: str) -> None:
     assert len(str(LorpError(reason, remedy)).splitlines()) == 1
 
 
+def test_no_user_and_no_password_of_an_address_is_kept() -> None:
+    fault = LorpError("http://alice:hunter2@host/api and s3://KEY:SECRET@bucket/x fail", "Look at ftp://bob@host")
+    assert str(fault) == "http://host/api and s3://bucket/x fail. Look at ftp://host."
+    assert not any(word in repr(fault) for word in ("alice", "hunter2", "SECRET", "bob"))
+
+
 def test_reason_and_remedy_are_kept_as_given() -> None:
     error = LorpError("a\nb.", "Do it")
     assert (error.reason, error.remedy) == ("a\nb.", "Do it")

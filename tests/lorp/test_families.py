@@ -22,9 +22,12 @@ from transformers import PreTrainedConfig
 from lorp.architectures import FAMILIES
 from lorp.checkpoint import check_finite, open_checkpoint
 from lorp.corpus import Window
+from lorp.evaluation.downstream.answer import answer_questions
+from lorp.evaluation.downstream.questions import Question
 from lorp.evaluation.generation import continue_prompts
 from lorp.evaluation.perplexity import window_losses
 from lorp.evaluation.speed import measure_memory
+from lorp.models import load_tokenizer
 from lorp.spec import GenerationSpec
 
 TABLE = Path(__file__).parents[2] / "docs" / "families.md"
@@ -108,7 +111,7 @@ def reloads(row: Row) -> None:
 
 
 def evaluated(row: Row) -> None:
-    """Losses are finite, our greedy tokens are those of transformers, and memory shrinks with the blocks."""
+    """Losses are finite, greedy tokens are transformers' own, answering changes no weight, memory shrinks."""
     model = load(row.variant((2, 5)))
     prompt = tuple(INPUT[0, :12].tolist())
     windows = [Window(id=f"{number}", document="d", text_sha256="", tokens=prompt) for number in range(3)]
@@ -118,6 +121,14 @@ def evaluated(row: Row) -> None:
     for written in continue_prompts(model, windows, str, spec):
         assert written.tokens == tuple(made[0, 12:].tolist())
     assert all(item.loss is not None for item in window_losses(model, windows))
+    before = logits(model)
+    question = Question(
+        task="t", item="1", cluster="1", metric="acc", label=0, contexts=("ab", "ab"), continuations=(" c", " d"),
+        lengths=(1, 1),
+    )  # fmt: skip
+    model.config.bos_token_id = 0
+    assert answer_questions(model, load_tokenizer(row.source), [question])[0].valid
+    assert torch.equal(logits(model), before)
     dense, variant = measure_memory(row.dense, prompt), measure_memory(model, prompt)
     assert (variant.weights < dense.weights, variant.peak < dense.peak) == (True, True)
     assert 0 < variant.kv_token < dense.kv_token

@@ -284,7 +284,7 @@ def evidence(
 
 
 ACCURACY = GateSpec(max_accuracy_drop=0.1)
-REPETITION = GateSpec(max_repetition_increase=0.2)
+REPETITION = GateSpec(max_repetition_increase=0.4)
 SPEED = GateSpec(min_speedup=1.1, max_memory_ratio=0.9)
 
 
@@ -298,7 +298,7 @@ def test_a_variant_that_repeats_itself_is_rejected_and_one_that_does_not_is_not(
     result = last(evidence(sane, looping), REPETITION)
     assert not result.passed
     assert result.name == "repetition_increase"
-    assert "over the budget of 0.2" in result.reason
+    assert "over the budget of 0.4" in result.reason
     assert last(evidence(looping, looping), REPETITION).passed
 
 
@@ -326,13 +326,20 @@ def test_accuracy_is_compared_item_by_item() -> None:
     swapped = answers([False] * 50 + [True] * 50)
     kept, dropped, noisy = (last(evidence(tasks=(sane, other)), ACCURACY) for other in (sane, worse, swapped))
     assert (kept.name, kept.value, kept.passed) == ("accuracy_drop", 0.0, True)
-    # 6 of 100, and the added pair: 6 / 102. Equal accuracies that rest on other items say little.
-    assert dropped.value == pytest.approx(6 / 102)
+    # Equal accuracies that rest on other items say little.
+    assert dropped.value == pytest.approx(6 / 100)
     assert not dropped.passed
     assert noisy.value == 0.0
     assert noisy.bound is not None
     assert kept.bound is not None
     assert noisy.bound > 5 * kept.bound
+
+
+def test_a_budget_that_nothing_could_keep_is_said_to_be_one() -> None:
+    same = answers([True] * 40)
+    result = last(evidence(tasks=(same, same)), GateSpec(max_accuracy_drop=0.01))
+    assert not result.passed
+    assert "even with no difference it would be 0.08" in result.reason
 
 
 def test_every_task_weighs_the_same() -> None:
@@ -342,7 +349,7 @@ def test_every_task_weighs_the_same() -> None:
     dense = replace(one, items=tuple(of_tasks))
     lost = [replace(item, loglikelihoods=(-2.0, -1.0)) if item.task == "small" else item for item in of_tasks]
     result = last(evidence(tasks=(dense, replace(dense, items=tuple(lost)))), ACCURACY)
-    assert result.value == pytest.approx((10 / 12 + 0) / 2)
+    assert result.value == pytest.approx((1 + 0) / 2)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,14 @@ def versions(places: Workspace) -> list[ModelVersion]:
     return sorted(found, key=lambda version: int(version.version))
 
 
+def test_a_task_s_name_may_hold_what_mlflow_s_names_may_not(places: Workspace, report: Path) -> None:
+    metrics = {"accuracy_questions (1) & more_dense": 0.5, f"accuracy_{'x' * 300}": 0.4}
+    done = register(places, replace(registration(report), metrics=metrics))
+    found = MlflowClient(tracking_uri=places.tracking_uri).get_run(done.run_id).data.metrics
+    assert found["accuracy_questions _1_ _ more_dense"] == 0.5
+    assert sorted(found.values()) == [0.4, 0.5]
+
+
 def test_an_approved_verdict_becomes_a_version_that_points_to_the_store(places: Workspace, report: Path) -> None:
     wanted = registration(report)
     done = register(places, wanted)

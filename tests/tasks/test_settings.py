@@ -70,6 +70,13 @@ def test_a_dotenv_file_that_is_no_text_is_said() -> None:
         settings()
 
 
+@pytest.mark.parametrize("uri", ["http://alice:hunter2@host", "postgresql://alice:hunter2@host/mlflow"])
+def test_a_tracking_uri_with_a_password_is_refused(uri: str) -> None:
+    with pytest.raises(SpecError, match="names a user") as fault:
+        workspace(tracking_uri=uri)
+    assert "hunter2" not in str(fault.value)
+
+
 def test_every_setting_is_in_the_docs() -> None:
     table = DOCS.read_text()
     for name, field in Settings.model_fields.items():

@@ -4,7 +4,8 @@ Tokens of a context and a choice, their split, truncation from the left and spec
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -44,13 +45,24 @@ def answer_questions(
 def _wrap(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> "HFLM":
     from lm_eval.models.huggingface import HFLM
 
-    return HFLM(
-        pretrained=model,
-        tokenizer=tokenizer,
-        batch_size=_BATCH_SIZE,
-        softmax_dtype="float32",
-        prefix_token_id=_prefix_token(model, tokenizer),
-    )
+    with _weights_as_loaded(model):
+        return HFLM(
+            pretrained=model,
+            tokenizer=tokenizer,
+            batch_size=_BATCH_SIZE,
+            softmax_dtype="float32",
+            prefix_token_id=_prefix_token(model, tokenizer),
+        )
+
+
+@contextmanager
+def _weights_as_loaded(model: PreTrainedModel) -> Iterator[None]:
+    """Keeps lm-eval from tying weights anew, which replaces a head that is stored beside a config that ties it."""
+    vars(model)["tie_weights"] = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        del vars(model)["tie_weights"]
 
 
 def _prefix_token(model: PreTrainedModel, tokenizer: Any) -> int:

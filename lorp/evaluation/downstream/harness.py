@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
 #: Fields of common data sets that hold what several questions are asked about.
-_PASSAGE_FIELDS = ("passage", "article", "paragraph", "story")
+_PASSAGE_FIELDS = ("passage", "article", "paragraph", "story", "support", "flores_passage")
 
 
 def harness_version() -> str:
