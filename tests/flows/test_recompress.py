@@ -152,7 +152,7 @@ def test_two_homes_come_to_the_same_digests(recompress: Lorp, home: Path, monkey
         ["--windows=packed"],
         ["--max-perplexity=1000000", "--confidence=0.9"],
         ["--max-repetition-increase=1", "--min-speedup=0.001", "--max-memory-ratio=1"],
-        ["--max-accuracy-drop=1", "--num-fewshot=1"],
+        ["--max-accuracy-drop=1", "--window-tokens=64", "--limit=40"],
         ["--tasks=none", "--generation-prompts=0", "--speed-rounds=0"],
     ],
     ids=lambda options: options[0],

@@ -256,7 +256,6 @@ def test_a_missing_bucket_is_said_in_one_line(aws: None, s3_server: str) -> None
         ("AWS_ACCESS_KEY_ID", "", "not set"),
         ("AWS_PROFILE", "none-such", "none-such"),
         ("AWS_ENDPOINT_URL", "http://user:password@[bad", "Invalid"),
-        ("LORP_S3_DEADLINE", "soon", "LORP_S3_DEADLINE"),
     ],
 )
 def test_wrong_settings_are_said_in_one_line(
