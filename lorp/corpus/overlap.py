@@ -6,8 +6,8 @@ ones; a passage of 50 letters is then found only if its shingle is one of those,
 the whole is kept beside them, so that short documents that are equal are found too. Documents of fewer than 50 letters
 are not compared.
 
-Time grows with the text, and with n log n for sorting what is kept: 8 million
-characters whose shingles are all kept take about as long as 20 million that are sampled, some seconds.
+Time grows with the text, and with n log n for sorting what is kept: 8 million characters whose shingles are all kept
+take about as long as 20 million that are sampled, some seconds.
 """
 
 import re
