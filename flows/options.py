@@ -1,6 +1,6 @@
 """Options of the command line -> specs, with errors in one line."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +10,29 @@ from pydantic import BaseModel, ValidationError
 from lorp.errors import SpecError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+#: Of these, a value as YAML reads it is not what was typed: 010 would be 8, and 2024-13-45 a fault.
+_KEPT_AS_TYPED = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:timestamp")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with every option once: a second one would silently replace the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """The mapping, unless it has a key twice."""
+        names = set()
+        for key in (pair[0] for pair in node.value if isinstance(pair, tuple)):
+            name = _parameter(key.value)
+            if name in names:
+                raise yaml.MarkedYAMLError(problem=f"{name} is given twice", problem_mark=key.start_mark)
+            names.add(name)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in pairs if tag not in _KEPT_AS_TYPED]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def parse_remove(text: str) -> int | float:
@@ -55,22 +78,45 @@ def read_config(path: Path, known: dict[str, str], several: Collection[str] = ()
         several: The options that may have a list of values.
 
     Raises:
-        SpecError: No such file, not YAML, or an option that the command does not have.
+        SpecError: No such file, not YAML, an option twice, or one that the command does not have.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
-        raise SpecError(f"{path} is no readable YAML file: {str(fault).splitlines()[0]}", "Mend it") from None
-    if not isinstance(values, dict):
-        raise SpecError(f"{path} is not a mapping of options", "Write a line an option, such as 'remove: 3'")
-    options = {str(name).replace("-", "_"): value for name, value in values.items()}
+    options = {_parameter(name): value for name, value in _mapping(path).items()}
     for name, value in options.items():
         if name not in known:
             raise SpecError(f"{path} has the unknown option {name!r}", f"Known are: {', '.join(sorted(known))}")
-        values = value if name in several and isinstance(value, list) else [value]
-        if not values or any(isinstance(single, (dict, list)) for single in values):
-            raise SpecError(f"{name} in {path} is not a single value", "Write a line an option, such as 'remove: 3'")
+        listed = name in several and isinstance(value, list)
+        if value == [] or any(_is_no_word(single, listed) for single in (value if listed else [value])):
+            raise SpecError(
+                f"{name} in {path} is not a single value",
+                "Write a line an option, such as 'remove: 3', and commas between names, such as 'tasks: copa,piqa'",
+            )
     return {known[name]: _words(value, name in several) for name, value in options.items() if value is not None}
+
+
+def _mapping(path: Path) -> dict[Hashable, Any]:
+    try:
+        values = _Loader(path.read_text(encoding="utf-8")).get_single_data()
+    except (OSError, ValueError, yaml.YAMLError) as fault:
+        raise SpecError(f"{path} is no readable YAML file: {_first_fault(fault)}", "Mend it") from None
+    if not isinstance(values, dict):
+        raise SpecError(f"{path} is not a mapping of options", "Write a line an option, such as 'remove: 3'")
+    return values
+
+
+def _first_fault(fault: Exception) -> str:
+    """What is wrong, and in which line."""
+    if isinstance(fault, yaml.MarkedYAMLError) and fault.problem_mark:
+        return f"line {fault.problem_mark.line + 1}: {fault.problem}"
+    return str(fault).splitlines()[0]
+
+
+def _parameter(name: Any) -> str:
+    return str(name).replace("-", "_")
+
+
+def _is_no_word(value: Any, listed: bool) -> bool:
+    """Whether a value is more than one, or a gap in a list; alone, nothing means that the option is not given."""
+    return isinstance(value, (dict, list)) or (listed and value is None)
 
 
 def _words(value: Any, several: bool) -> Any:

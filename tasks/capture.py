@@ -1,12 +1,13 @@
 """Corpus -> windows -> captured shards, one shard a stage: a killed run resumes at its shard."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from lorp.capture import capture_windows
-from lorp.checkpoint import open_checkpoint
+from lorp.checkpoint import CONFIG, open_checkpoint
 from lorp.corpus import Windows
 from lorp.corpus.documents import documents_digest
 from lorp.corpus.split import calibration_and_evaluation
@@ -42,6 +43,7 @@ class CutWindows(Request):
         evaluation: The same for evaluation.
         fetched: What was fetched from the hub, by address.
         corpus_sha256: Digest of this use's documents.
+        model_type: The checkpoint's, which chooses the tokenizer's class where its own files do not name one.
     """
 
     STAGE: ClassVar[str] = "windows"
@@ -52,6 +54,7 @@ class CutWindows(Request):
     evaluation: EvaluationSpec
     fetched: tuple[tuple[str, Reference], ...] = ()
     corpus_sha256: str
+    model_type: str | None = None
 
     @property
     def spec(self) -> CalibrationSpec | EvaluationSpec:
@@ -59,7 +62,7 @@ class CutWindows(Request):
         return self.calibration if self.use == "calibration" else self.evaluation
 
     def inputs(self) -> Mapping[str, Any]:
-        """Digests of documents and tokenizer, and what is asked of the windows.
+        """Digests of documents and tokenizer, the kind of model, and what is asked of the windows.
 
         The documents' digest pins their text wherever it comes from; a dataset's name and commit are in the key of the
         stage that fetched it.
@@ -70,6 +73,7 @@ class CutWindows(Request):
         return {
             "corpus": self.corpus_sha256,
             "tokenizer": digest_value(tokenizer),
+            "model_type": self.model_type,
             "packing": self.spec.packing,
             "num_windows": self.spec.num_windows,
             "window_tokens": self.spec.window_tokens,
@@ -158,6 +162,7 @@ def window_requests(
         CorpusError: Text is missing or empty, cannot be split, or is shared.
     """
     parts = calibration_and_evaluation(calibration, evaluation, read_documents(vault, fetched))
+    model_type = _model_type(vault, checkpoint)
 
     def request(use: Literal["calibration", "evaluation"]) -> CutWindows:
         return CutWindows(
@@ -168,9 +173,18 @@ def window_requests(
             evaluation=evaluation,
             fetched=tuple(fetched.items()),
             corpus_sha256=documents_digest(parts[0] if use == "calibration" else parts[1]),
+            model_type=model_type,
         )
 
     return request("calibration"), request("evaluation")
+
+
+def _model_type(vault: Vault, checkpoint: Reference) -> str | None:
+    for file in checkpoint.files:
+        if file.name == CONFIG:
+            config = Reference(key=f"{checkpoint.key}/{CONFIG}", sha256=file.sha256, bytes=file.bytes)
+            return str(json.loads(vault.read(config)).get("model_type"))
+    return None
 
 
 def shard_requests(

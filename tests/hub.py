@@ -13,9 +13,9 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @contextmanager
-def hub(dataset: str, files: Mapping[str, bytes]) -> Iterator[str]:
-    """Serves a dataset's files, at one commit whatever the revision; its endpoint's address."""
-    handler = type("Handler", (_Handler,), {"dataset": dataset, "files": files})
+def hub(dataset: str, files: Mapping[str, bytes], status: int = 200) -> Iterator[str]:
+    """Serves a dataset's files, at one commit whatever the revision, or refuses all; its endpoint's address."""
+    handler = type("Handler", (_Handler,), {"dataset": dataset, "files": files, "status": status})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -27,8 +27,12 @@ def hub(dataset: str, files: Mapping[str, bytes]) -> Iterator[str]:
 class _Handler(BaseHTTPRequestHandler):
     dataset: str
     files: Mapping[str, bytes]
+    status: int
 
     def do_GET(self) -> None:
+        if self.status != 200:
+            self._send(self.status)
+            return
         url = urlsplit(self.path)
         path, api = unquote(url.path), f"/api/datasets/{self.dataset}"
         if path.startswith(f"{api}/revision/"):

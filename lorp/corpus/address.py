@@ -62,9 +62,14 @@ def is_hub(address: str) -> bool:
 
 
 def parse_local(address: str) -> LocalCorpus:
-    """The file or folder that an address names; `#` is part of a name where no rows can be meant."""
+    """The file or folder that an address names; `#` is part of a name that exists, or where no rows can be meant.
+
+    A leading `~/` is the home folder: in a configuration file no shell expands it.
+    """
+    if address.startswith("~/"):
+        address = str(Path(address).expanduser())
     path, mark, rows = address.rpartition("#")
-    if mark and (path.lower().endswith(ROW_SUFFIXES) or Path(path).is_dir()):
+    if mark and not Path(address).exists() and (path.lower().endswith(ROW_SUFFIXES) or Path(path).is_dir()):
         return LocalCorpus(path=Path(path), rows=_row_format(rows))
     return LocalCorpus(path=Path(address), rows=RowFormat())
 

@@ -3,16 +3,18 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from socket import gaierror
 from typing import Any
 
 from lorp.corpus.address import HubCorpus, is_hub
 from lorp.corpus.documents import Document, checked_text, distinct
 from lorp.corpus.rows import Row, check_column, row_documents
-from lorp.errors import CorpusError
+from lorp.errors import CorpusError, OutageError
 
 #: Formats that hold nothing but data; others decode images or archives, or ask for libraries of their own.
 _FORMATS = ("csv", "json", "parquet", "text")
 _SHOWN_CHARACTERS = 200
+_TOO_MANY, _SERVER_FAULT = 429, 500
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -41,7 +43,8 @@ def resolve_commit(corpus: HubCorpus) -> str:
     """The commit that a revision stands for; the hub is not asked where it is one.
 
     Raises:
-        CorpusError: The hub does not know the dataset or the revision, or cannot be reached.
+        CorpusError: The hub does not know the dataset or the revision, or may not be asked.
+        OutageError: It does not answer.
     """
     if _COMMIT.fullmatch(corpus.revision):
         return corpus.revision
@@ -66,7 +69,8 @@ def read_rows(corpus: HubCorpus, commit: str, max_characters: int, repository: s
         repository: Where the dataset is; on the hub unless given.
 
     Raises:
-        CorpusError: It cannot be reached or read, would run code, or has no such configuration, split or column.
+        CorpusError: It cannot be read, would run code, or has no such configuration, split or column.
+        OutageError: The hub does not answer.
     """
     texts: list[str] = []
     total = 0
@@ -134,9 +138,31 @@ def _check_data(builder: Any, repository: str, commit: str) -> None:
                 raise CorpusError(f"{repository} takes text from elsewhere: {file}", "Give another dataset")
 
 
-def _unreadable(corpus: HubCorpus, fault: Exception) -> CorpusError:
+def _unreadable(corpus: HubCorpus, fault: Exception) -> CorpusError | OutageError:
     first = next(iter(str(fault).splitlines()), "")[:_SHOWN_CHARACTERS] or type(fault).__name__
+    reason = f"{corpus.dataset}@{corpus.revision} cannot be read from the hub: {first}"
+    if _is_outage(fault):
+        return OutageError(reason, "Look at HF_ENDPOINT and the network, or run again later")
     return CorpusError(
-        f"{corpus.dataset}@{corpus.revision} cannot be read from the hub: {first}",
-        "Check the address and the connection; a dataset that needs code has to be converted to Parquet first",
+        reason, "Check the address and the connection; a dataset that needs code has to be converted to Parquet first"
     )
+
+
+def _is_outage(fault: BaseException | None) -> bool:
+    """Whether the hub did not answer, or not in earnest; the library wraps what it is told, sometimes several times."""
+    from huggingface_hub import constants
+
+    while fault and not constants.HF_HUB_OFFLINE:
+        if isinstance(fault, (ConnectionError, TimeoutError, gaierror)) or _is_unserved(fault):
+            return True
+        fault = fault.__cause__ or fault.__context__
+    return False
+
+
+def _is_unserved(fault: BaseException) -> bool:
+    """Whether an HTTP request came to no response, or to one that says that the server cannot answer now."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    http_error = HfHubHTTPError.__bases__[0]  # of whichever client the hub's library is built on
+    status = getattr(getattr(fault, "response", None), "status_code", None)
+    return isinstance(fault, http_error) and (status is None or status == _TOO_MANY or status >= _SERVER_FAULT)

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NoReturn, TypeVar
 
 from lorp.corpus.address import ROW_SUFFIXES, LocalCorpus, RowFormat, parse_local
 from lorp.corpus.documents import Document, checked_text, distinct
-from lorp.corpus.rows import Row, jsonl_rows, parquet_rows, row_documents
+from lorp.corpus.rows import SEPARATOR, Row, jsonl_rows, parquet_rows, row_documents
 from lorp.corpus.stretches import stretches
 from lorp.errors import CorpusError
 from lorp.spec import EMBEDDED_CORPUS
@@ -14,6 +15,7 @@ from lorp.spec import EMBEDDED_CORPUS
 MAX_CHARACTERS = 1 << 30
 _MAX_FILES = 100_000
 _WHOLE_SUFFIXES = (".txt", ".md")
+_Text = TypeVar("_Text", Document, Row)
 _KINDS = f"a UTF-8 text file, .jsonl, .parquet, a folder of those, a dataset as hf://datasets/..., or {EMBEDDED_CORPUS}"
 
 
@@ -30,21 +32,24 @@ def read_local(address: str, window_tokens: int = 1) -> tuple[Document, ...]:
         window_tokens: The longest window that will be cut; stretches follow it.
 
     Raises:
-        CorpusError: Nothing there, not UTF-8 text, empty, or over 1 GiB.
+        CorpusError: Nothing there, unreadable, not UTF-8 text, empty, or over 1 GiB.
     """
-    documents = distinct(_bounded(address, _documents(address, window_tokens)))
+    try:
+        documents = distinct(_bounded(address, _documents(address, window_tokens)))
+    except OSError as fault:
+        raise CorpusError(f"{address} cannot be read: {fault}", "Look at its permissions, or copy it") from None
     if not documents:
         raise CorpusError(f"the text of {address} is empty", "Give a file with text in it")
     return documents
 
 
-def _bounded(address: str, documents: Iterable[Document]) -> Iterator[Document]:
+def _bounded(what: str, texts: Iterable[_Text], separator: str = "") -> Iterator[_Text]:
     total = 0
-    for document in documents:
-        total += len(document.text)
+    for text in texts:
+        total += len(text.text) + len(separator)
         if total > MAX_CHARACTERS:
-            raise _too_large(address)
-        yield document
+            raise _too_large(what)
+        yield text
 
 
 def _documents(address: str, window_tokens: int) -> Iterator[Document]:
@@ -80,13 +85,13 @@ def _folder_documents(corpus: LocalCorpus, window_tokens: int) -> Iterator[Docum
 
 
 def _folder_files(folder: Path) -> list[Path]:
-    """The files of a folder that hold text, in the order of their names; a link must not lead out of the folder."""
+    """The files of a folder that hold text, in the order of their names; none is left out without a word."""
     inside, found = folder.resolve(), []
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for path in (Path(place, name) for name in (*folders, *names) if not name.startswith(".")):
-            if path.is_symlink() and not path.resolve().is_relative_to(inside):
-                raise CorpusError(f"{path} is a link that leads out of the folder", "Copy what it points at")
+            if path.is_symlink():
+                _check_link(path, inside)
             if path.suffix.lower() in (*ROW_SUFFIXES, *_WHOLE_SUFFIXES) and path.is_file():
                 found.append(path)
         if len(found) > _MAX_FILES:
@@ -94,10 +99,22 @@ def _folder_files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
+def _refuse(fault: OSError) -> NoReturn:
+    raise fault
+
+
+def _check_link(path: Path, inside: Path) -> None:
+    if not Path(os.path.realpath(path)).is_relative_to(inside):
+        raise CorpusError(f"{path} is a link that leads out of the folder", "Copy what it points at")
+    if not path.is_file():
+        raise CorpusError(f"{path} is a link to no file", "Copy what it points at, or remove it")
+
+
 def _rows(path: Path, form: RowFormat) -> Iterator[Row]:
     _check_size(path)
     read = jsonl_rows if path.suffix.lower() == ".jsonl" else parquet_rows
-    return read(path, form)
+    # Before they are joined: a small file can hold any number of rows.
+    return _bounded(str(path), read(path, form), SEPARATOR if form.joined else "")
 
 
 def _read_text(path: Path) -> str:

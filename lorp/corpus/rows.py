@@ -11,6 +11,8 @@ from lorp.corpus.documents import Document, checked_text
 from lorp.corpus.stretches import stretches
 from lorp.errors import CorpusError
 
+#: Between rows that are joined.
+SEPARATOR = "\n\n"
 _BATCH_ROWS = 1024
 
 
@@ -25,7 +27,7 @@ class Row:
 def row_documents(label: str, rows: Iterable[Row], joined: bool, window_tokens: int) -> Iterator[Document]:
     """A document a row; or, of rows that are pieces of one text, its stretches, the pieces set apart by blank lines."""
     if joined:
-        yield from stretches(label, "\n\n".join(row.text for row in rows), window_tokens)
+        yield from stretches(label, SEPARATOR.join(row.text for row in rows), window_tokens)
     else:
         for row in rows:
             yield Document(id=f"{label}/{row.number}", text=row.text)
@@ -69,6 +71,8 @@ def _check_schema(schema: Any, form: RowFormat, path: Path) -> None:
     import pyarrow as pa
 
     check_column(schema.names, form, f"{path} has no column {form.column!r}")
+    if schema.names.count(form.column) > 1:
+        raise CorpusError(f"{path} has several columns {form.column!r}", "Give each a name of its own")
     kind = schema.field(form.column).type
     values = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(values) or pa.types.is_large_string(values)):

@@ -161,11 +161,26 @@ def test_a_file_that_is_no_model_is_refused(lorp: Lorp, tmp_path: Path) -> None:
         ("removed: 3", "removed"),
         ("- remove", "mapping"),
         ("remove: {", "YAML"),
+        ("limit: 50\nremove: [1", "line 2: expected ','"),
+        ("remove: !!int x", "YAML"),
+        ("calibration: a.txt\ncalibration: b.txt", "line 2: calibration is given twice"),
+        ("max-perplexity-ratio: 1.2\nmax_perplexity_ratio: 9", "max_perplexity_ratio is given twice"),
+        ("calibration: [a.txt, null]", "calibration"),
+        ("calibration: [null]", "calibration"),
+        ("tasks: [copa, piqa]", "'tasks: copa,piqa'"),
     ],
 )
 def test_a_bad_configuration_is_refused(lorp: Lorp, pico: Path, tmp_path: Path, content: str, word: str) -> None:
     (tmp_path / "job.yaml").write_text(content)
     assert_refused(lorp("recompress", pico, "--config", tmp_path / "job.yaml"), word)
+
+
+def test_a_configurations_values_are_what_was_typed(lorp: Lorp, asked: list[RecompressSpec], tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("name: 2024-13-45\nremove: 3\nlimit: 0100\ncalibration: ~\nmax-perplexity: 1.5")
+    done = lorp("recompress", "pico", "--config", tmp_path / "job.yaml")
+    assert done.status == 0, done.err
+    assert (asked[0].name, asked[0].pruning.remove, asked[0].tasks.limit) == ("2024-13-45", 3, 100)
+    assert asked[0].gate.max_perplexity == 1.5
 
 
 def test_a_registry_that_is_not_there_is_said_before_hours_of_work(lorp: Lorp, pico: Path) -> None:

@@ -85,6 +85,15 @@ def test_fetched_text_comes_from_the_store_from_then_on(
     assert window_requests(vault, CHECKPOINT, calibration(HUB), evaluation(HUB), fetched) == (ours, theirs)
 
 
+def test_windows_depend_on_the_kind_of_model_that_may_choose_the_tokenizer(vault: Vault, tmp_path: Path) -> None:
+    def key(**config: object) -> str:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        checkpoint = vault.put_folder("checkpoints", tmp_path, ["config.json"])
+        return window_requests(vault, checkpoint, calibration("pydoc"), evaluation("pydoc"), {})[0].key
+
+    assert key(model_type="llama") == key(model_type="llama", num_hidden_layers=3) != key(model_type="qwen2")
+
+
 def test_fetched_text_is_compared_with_a_files_text(vault: Vault, streamed: list[int], rows_file: str) -> None:
     request = FetchRows(address=HUB, commit=COMMIT, max_characters=5_000)
     fetched = {HUB: run_stage(vault, request).outputs["rows"]}

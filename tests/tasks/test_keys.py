@@ -66,7 +66,7 @@ PINNED: list[tuple[Request, str]] = [
         "fetch-v1-2ab4cb0817b943b65c1ce1fef4da35e2b8663a0ddeb774d00c7933db28dfd4f3",
     ),
     (ROWS, "corpus-v1-a9c412d643448ca00e3523461c09f3622ad66c93524783485580a450ee9977e8"),
-    (WINDOWS, "windows-v2-e8f39e060650e5fdcc59f3ac5049ee6aac90e4ba068e2f0e3615c9b71953e5b3"),
+    (WINDOWS, "windows-v2-28f46c439ec5df73109e0d7c17e84a69db2713fd19643e0738d6946f6034395c"),
     (CAPTURE, "capture-v1-ba4253da716e7c3edc8842b0fc3bc201cd441cd5626d48cfd7f5e4fbd2967753"),
     (Score(shards=(A, B), seed=0), "score-v1-43586b451452d0b3261dbdfbd8655ef72841f5a373ea4d0861c1058454e87e56"),
     (
@@ -123,6 +123,7 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
         (WINDOWS, replace(WINDOWS, calibration=CalibrationSpec(seed=1))),
         (WINDOWS, replace(WINDOWS, calibration=CalibrationSpec(packing="packed"))),
         (WINDOWS, replace(WINDOWS, use="evaluation")),
+        (WINDOWS, replace(WINDOWS, model_type="llama")),
         (CAPTURE, replace(CAPTURE, first=8)),
         (CAPTURE, replace(CAPTURE, compute_spec=ComputeSpec(dtype="bfloat16"))),
         (CAPTURE, replace(CAPTURE, sampled_tokens=9)),

@@ -33,8 +33,18 @@ def test_a_local_address_is_a_path_and_a_column_where_there_are_rows(address: st
 
 def test_a_folder_may_have_a_column_too(tmp_path: Path) -> None:
     assert parse_local(f"{tmp_path}#content") == local(tmp_path, "content")
-    (tmp_path / "a#b").mkdir()
+
+
+def test_a_name_with_a_mark_that_exists_is_meant(tmp_path: Path) -> None:
+    for name in ("a", "a#b"):
+        (tmp_path / name).mkdir()
     assert parse_local(f"{tmp_path}/a#b") == local(f"{tmp_path}/a#b")
+    assert parse_local(f"{tmp_path}/a#c") == local(f"{tmp_path}/a", "c")
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse_local("~/rows.jsonl#c") == local(tmp_path / "rows.jsonl", "c")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, Features, Image, Value
 from hub import COMMIT, hub
+from servers import free_port
 from texts import paragraphs, texts
 
 from lorp.corpus.address import parse_hub
 from lorp.corpus.hub import HubRows, hub_documents, read_rows, resolve_commit
-from lorp.errors import CorpusError
+from lorp.errors import CorpusError, OutageError
 from lorp.values import decode, encode
 
 LINES = ["one", "", None, "four", "five"]
@@ -143,6 +144,50 @@ def test_a_commit_needs_no_hub_and_another_revision_does() -> None:
     for attempt in (resolve_commit, lambda corpus: read_rows(corpus, COMMIT, 9)):
         with pytest.raises(CorpusError, match=r"o/n@v1 cannot be read from the hub: .*\. Check the address"):
             attempt(parse_hub("hf://datasets/o/n@v1"))
+
+
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Leads the hub's library to an endpoint."""
+
+    def lead(endpoint: str) -> None:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+
+    return lead
+
+
+@pytest.mark.parametrize("status", [429, 503, None], ids=str)
+def test_a_hub_that_does_not_answer_is_an_outage(online: Callable[[str], None], status: int | None) -> None:
+    with hub("o/n", {}, status=status or 200) as endpoint:
+        online(endpoint if status else f"http://127.0.0.1:{free_port()}")
+        with pytest.raises(OutageError, match=r"o/n@v1 cannot be read from the hub: .*\. Look at HF_ENDPOINT"):
+            resolve_commit(parse_hub("hf://datasets/o/n@v1"))
+
+
+def test_a_dataset_that_the_hub_does_not_know_is_no_outage(online: Callable[[str], None]) -> None:
+    with hub("o/n", {}) as endpoint:
+        online(endpoint)
+        with pytest.raises(CorpusError, match=r"o/other@v1 cannot be read from the hub: .*\. Check the address"):
+            resolve_commit(parse_hub("hf://datasets/o/other@v1"))
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"), [(ConnectionResetError("gone"), OutageError), (ValueError("no data"), CorpusError)], ids=repr
+)
+def test_a_connection_that_breaks_while_rows_are_streamed_is_an_outage(
+    online: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, cause: Exception, kind: type[Exception]
+) -> None:
+    """By hand: the library itself tries for half a minute before it gives up."""
+
+    def opened(*_: object) -> Iterator[object]:
+        yield {"text": "a"}
+        raise FileNotFoundError("no such shard") from cause
+
+    online("http://127.0.0.1")
+    monkeypatch.setattr("lorp.corpus.hub._opened", opened)
+    with pytest.raises(kind, match="no such shard"):
+        read("", "hf://datasets/o/n@v1")
 
 
 READ = """

@@ -1,6 +1,8 @@
 """Text on this disk: document boundaries are kept, and what is no text is refused by file and row."""
 
+import errno
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -163,6 +165,12 @@ def test_a_parquet_file_without_text_is_refused(tmp_path: Path) -> None:
         read_local(parquet(tmp_path, text=pa.array([], pa.string())))
 
 
+def test_a_parquet_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"])] * 2, ["text", "text"]), tmp_path / "rows.parquet")
+    with pytest.raises(CorpusError, match=r"rows.parquet has several columns 'text'"):
+        read_local(str(tmp_path / "rows.parquet"))
+
+
 @pytest.mark.parametrize("kept", [0, -20, 4])
 def test_a_broken_parquet_file_is_refused(tmp_path: Path, kept: int) -> None:
     path = Path(parquet(tmp_path, text=["some text"] * 30))
@@ -205,6 +213,38 @@ def test_a_link_out_of_a_folder_is_refused(tmp_path: Path, target: str) -> None:
         read_local(str(tmp_path / "inside"))
 
 
+@pytest.mark.parametrize("target", ["sub", "nothing.txt", "link.txt"], ids=["folder", "nothing", "itself"])
+def test_a_link_to_no_file_is_refused(tmp_path: Path, target: str) -> None:
+    text_file(tmp_path, "a", "sub/a.txt")
+    (tmp_path / "link.txt").symlink_to(tmp_path / target)
+    with pytest.raises(CorpusError, match=r"link.txt is a link to no file"):
+        read_local(str(tmp_path))
+
+
+def test_what_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand, since permissions do not bind a superuser."""
+    text_file(tmp_path, "a", "a.txt")
+    jsonl(tmp_path, [{"text": "r"}], "sub/rows.jsonl")
+    scandir = os.scandir
+
+    def denied(path: Path | str) -> object:
+        if Path(path).name == "sub":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", denied)
+        with pytest.raises(CorpusError, match=r"cannot be read: .*Permission denied: .*sub"):
+            read_local(str(tmp_path))
+
+    def unopened(path: Path, *_: object) -> object:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", unopened)
+    with pytest.raises(CorpusError, match=r"cannot be read: .*Permission denied: .*rows.jsonl"):
+        read_local(str(tmp_path / "sub/rows.jsonl"))
+
+
 def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"holds no .txt"):
         read_local(str(tmp_path))
@@ -233,6 +273,17 @@ def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     }[kind]()
     with pytest.raises(CorpusError, match="larger than 1 GiB"):
         read_local(address)
+
+
+@pytest.mark.parametrize("text", ["a" * 100, ""], ids=["text", "nothing"])
+def test_joined_rows_are_read_no_further_than_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(local, "MAX_CHARACTERS", 3_000)
+    # What would be refused, were it read.
+    path = parquet(tmp_path, text=[text] * 2_000 + ["\0"])
+    with pytest.raises(CorpusError, match=r"rows.parquet is larger than 1 GiB"):
+        read_local(f"{path}#text,joined")
 
 
 def test_a_text_with_a_byte_order_mark_is_text(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from texts import words
 
-from lorp.corpus import Document
+from lorp.corpus import Document, overlap
 from lorp.corpus.overlap import BOILERPLATE_DOCUMENTS, MAX_SHARE, overlapping
 
 
@@ -75,3 +75,20 @@ def test_short_documents_are_found_only_when_there_are_enough_letters_to_tell() 
 def test_only_runs_of_50_letters_count(letters: int, found: bool) -> None:
     shared = [words(40, seed).replace(" ", "")[:letters] for seed in range(100)]
     assert bool(shares(["1".join(shared)], ["2".join(shared)])) is found
+
+
+def evaluated(count: int) -> dict[str, float]:
+    """Documents of 60 letters, each with 55 of those from a calibration document."""
+    shared = [words(40, seed).replace(" ", "")[:55] for seed in range(count)]
+    return shares([f"{piece} and more {piece[::-1]}" for piece in shared], [f"{piece}12345" for piece in shared])
+
+
+def test_no_short_piece_is_missed() -> None:
+    assert len(evaluated(200)) == 200
+
+
+def test_of_much_text_a_sample_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlap, "_SAMPLED_CHARACTERS", 10_000)
+    assert 0 < len(evaluated(200)) < 200
+    copied = words(2_000)
+    assert shares([copied + words(2_000, 1)], [copied + words(10, 2)])
