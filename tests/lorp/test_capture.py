@@ -98,3 +98,10 @@ def test_refuses_states_that_are_not_finite(pico: Path) -> None:
     model.model.layers[2].mlp.down_proj.weight.data.fill_(float("nan"))
     with pytest.raises(SourceError, match="not finite"):
         captured(model, window())
+
+
+def test_refuses_states_that_are_zero(pico: Path) -> None:
+    model = load_model(pico, ComputeSpec())
+    model.model.embed_tokens.weight.data[window().tokens[3]] = 0
+    with pytest.raises(SourceError, match="zero or not finite"):
+        captured(model, window())

@@ -52,7 +52,7 @@ def test_the_environment_stands_before_a_dotenv_file(monkeypatch: pytest.MonkeyP
 def test_an_empty_value_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORP_HOME", "")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    assert settings() == Settings()
+    assert (settings().home, settings().tracking_uri) == (Path("~/.lorp"), None)
 
 
 @pytest.mark.parametrize(
