@@ -15,7 +15,7 @@ from tasks.scratch import scratch_folder
 from tasks.store.protocol import KEY, check_key, missing
 from tasks.store.s3_bucket import Bucket
 from tasks.store.s3_copies import Copy, LocalCopies, ObjectState
-from tasks.store.s3_faults import Missing
+from tasks.store.s3_faults import Missing, Taken
 from tasks.store.s3_upload import PART_BYTES, abort_stale, upload
 from tasks.workspace import HOME_VARIABLE, home
 
@@ -144,13 +144,18 @@ class S3Store:
         """ETag, size and time."""
         return self._state(key)
 
-    def move(self, key: str, to: str) -> None:
-        """Copies, then deletes."""
+    def move(self, key: str, to: str, fingerprint: Hashable | None = None) -> None:
+        """Copies, then deletes unless another object has come meanwhile."""
+        name = self._address.name(key)
+        known = fingerprint if isinstance(fingerprint, ObjectState) else self._state_at(name)
+        if known is None:
+            raise missing(key)
         try:
-            self._bucket.copy(self._address.name(key), self._name(to))
-        except Missing:
+            self._bucket.copy(name, self._name(to), known.etag)
+        except (Missing, Taken):
             raise missing(key) from None
-        self._bucket.call("delete_object", Key=self._address.name(key))
+        if self._state_at(name) == known:
+            self._bucket.call("delete_object", Key=name)
 
     def scratch(self) -> AbstractContextManager[Path]:
         """A folder below the local copies."""
@@ -172,8 +177,11 @@ class S3Store:
         return self._address.name(check_key(key))
 
     def _state(self, key: str) -> ObjectState | None:
+        return self._state_at(self._name(key))
+
+    def _state_at(self, name: str) -> ObjectState | None:
         try:
-            return ObjectState.of(self._bucket.call("head_object", Key=self._name(key)))
+            return ObjectState.of(self._bucket.call("head_object", Key=name))
         except Missing:
             return None
 

@@ -100,9 +100,13 @@ class Bucket:
             yield from page.get(items, [])
             following = _following(page)
 
-    def copy(self, name: str, to: str) -> None:
-        """Copies an object within the bucket, in parts if it is large. Raises as `call` does."""
-        self.attempt(lambda: self._client.copy({"Bucket": self.name, "Key": name}, self.name, to))
+    def copy(self, name: str, to: str, etag: str) -> None:
+        """Copies an object within the bucket, in parts if it is large, while its ETag is that one.
+
+        Raises as `call` does; Taken if another object is there.
+        """
+        source, condition = {"Bucket": self.name, "Key": name}, {"CopySourceIfMatch": f'"{etag}"'}
+        self.attempt(lambda: self._client.copy(source, self.name, to, ExtraArgs=condition))
 
 
 def _pauses() -> Iterator[float]:

@@ -12,7 +12,7 @@ from proxy import Proxy
 from servers import S3_CREDENTIALS, S3_READER, free_port
 
 from lorp.digest import digest_bytes
-from lorp.errors import LorpError, OutageError, StoreError
+from lorp.errors import InputError, LorpError, OutageError, StoreError
 from tasks.store import open_store
 from tasks.store.s3 import S3Store
 from tasks.store.s3_bucket import Bucket
@@ -264,7 +264,7 @@ def test_wrong_settings_are_said_in_one_line(
 ) -> None:
     monkeypatch.setenv(setting, value)
     fault = refused(prefix)
-    assert isinstance(fault, StoreError)
+    assert isinstance(fault, InputError)
     assert word in str(fault)
     assert "AWS_" in str(fault) or "AWS settings" in str(fault) or setting in str(fault)
     assert "hidden-but-wrong" not in str(fault)

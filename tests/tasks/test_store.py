@@ -129,6 +129,17 @@ def test_moving_makes_room(store: ObjectStore) -> None:
     assert store.create("a", b"good")
 
 
+def test_only_what_has_the_fingerprint_is_moved(store: ObjectStore) -> None:
+    store.create("a", b"bad")
+    before = store.fingerprint("a")
+    overwrite(store.address("a"), b"good")
+    with pytest.raises(IntegrityError, match="a is not in the store"):
+        store.move("a", "quarantine/a", before)
+    assert store.read("a") == b"good"
+    store.move("a", "quarantine/a", store.fingerprint("a"))
+    assert store.fingerprint("a") is None
+
+
 def test_the_fingerprint_follows_the_content(store: ObjectStore) -> None:
     store.create("a", b"one")
     before = store.fingerprint("a")
