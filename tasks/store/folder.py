@@ -6,6 +6,7 @@ import stat
 from collections.abc import Hashable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from lorp.digest import digest_file
 from lorp.errors import StoreError
@@ -13,6 +14,14 @@ from tasks.scratch import scratch_folder, sweep
 from tasks.store.protocol import check_key, missing
 
 _SCRATCH = ".scratch"
+
+
+def folder_at(uri: str) -> Path | None:
+    """The path that a `file://` address names; None if it names another machine, or more than a path."""
+    parts = urlsplit(uri)
+    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not parts.path:
+        return None
+    return Path(unquote(parts.path))
 
 
 class FolderStore:

@@ -53,19 +53,24 @@ class S3Address:
 class S3Store:
     """An object store in a bucket."""
 
-    def __init__(self, uri: str, part_bytes: int = PART_BYTES) -> None:
+    def __init__(self, place: str | S3Address, part_bytes: int = PART_BYTES) -> None:
         """Looks whether the bucket can be read.
+
+        Args:
+            place: `s3://bucket/prefix`, or where others keep files that are only read.
+            part_bytes: Larger files are sent in parts.
 
         Raises:
             StoreError: It cannot be used.
             OutageError: It does not answer.
         """
-        self._address = S3Address.parse(uri)
+        self._address = S3Address.parse(place) if isinstance(place, str) else place
         self._bucket = Bucket(self._address.bucket)
         self._part_bytes = part_bytes
-        self._bucket.call("list_objects_v2", seconds=_OPENING_SECONDS, Prefix=self._address.name(""), MaxKeys=1)
-        place = [self._bucket.endpoint, self._address.bucket, self._address.prefix]
-        root = home() / "cache" / "s3" / f"{self._address.bucket}-{digest_value(place)[:16]}"
+        looked = {"seconds": _OPENING_SECONDS, "Prefix": self._address.name(""), "MaxKeys": 1}
+        next(self._bucket.pages("list_objects_v2", "Contents", **looked), None)
+        identity = [self._bucket.endpoint, self._address.bucket, self._address.prefix]
+        root = home() / "cache" / "s3" / f"{self._address.bucket}-{digest_value(identity)[:16]}"
         try:
             self._copies = LocalCopies(root, self._download)
         except OSError as fault:
@@ -119,18 +124,21 @@ class S3Store:
             raise missing(key)
         return self._copies.folder(key, members)
 
-    def local_files(self, folder: str, names: Collection[str]) -> Path:
-        """A local copy of these files of a folder, and of no others.
+    def sizes(self) -> dict[str, int]:
+        """Bytes by name of every file that is there, whatever its name."""
+        return {name: state.bytes for name, state in self._states("").items()}
+
+    def local_files(self, names: Collection[str]) -> Path:
+        """A local copy of these files, and of no others.
 
         Raises:
             IntegrityError: One is not there.
         """
-        states = self._states(f"{check_key(folder)}/")
-        wanted = [f"{folder}/{name}" for name in names]
-        for key in wanted:
-            if key not in states:
-                raise missing(key)
-        return self._copies.folder(folder, {key: states[key] for key in wanted})
+        states = self._states("")
+        for name in names:
+            if name not in states:
+                raise missing(name)
+        return self._copies.folder("", {name: states[name] for name in names})
 
     def keys(self, prefix: str) -> list[str]:
         """From a listing."""

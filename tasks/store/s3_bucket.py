@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lorp.errors import StoreError
 from tasks.settings import settings
-from tasks.store.s3_faults import can_pass, outage, refusal, without_password
+from tasks.store.s3_faults import Missing, can_pass, outage, refusal, without_password
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 _CONNECT_SECONDS, _READ_SECONDS = 5, 60
@@ -93,10 +93,15 @@ class Bucket:
         return answer
 
     def pages(self, operation: str, items: str, **parameters: Any) -> Iterator[dict[str, Any]]:
-        """All entries of a listing that comes in pages."""
+        """All entries of a listing that comes in pages. Raises as `call` does, but never Missing."""
         following: dict[str, Any] | None = {}
         while following is not None:
-            page = self.call(operation, **parameters, **following)
+            try:
+                page = self.call(operation, **parameters, **following)
+            except Missing:
+                raise StoreError(
+                    f"{self.endpoint} does not answer as S3 does for the bucket {self.name}", "Look at AWS_ENDPOINT_URL"
+                ) from None
             yield from page.get(items, [])
             following = _following(page)
 

@@ -196,3 +196,11 @@ def test_code_of_its_own_is_refused(model_hub: ModelHub, tmp_path: Path, repo: s
 )
 def test_what_is_no_address_is_refused(model_hub: ModelHub, source: str) -> None:
     assert "is no address on the hub" in refused(source, SourceError)
+
+
+def test_what_is_no_path_is_answered_with_the_addresses_there_are() -> None:
+    said = refused("org/none", SourceError)
+    assert "Give hf://org/none for the model on the hub" in said
+    assert "hf://none" not in refused("none", SourceError)
+    for kind in ("hf://org/name", "s3://bucket/prefix", "mlflow:models:/name@alias"):
+        assert kind in refused("/none/at/all", SourceError)
