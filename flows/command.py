@@ -60,14 +60,15 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
     check_text(spec.calibration, spec.evaluation)
     check_tasks(spec.tasks)
     device_kind(spec.compute.device)
-    resolve_count(spec.pruning.remove, source_num_blocks(spec.source, places.tracking_uri))
-    open_vault(places.store)
+    vault = open_vault(places.store)
     if places.embedded:
         make_home()
     else:
         from tasks.registry import check_registry
 
         check_registry(places)
+    # Last, since a source may have to be brought here first.
+    resolve_count(spec.pruning.remove, source_num_blocks(spec.source, places.tracking_uri, vault))
 
 
 def _check_budgets(spec: RecompressSpec) -> None:

@@ -32,7 +32,7 @@ COMPANIONS = frozenset({
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-_MAX_JSON_BYTES = 50_000_000
+MAX_JSON_BYTES = 50_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ def read_json(path: Path) -> dict[str, Any]:
         SourceError: Too large, unreadable, or not an object.
     """
     try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
+        if path.stat().st_size > MAX_JSON_BYTES:
             raise ValueError
         value = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

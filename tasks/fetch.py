@@ -12,7 +12,7 @@ from lorp.errors import SourceError
 from lorp.gguf import dequantise, gguf_num_blocks, is_gguf
 from lorp.spec import DType
 from tasks.sources import local_source
-from tasks.sources.hub import HubAddress, hub_folder, hub_num_blocks, is_hub, resolve_commit
+from tasks.sources.hub import HubAddress, copy_hub_files, hub_num_blocks, is_hub, resolve_commit, unlisted_folder
 from tasks.stage import Outputs, Request
 from tasks.vault import Vault
 
@@ -75,9 +75,8 @@ class FetchHub(Request):
         return {"kind": "hub", "repo": self.repo, "commit": self.commit}
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
-        """Downloads into the hub's cache, then copies, checks and stores as of a folder."""
-        folder = hub_folder(HubAddress(repo=self.repo, revision=self.commit))
-        _copy_checkpoint(folder, scratch)
+        """Downloads into the hub's cache, then copies, checks and stores the copies."""
+        copy_hub_files(HubAddress(repo=self.repo, revision=self.commit), scratch)
         return _store_checkpoint(vault, scratch)
 
 
@@ -99,23 +98,47 @@ def fetch_request(source: str, dtype: DType, tracking_uri: str | None = None) ->
         OutageError: It does not answer.
     """
     if is_hub(source):
-        address = HubAddress.parse(source)
-        return FetchHub(repo=address.repo, commit=resolve_commit(address))
+        return _hub_request(HubAddress.parse(source))
     path = local_source(source, tracking_uri)
     if is_gguf(path):
         return FetchGguf(path=str(path), sha256=digest_file(path), dtype=dtype)
-    digest = digest_listing(list_files(path, open_checkpoint(path).files))
-    return FetchFolder(path=str(path), sha256=digest)
+    return _folder_request(path)
 
 
-def source_num_blocks(source: str, tracking_uri: str | None = None) -> int:
-    """Number of blocks of a source: from its headers, or on the hub from its config. Raises as `fetch_request`."""
+def source_num_blocks(source: str, tracking_uri: str | None = None, vault: Vault | None = None) -> int:
+    """Number of blocks of a source: from its headers, or on the hub from its config. Raises as `fetch_request`.
+
+    Args:
+        source: As for `fetch_request`.
+        tracking_uri: Likewise.
+        vault: Where a commit that was fetched before is looked up first, so that the hub is not asked for it.
+    """
     if is_hub(source):
-        return hub_num_blocks(source)
+        return _hub_num_blocks(_hub_request(HubAddress.parse(source)), vault)
     path = local_source(source, tracking_uri)
     if is_gguf(path):
         return gguf_num_blocks(path)
     return open_checkpoint(path).num_blocks
+
+
+def _hub_request(asked: HubAddress) -> FetchFolder | FetchHub:
+    """By commit, unless that might stand for less than the commit holds: then by content."""
+    address = HubAddress(repo=asked.repo, revision=resolve_commit(asked))
+    folder = unlisted_folder(address)
+    return _folder_request(folder) if folder else FetchHub(repo=address.repo, commit=address.revision)
+
+
+def _folder_request(folder: Path) -> FetchFolder:
+    return FetchFolder(path=str(folder), sha256=digest_listing(list_files(folder, open_checkpoint(folder).files)))
+
+
+def _hub_num_blocks(request: FetchFolder | FetchHub, vault: Vault | None) -> int:
+    if isinstance(request, FetchFolder):
+        return open_checkpoint(Path(request.path)).num_blocks
+    done = vault.result(request.key) if vault else None
+    if vault and done:
+        return open_checkpoint(vault.folder(done.outputs["checkpoint"])).num_blocks
+    return hub_num_blocks(HubAddress(repo=request.repo, revision=request.commit))
 
 
 def _changed(path: str) -> SourceError:

@@ -24,6 +24,7 @@ from lorp.errors import IntegrityError
 from tasks.store import ObjectStore, open_store
 
 LOGGER = logging.getLogger("lorp.store")
+_ATTEMPTS = 10  # to write what is damaged again and again meanwhile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,17 +148,20 @@ class Vault:
         """Writes a stage's manifest; returns the one that stands, should another have been first."""
         body = asdict(manifest)
         sealed = canonical_json({"manifest": body, "sha256": digest_value(body)})
-        while not self.store.create(_manifest_key(manifest.key), sealed):
+        for _ in range(_ATTEMPTS):
+            if self.store.create(_manifest_key(manifest.key), sealed):
+                return manifest
             standing = self.result(manifest.key)
             if standing:
                 return standing
-        return manifest
+        raise _stuck(_manifest_key(manifest.key))
 
     def _manifest(self, key: str) -> Manifest | None:
         name = _manifest_key(key)
         try:
             data = self.store.read(name)
         except IntegrityError:
+            self._clear_unreadable(name)
             return None
         manifest = _unseal(data)
         if manifest is None or manifest.key != key:
@@ -171,9 +175,9 @@ class Vault:
             return None if self._intact(reference.key, reference.sha256) else reference.key
         expected = dict(reference.objects())
         found = self.store.fingerprints(reference.key)
-        for key in found:
+        for key, fingerprint in found.items():
             if key not in expected:
-                self._quarantine(key, "it does not belong there")
+                self._quarantine(key, "it does not belong there", fingerprint)
         for key, sha256 in expected.items():
             if not self._unchanged(key, found.get(key), sha256):
                 return key
@@ -188,24 +192,46 @@ class Vault:
             return False
         if self._verified.get(key) == (fingerprint, sha256):
             return True
-        if self.store.digest(key) != sha256:
-            self._quarantine(key, f"its sha256 is not {sha256}")
+        if self._digest(key) != sha256:
+            self._quarantine(key, f"its sha256 is not {sha256}", fingerprint)
             return False
         self._verified[key] = (fingerprint, sha256)
         return True
 
     def _create(self, key: str, source: bytes | Path, sha256: str) -> None:
-        while not self.store.create(key, source):
-            if self._intact(key, sha256):
+        for _ in range(_ATTEMPTS):
+            if self.store.create(key, source) or self._intact(key, sha256):
                 return
+        raise _stuck(key)
 
-    def _quarantine(self, key: str, why: str) -> None:
+    def _digest(self, key: str) -> str | None:
+        """None where no object can be read."""
+        try:
+            return self.store.digest(key)
+        except IntegrityError:
+            return None
+
+    def _clear_unreadable(self, key: str) -> None:
+        """Moves what has a key's name but is no object, such as a link that leads nowhere."""
+        fingerprint = self.store.fingerprint(key)
+        if fingerprint is not None and self._digest(key) is None:
+            self._quarantine(key, "it is no regular file", fingerprint)
+
+    def _quarantine(self, key: str, why: str, fingerprint: Hashable | None = None) -> None:
+        """Moves what is at a key; nothing, if another run has done so already."""
         name = re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(key).name).lstrip(".-") or "unnamed"
         place = f"quarantine/{uuid4().hex}/{name}"
-        self.store.move(key, place)
+        try:
+            self.store.move(key, place, fingerprint)
+        except IntegrityError:
+            return
         note = {"key": key, "reason": why, "found": datetime.now(UTC).isoformat(timespec="seconds")}
         self.store.create(f"{PurePosixPath(place).parent}/note.json", json.dumps(note, indent=2).encode())
         LOGGER.warning("%s was put into quarantine: %s", key, why)
+
+
+def _stuck(key: str) -> IntegrityError:
+    return IntegrityError(f"{key} is neither free nor readable", "Look at what lies there in the store")
 
 
 def _manifest_key(key: str) -> str:

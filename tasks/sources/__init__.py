@@ -3,10 +3,13 @@
 Models on the hub have a commit first, and are brought here only if the store does not have it: `tasks.sources.hub`.
 """
 
+import re
 from pathlib import Path
 
 from lorp.errors import SourceError
 from lorp.gguf import is_gguf
+
+_ON_THE_HUB = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*(@[A-Za-z0-9._/-]+)?")
 
 
 def local_source(source: str, tracking_uri: str | None = None) -> Path:
@@ -35,7 +38,13 @@ def local_source(source: str, tracking_uri: str | None = None) -> Path:
 def _existing(source: str) -> Path:
     path = Path(source).expanduser().absolute()
     if not path.exists():
-        raise SourceError(f"there is no {source}", "Give a checkpoint folder or a GGUF file")
+        raise SourceError(f"there is no {source}", _remedy(source))
     if path.is_dir() or is_gguf(path):
         return path
     raise SourceError(f"{source} is neither a folder nor a GGUF file", "Give a checkpoint folder or a GGUF file")
+
+
+def _remedy(source: str) -> str:
+    kinds = "a checkpoint folder, a GGUF file, hf://org/name, s3://bucket/prefix or mlflow:models:/name@alias"
+    on_the_hub = f"hf://{source} for the model on the hub, or else " if _ON_THE_HUB.fullmatch(source) else ""
+    return f"Give {on_the_hub}{kinds}"

@@ -1,12 +1,16 @@
 """`s3://bucket/prefix` -> a local copy of the checkpoint's files that lie there, kept under home."""
 
-import json
+import re
 from pathlib import Path
+from typing import Any
 
-from lorp.checkpoint import INDEX
+from lorp.checkpoint import INDEX, MAX_JSON_BYTES, read_json
 from lorp.errors import SourceError, StoreError
 from tasks.sources.names import checkpoint_names
-from tasks.store.s3 import S3Store
+from tasks.store.protocol import KEY
+from tasks.store.s3 import S3Address, S3Store
+
+_ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?")
 
 
 def bucket_source(source: str) -> Path:
@@ -17,33 +21,35 @@ def bucket_source(source: str) -> Path:
         UnsafeCheckpointError: The weights are pickled, or their names lead elsewhere.
         OutageError: The bucket does not answer.
     """
-    store, folder = _opened(source)
-    names = [key.removeprefix(f"{folder}/") for key in store.keys(folder)]
-    return store.local_files(folder, checkpoint_names(source, names, lambda: _index(store, folder)))
+    store = _opened(source)
+    sizes = store.sizes()
+    return store.local_files(checkpoint_names(source, sizes, lambda: _index(source, store, sizes[INDEX])))
 
 
 def bucket_folder(source: str) -> Path:
     """A folder with every file that lies at an address. Raises as `bucket_source` does."""
-    store, folder = _opened(source)
-    if not store.keys(folder):
+    store = _opened(source)
+    names = [name for name in store.sizes() if KEY.fullmatch(name)]
+    if not names:
         raise SourceError(f"there is nothing at {source}", "Give another address")
-    return store.local(folder)
+    return store.local_files(names)
 
 
-def _opened(source: str) -> tuple[S3Store, str]:
-    """The store above the last part of an address, and that part."""
-    parent, _, folder = source.rstrip("/").rpartition("/")
-    if parent in ("s3:", "s3:/"):
+def _opened(source: str) -> S3Store:
+    """The store whose prefix is the folder: others may have named it as S3 allows."""
+    match = _ADDRESS.fullmatch(source)
+    prefix = (match["prefix"] or "").rstrip("/") if match else ""
+    if match and not prefix:
         raise SourceError(f"{source} is a whole bucket", "Give the folder in it, such as s3://bucket/my-model")
+    if not match or not all(part.isprintable() and part not in ("", ".", "..") for part in prefix.split("/")):
+        raise SourceError(f"{source} is no address in S3", "Give one such as s3://bucket/my-model")
     try:
-        return S3Store(parent), folder
+        return S3Store(S3Address(bucket=match["bucket"], prefix=prefix))
     except StoreError as fault:
         raise SourceError(fault.reason, fault.remedy) from None
 
 
-def _index(store: S3Store, folder: str) -> dict[str, object]:
-    try:
-        value = json.loads(store.read(f"{folder}/{INDEX}"))
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {}
+def _index(source: str, store: S3Store, size: int) -> dict[str, Any]:
+    if size > MAX_JSON_BYTES:
+        raise SourceError(f"{INDEX} of {source} is too large: {size} bytes", "Give another address")
+    return read_json(store.local(INDEX))

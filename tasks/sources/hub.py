@@ -1,11 +1,15 @@
 """`hf://org/name@revision` -> the commit that it means, and a folder in the hub's cache with the checkpoint's files.
 
 The endpoint, cache and token are those of the hub's own settings (`HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`). With
-`HF_HUB_OFFLINE=1` nothing is asked, and the cache has to have it.
+`HF_HUB_OFFLINE=1` nothing is asked, and the cache has to have it: as a whole, if lorp wrote down what makes it up when
+it fetched it from the hub; otherwise what lies there is a folder like any other.
 """
 
+import errno
+import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +18,16 @@ from pathlib import Path
 from lorp.architectures import family_of
 from lorp.architectures.blocks import num_blocks_of
 from lorp.checkpoint import CONFIG, INDEX, read_json
-from lorp.errors import OutageError, SourceError
+from lorp.digest import canonical_json, digest_value
+from lorp.errors import OutageError, SourceError, StoreError
+from tasks.scratch import scratch_folder
 from tasks.sources.names import checkpoint_names
+from tasks.workspace import home
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _ADDRESS = re.compile(rf"hf://(?P<repo>(?:{_NAME}/)?{_NAME})(?:@(?P<revision>{_NAME}(?:/{_NAME})*))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_LOCAL_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,32 +79,74 @@ def resolve_commit(address: HubAddress) -> str:
     return str(commit)
 
 
-def hub_num_blocks(source: str) -> int:
-    """Number of blocks of a model on the hub, from its config alone. Raises as `resolve_commit` does."""
-    asked = HubAddress.parse(source)
-    address = HubAddress(repo=asked.repo, revision=resolve_commit(asked))
+def hub_num_blocks(address: HubAddress) -> int:
+    """Number of blocks of a model at a commit, from its config alone. Raises as `resolve_commit` does."""
     config = read_json(_file(address, CONFIG))
     return num_blocks_of(family_of(config), config)
 
 
-def hub_folder(address: HubAddress) -> Path:
-    """A folder in the hub's cache with the checkpoint's files at a commit, and maybe others.
+def copy_hub_files(address: HubAddress, to: Path) -> None:
+    """Copies the checkpoint's files at a commit, and no others, through the hub's cache.
 
     Raises:
-        SourceError: There is no such model or revision, or it is no checkpoint.
+        SourceError: There is no such model or revision, or it is no checkpoint, or is not wholly there offline.
         UnsafeCheckpointError: Its weights are pickled, or their names lead elsewhere.
+        StoreError: The cache cannot be written.
         OutageError: The hub does not answer.
     """
+    if _offline() and not _listed(address):
+        raise SourceError(f"{address} is not wholly in the hub's cache", "Set HF_HUB_OFFLINE=0 to ask the hub for it")
+    for name in _listed(address) if _offline() else _fetched(address):
+        shutil.copyfile(_file(address, name), to / name)
+
+
+def unlisted_folder(address: HubAddress) -> Path | None:
+    """Offline, the cache's folder of a commit of which nobody here can say whether it is whole.
+
+    None if lorp wrote down what makes it up and all is there, if no weights are there, and unless offline.
+    """
+    if not _offline() or _listed(address):
+        return None
+    try:
+        folder = _cached(address)
+    except SourceError:
+        return None
+    return folder if any(folder.glob("*.safetensors")) else None
+
+
+def _fetched(address: HubAddress) -> list[str]:
+    """Names of the checkpoint's files, which are in the cache from now on; so is written down."""
     from huggingface_hub import HfApi
 
-    if _offline():
-        return _cached(address)
     with _hub_faults(address):
         found = HfApi(endpoint=_endpoint()).model_info(address.repo, revision=address.revision).siblings or []
-    names = [sibling.rfilename for sibling in found]
-    for name in checkpoint_names(str(address), names, lambda: read_json(_file(address, INDEX))):
+    there = [sibling.rfilename for sibling in found]
+    names = checkpoint_names(str(address), there, lambda: read_json(_file(address, INDEX)))
+    for name in names:
         _file(address, name)
-    return _file(address, CONFIG).parent
+    listing = _listing(address)
+    with _hub_faults(address):
+        listing.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(listing.parent) as scratch:
+            (scratch / "listing").write_bytes(canonical_json(names))
+            (scratch / "listing").replace(listing)
+    return names
+
+
+def _listed(address: HubAddress) -> list[str]:
+    """Those names as an earlier fetch wrote them down; none unless all of them are still in the cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        names = list(map(str, json.loads(_listing(address).read_bytes())))
+    except (OSError, ValueError, TypeError):
+        return []
+    here = (try_to_load_from_cache(address.repo, name, revision=address.revision) for name in names)
+    return names if all(isinstance(path, str) for path in here) else []
+
+
+def _listing(address: HubAddress) -> Path:
+    return home() / "cache" / "hub" / f"{digest_value([address.repo, address.revision])}.json"
 
 
 def _file(address: HubAddress, name: str) -> Path:
@@ -144,7 +194,14 @@ def _hub_faults(address: HubAddress) -> Iterator[None]:
         raise _not_cached(address, fault) from None
     except errors.HfHubHTTPError as fault:
         raise OutageError(f"the hub does not serve {address}: {_first_line(fault)}", "Run again later") from None
+    except errors.HFValidationError as fault:
+        raise SourceError(f"{address} is no address on the hub: {_first_line(fault)}", "Look at the name") from None
     except Exception as fault:  # connections fail in as many ways as there are HTTP clients
+        if isinstance(fault, OSError) and fault.errno in _LOCAL_FAULTS:
+            raise StoreError(
+                f"what the hub has of {address} cannot be kept: {fault.strerror}",
+                "Make room, or set HF_HOME to another folder",
+            ) from None
         raise OutageError(
             f"the hub cannot be reached for {address}: {_first_line(fault)}", "Look at HF_ENDPOINT and the network"
         ) from None

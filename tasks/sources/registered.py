@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lorp.digest import digest_listing, list_files
 from lorp.errors import IntegrityError, SourceError
 from tasks.registry import unusable
+from tasks.store.folder import folder_at
 from tasks.workspace import workspace
 
 _ADDRESS = re.compile(r"mlflow:models:/(?P<name>[^/@]+)(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]+))")
@@ -100,8 +101,8 @@ def _folder(source: str, found: RegisteredVersion) -> Path:
 
         return bucket_folder(found.address) if found.sha256 else bucket_source(found.address)
     if parts.scheme in ("", "file"):
-        folder = Path(unquote(parts.path))
-        if not folder.is_dir():
-            raise SourceError(f"{source} lies at {folder}, which is not on this machine", "Use a store in S3")
+        folder = folder_at(parts.geturl()) if parts.scheme else Path(found.address)
+        if folder is None or not folder.is_dir():
+            raise SourceError(f"{source} lies at {found.address}, which is not on this machine", "Use a store in S3")
         return folder
     raise SourceError(f"{source} lies at {found.address}, which lorp does not read", "Give its files as a folder")

@@ -5,10 +5,10 @@ mean, and whether they are still what they were, is `tasks.vault`'s business.
 """
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from lorp.errors import StoreError
-from tasks.store.folder import FolderStore
+from tasks.store.folder import FolderStore, folder_at
 from tasks.store.protocol import ObjectStore
 
 __all__ = ["FolderStore", "ObjectStore", "open_store"]
@@ -23,7 +23,10 @@ def open_store(uri: str) -> ObjectStore:
     """
     parts = urlsplit(uri)
     if parts.scheme == "file":
-        return FolderStore(Path(unquote(parts.path)))
+        folder = folder_at(uri)
+        if folder is None:
+            raise StoreError(f"{uri} is no folder of this machine", "Give a path, or file:// and a whole path")
+        return FolderStore(folder)
     if parts.scheme == "s3":
         from tasks.store.s3 import S3Store  # boto3 takes a while to import
 

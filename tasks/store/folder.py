@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import stat
 from collections.abc import Hashable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from lorp.digest import digest_file
 from lorp.errors import StoreError
@@ -12,6 +14,14 @@ from tasks.scratch import scratch_folder, sweep
 from tasks.store.protocol import check_key, missing
 
 _SCRATCH = ".scratch"
+
+
+def folder_at(uri: str) -> Path | None:
+    """The path that a `file://` address names; None if it names another machine, or more than a path."""
+    parts = urlsplit(uri)
+    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not parts.path:
+        return None
+    return Path(unquote(parts.path))
 
 
 class FolderStore:
@@ -50,14 +60,11 @@ class FolderStore:
 
     def read(self, key: str) -> bytes:
         """The file's content."""
-        try:
-            return self._path(key).read_bytes()
-        except FileNotFoundError:
-            raise missing(key) from None
+        return self._file(key).read_bytes()
 
     def digest(self, key: str) -> str:
         """Reads the file."""
-        return digest_file(self.local(key))
+        return digest_file(self._file(key))
 
     def local(self, key: str) -> Path:
         """The path itself."""
@@ -79,8 +86,10 @@ class FolderStore:
         """Inode, size and times: any write changes the last."""
         return _fingerprint(self._path(key))
 
-    def move(self, key: str, to: str) -> None:
-        """Renames the file."""
+    def move(self, key: str, to: str, fingerprint: Hashable | None = None) -> None:
+        """Renames the file, or whatever has its name."""
+        if fingerprint is not None and _fingerprint(self._root / key) != fingerprint:
+            raise missing(key)
         target = self._path(to)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -92,13 +101,23 @@ class FolderStore:
         """A folder on the store's own file system, so that files can be linked into place."""
         return scratch_folder(self._root / _SCRATCH)
 
+    def _file(self, key: str) -> Path:
+        """Path of a regular file: links, folders and pipes are no objects, wherever they lead."""
+        path = self._path(key)
+        try:
+            if stat.S_ISREG(path.lstat().st_mode):
+                return path
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        raise missing(key)
+
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
 
 
 def _fingerprint(path: Path) -> Hashable | None:
     try:
-        found = path.stat()
+        found = path.lstat()  # a link that leads nowhere takes up its name too
     except (FileNotFoundError, NotADirectoryError):
         return None
     return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -52,13 +52,13 @@ class ObjectStore(Protocol):
         """Those keys, each with its fingerprint."""
 
     def fingerprint(self, key: str) -> Hashable | None:
-        """Something that changes whenever the object does; None if there is none."""
+        """Something that changes whenever the object does; None if there is nothing of that name."""
 
-    def move(self, key: str, to: str) -> None:
-        """Moves an object out of the way.
+    def move(self, key: str, to: str, fingerprint: Hashable | None = None) -> None:
+        """Moves an object, or what has its name, out of the way; only while it has that fingerprint, if one is given.
 
         Raises:
-            IntegrityError: There is none.
+            IntegrityError: There is none, or another by now.
         """
 
     def scratch(self) -> AbstractContextManager[Path]:

@@ -15,7 +15,7 @@ from tasks.scratch import scratch_folder
 from tasks.store.protocol import KEY, check_key, missing
 from tasks.store.s3_bucket import Bucket
 from tasks.store.s3_copies import Copy, LocalCopies, ObjectState
-from tasks.store.s3_faults import Missing
+from tasks.store.s3_faults import Missing, Taken
 from tasks.store.s3_upload import PART_BYTES, abort_stale, upload
 from tasks.workspace import HOME_VARIABLE, home
 
@@ -53,19 +53,24 @@ class S3Address:
 class S3Store:
     """An object store in a bucket."""
 
-    def __init__(self, uri: str, part_bytes: int = PART_BYTES) -> None:
+    def __init__(self, place: str | S3Address, part_bytes: int = PART_BYTES) -> None:
         """Looks whether the bucket can be read.
+
+        Args:
+            place: `s3://bucket/prefix`, or where others keep files that are only read.
+            part_bytes: Larger files are sent in parts.
 
         Raises:
             StoreError: It cannot be used.
             OutageError: It does not answer.
         """
-        self._address = S3Address.parse(uri)
+        self._address = S3Address.parse(place) if isinstance(place, str) else place
         self._bucket = Bucket(self._address.bucket)
         self._part_bytes = part_bytes
-        self._bucket.call("list_objects_v2", seconds=_OPENING_SECONDS, Prefix=self._address.name(""), MaxKeys=1)
-        place = [self._bucket.endpoint, self._address.bucket, self._address.prefix]
-        root = home() / "cache" / "s3" / f"{self._address.bucket}-{digest_value(place)[:16]}"
+        looked = {"seconds": _OPENING_SECONDS, "Prefix": self._address.name(""), "MaxKeys": 1}
+        next(self._bucket.pages("list_objects_v2", "Contents", **looked), None)
+        identity = [self._bucket.endpoint, self._address.bucket, self._address.prefix]
+        root = home() / "cache" / "s3" / f"{self._address.bucket}-{digest_value(identity)[:16]}"
         try:
             self._copies = LocalCopies(root, self._download)
         except OSError as fault:
@@ -119,18 +124,21 @@ class S3Store:
             raise missing(key)
         return self._copies.folder(key, members)
 
-    def local_files(self, folder: str, names: Collection[str]) -> Path:
-        """A local copy of these files of a folder, and of no others.
+    def sizes(self) -> dict[str, int]:
+        """Bytes by name of every file that is there, whatever its name."""
+        return {name: state.bytes for name, state in self._states("").items()}
+
+    def local_files(self, names: Collection[str]) -> Path:
+        """A local copy of these files, and of no others.
 
         Raises:
             IntegrityError: One is not there.
         """
-        states = self._states(f"{check_key(folder)}/")
-        wanted = [f"{folder}/{name}" for name in names]
-        for key in wanted:
-            if key not in states:
-                raise missing(key)
-        return self._copies.folder(folder, {key: states[key] for key in wanted})
+        states = self._states("")
+        for name in names:
+            if name not in states:
+                raise missing(name)
+        return self._copies.folder("", {name: states[name] for name in names})
 
     def keys(self, prefix: str) -> list[str]:
         """From a listing."""
@@ -144,13 +152,18 @@ class S3Store:
         """ETag, size and time."""
         return self._state(key)
 
-    def move(self, key: str, to: str) -> None:
-        """Copies, then deletes."""
+    def move(self, key: str, to: str, fingerprint: Hashable | None = None) -> None:
+        """Copies, then deletes unless another object has come meanwhile."""
+        name = self._address.name(key)
+        known = fingerprint if isinstance(fingerprint, ObjectState) else self._state_at(name)
+        if known is None:
+            raise missing(key)
         try:
-            self._bucket.copy(self._address.name(key), self._name(to))
-        except Missing:
+            self._bucket.copy(name, self._name(to), known.etag)
+        except (Missing, Taken):
             raise missing(key) from None
-        self._bucket.call("delete_object", Key=self._address.name(key))
+        if self._state_at(name) == known:
+            self._bucket.call("delete_object", Key=name)
 
     def scratch(self) -> AbstractContextManager[Path]:
         """A folder below the local copies."""
@@ -172,8 +185,11 @@ class S3Store:
         return self._address.name(check_key(key))
 
     def _state(self, key: str) -> ObjectState | None:
+        return self._state_at(self._name(key))
+
+    def _state_at(self, name: str) -> ObjectState | None:
         try:
-            return ObjectState.of(self._bucket.call("head_object", Key=self._name(key)))
+            return ObjectState.of(self._bucket.call("head_object", Key=name))
         except Missing:
             return None
 

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lorp.errors import StoreError
 from tasks.settings import settings
-from tasks.store.s3_faults import can_pass, outage, refusal, without_password
+from tasks.store.s3_faults import Missing, can_pass, outage, refusal, without_password
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 _CONNECT_SECONDS, _READ_SECONDS = 5, 60
@@ -93,16 +93,25 @@ class Bucket:
         return answer
 
     def pages(self, operation: str, items: str, **parameters: Any) -> Iterator[dict[str, Any]]:
-        """All entries of a listing that comes in pages."""
+        """All entries of a listing that comes in pages. Raises as `call` does, but never Missing."""
         following: dict[str, Any] | None = {}
         while following is not None:
-            page = self.call(operation, **parameters, **following)
+            try:
+                page = self.call(operation, **parameters, **following)
+            except Missing:
+                raise StoreError(
+                    f"{self.endpoint} does not answer as S3 does for the bucket {self.name}", "Look at AWS_ENDPOINT_URL"
+                ) from None
             yield from page.get(items, [])
             following = _following(page)
 
-    def copy(self, name: str, to: str) -> None:
-        """Copies an object within the bucket, in parts if it is large. Raises as `call` does."""
-        self.attempt(lambda: self._client.copy({"Bucket": self.name, "Key": name}, self.name, to))
+    def copy(self, name: str, to: str, etag: str) -> None:
+        """Copies an object within the bucket, in parts if it is large, while its ETag is that one.
+
+        Raises as `call` does; Taken if another object is there.
+        """
+        source, condition = {"Bucket": self.name, "Key": name}, {"CopySourceIfMatch": f'"{etag}"'}
+        self.attempt(lambda: self._client.copy(source, self.name, to, ExtraArgs=condition))
 
 
 def _pauses() -> Iterator[float]:

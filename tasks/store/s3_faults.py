@@ -66,7 +66,7 @@ def refusal(fault: Fault, bucket: str, endpoint: str) -> Missing | Taken | Store
         )
     return StoreError(
         f"{endpoint} refuses {_operation(fault)} for the bucket {bucket}: {code}: {_message(fault)}",
-        "Look at the AWS settings, such as AWS_ENDPOINT_URL and AWS_REGION",
+        "Look at the AWS settings, such as AWS_ENDPOINT_URL and AWS_DEFAULT_REGION",
     )
 
 

@@ -54,3 +54,14 @@ def test_what_the_hub_does_not_have_is_said_before_anything_is_started(lorp: Lor
     assert done.status == 2
     assert done.err.startswith("lorp: there is no hf://org/none@main")
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("place", ["--store=ftp://host/results", "--tracking-uri=ftp://host/mlflow"])
+def test_nothing_is_brought_here_before_it_is_known_where_results_go(
+    lorp: Lorp, model_hub: ModelHub, pico: Path, place: str
+) -> None:
+    model_hub.add("org/order").commit(pico)
+    done = lorp("recompress", "hf://org/order", "--remove=1", *PICO_OPTIONS, place)
+    assert done.status in (1, 2), done.err
+    assert "ftp" in done.err
+    assert model_hub.seen == []

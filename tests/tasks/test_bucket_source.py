@@ -61,3 +61,24 @@ def test_pickled_weights_are_not_downloaded(prefix: str, pico_copy: Path, home: 
     put_folder(pico_copy, prefix)
     assert "pickled" in refused(prefix, UnsafeCheckpointError)
     assert not list(home.rglob("*.bin"))
+
+
+@pytest.mark.parametrize("name", ["my model", "run=5/model", "a (1)/+x,y;z@2", ".hidden/ü", "what?x#y"])
+def test_folders_may_be_named_as_others_like(prefix: str, pico: Path, name: str) -> None:
+    put_folder(pico, f"{prefix}/{name}")
+    assert fetch_request(f"{prefix}/{name}/", "float32").key == fetch_request(str(pico), "float32").key
+
+
+@pytest.mark.parametrize(
+    "source", ["s3://Bucket/x", "s3://b/x", "s3://bucket/../x", "s3://bucket/a//b", "s3://bucket/a\x7fb"]
+)
+def test_what_is_no_address_is_refused_as_it_was_given(aws: None, source: str) -> None:
+    said = refused(source, SourceError)
+    assert said.startswith(f"{source} is no address in S3".replace("\x7f", " "))
+
+
+def test_a_vast_index_is_not_downloaded(prefix: str, pico: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_folder(pico, prefix, **{"model.safetensors.index.json": b" " * 101})
+    monkeypatch.setattr("tasks.sources.bucket.MAX_JSON_BYTES", 100)
+    assert "too large: 101 bytes" in refused(prefix, SourceError)
+    assert not list(home.rglob("*.index.json"))

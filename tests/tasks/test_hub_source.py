@@ -1,18 +1,27 @@
 """`hf://org/name@revision`, against a stand-in of the hub's file protocol (`tests/model_hub.py`)."""
 
+import errno
 import json
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from fetching import digest_of, fetched, refused
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from model_hub import ModelHub
 from pico import NUM_BLOCKS, edit_json, make_pico
 from servers import free_port
 
 from lorp.checkpoint import open_checkpoint
-from lorp.errors import OutageError, SourceError, UnsafeCheckpointError
+from lorp.errors import OutageError, SourceError, StoreError, UnsafeCheckpointError
 from tasks.fetch import fetch_request, source_num_blocks
+from tasks.store import FolderStore
+from tasks.vault import Vault
+
+
+@pytest.fixture(autouse=True)
+def own_home(home: Path) -> None:
+    """Listings of what was fetched are kept under home."""
 
 
 @pytest.fixture
@@ -92,6 +101,59 @@ def test_offline_the_cache_has_to_have_it(
     assert "HF_HUB_OFFLINE" in refused(f"hf://{repo}-other", SourceError)
 
 
+def test_offline_what_may_be_a_part_of_a_commit_is_known_by_its_content(
+    model_hub: ModelHub, tmp_path: Path, repo: str, pico: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = model_hub.add(repo).commit(pico)
+    for name in ("config.json", "model.safetensors"):
+        hf_hub_download(repo, name, endpoint=model_hub.url)
+    online = fetch_request(f"hf://{repo}", "float32")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    offline = fetch_request(f"hf://{repo}", "float32")
+    assert offline.inputs()["kind"] == "safetensors"
+    assert fetched(tmp_path / "offline", offline) == offline.inputs()["sha256"] != digest_of(pico)
+    assert source_num_blocks(f"hf://{repo}") == NUM_BLOCKS
+    with pytest.raises(SourceError, match="not wholly in the hub's cache"):
+        fetched(tmp_path / "offline", online)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    assert fetched(tmp_path / "online", online) == digest_of(pico)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert fetch_request(f"hf://{repo}@{commit}", "float32") == online
+    cached = Path(str(try_to_load_from_cache(repo, "tokenizer.json", revision=commit)))
+    cached.unlink()
+    assert fetch_request(f"hf://{repo}", "float32").key not in (online.key, offline.key)
+
+
+def test_other_files_in_the_cache_change_nothing(
+    model_hub: ModelHub, tmp_path: Path, repo: str, pico: Path, sharded: Path
+) -> None:
+    model_hub.add(repo).commit(sharded, **{"model.safetensors": (pico / "model.safetensors").read_bytes()})
+    hf_hub_download(repo, "model.safetensors", endpoint=model_hub.url)
+    assert fetched(tmp_path, fetch_request(f"hf://{repo}", "float32")) == digest_of(sharded)
+
+
+def test_the_depth_of_a_commit_in_the_store_is_known_without_the_hub(
+    model_hub: ModelHub, tmp_path: Path, repo: str, pico: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = model_hub.add(repo).commit(pico)
+    fetched(tmp_path / "store", fetch_request(f"hf://{repo}", "float32"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    vault = Vault(FolderStore(tmp_path / "store"))
+    assert source_num_blocks(f"hf://{repo}@{commit}", vault=vault) == NUM_BLOCKS
+
+
+def test_what_this_machine_cannot_keep_is_no_outage(
+    model_hub: ModelHub, repo: str, pico: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    model_hub.add(repo).commit(pico)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", full)
+    assert "No space left" in refused(f"hf://{repo}", StoreError)
+
+
 def test_what_is_not_there_is_said_in_one_line(model_hub: ModelHub, repo: str, pico: Path) -> None:
     model_hub.add(repo).commit(pico)
     assert "there is no hf://org/none@main, or it is private" in refused("hf://org/none", SourceError)
@@ -129,6 +191,16 @@ def test_code_of_its_own_is_refused(model_hub: ModelHub, tmp_path: Path, repo: s
         fetched(tmp_path, fetch_request(f"hf://{repo}", "float32"))
 
 
-@pytest.mark.parametrize("source", ["hf://", "hf://a/b/c", "hf://a/../b", "hf://a/b@", "hf://a/b@../x", "hf://a b"])
-def test_what_is_no_address_is_refused(source: str) -> None:
+@pytest.mark.parametrize(
+    "source", ["hf://", "hf://a/b/c", "hf://a/../b", "hf://a/b@", "hf://a/b@../x", "hf://a b", "hf://a/b--c"]
+)
+def test_what_is_no_address_is_refused(model_hub: ModelHub, source: str) -> None:
     assert "is no address on the hub" in refused(source, SourceError)
+
+
+def test_what_is_no_path_is_answered_with_the_addresses_there_are() -> None:
+    said = refused("org/none", SourceError)
+    assert "Give hf://org/none for the model on the hub" in said
+    assert "hf://none" not in refused("none", SourceError)
+    for kind in ("hf://org/name", "s3://bucket/prefix", "mlflow:models:/name@alias"):
+        assert kind in refused("/none/at/all", SourceError)

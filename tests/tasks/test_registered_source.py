@@ -71,7 +71,7 @@ def test_what_is_not_there_is_said_in_one_line(client: MlflowClient, address: st
     assert word in refused(address, SourceError, client.tracking_uri)
 
 
-@pytest.mark.parametrize("source", ["/nowhere/at-all", "runs:/abc/model", "gs://bucket/model"])
+@pytest.mark.parametrize("source", ["/nowhere/at-all", "file://host/tmp", "runs:/abc/model", "gs://bucket/model"])
 def test_a_version_that_lies_elsewhere_is_refused(client: MlflowClient, source: str) -> None:
     register(client, source)
     assert source in refused("mlflow:models:/pico@candidate", SourceError, client.tracking_uri)

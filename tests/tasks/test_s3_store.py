@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from addresses import content, overwrite, s3, unfinished_uploads
+from model_hub import ModelHub
 from proxy import Proxy
 from servers import S3_CREDENTIALS, S3_READER, free_port
 
 from lorp.digest import digest_bytes
-from lorp.errors import LorpError, OutageError, StoreError
+from lorp.errors import InputError, LorpError, OutageError, StoreError
 from tasks.store import open_store
 from tasks.store.s3 import S3Store
 from tasks.store.s3_bucket import Bucket
@@ -263,7 +264,7 @@ def test_wrong_settings_are_said_in_one_line(
 ) -> None:
     monkeypatch.setenv(setting, value)
     fault = refused(prefix)
-    assert isinstance(fault, StoreError)
+    assert isinstance(fault, InputError)
     assert word in str(fault)
     assert "AWS_" in str(fault) or "AWS settings" in str(fault) or setting in str(fault)
     assert "hidden-but-wrong" not in str(fault)
@@ -295,6 +296,19 @@ def test_an_endpoint_that_comes_back_is_used(whole: S3Store, proxy: Proxy) -> No
     proxy.lose = lambda _method, _path: left.pop() if left else None
     assert whole.create("a", b"one")
     assert not left
+
+
+def test_an_endpoint_that_is_no_s3_server_is_said_in_one_line(
+    prefix: str, model_hub: ModelHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = S3Store(prefix)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", model_hub.url)
+    fault = refused(prefix)
+    assert isinstance(fault, StoreError)
+    assert "does not answer as S3 does" in str(fault)
+    store._bucket = Bucket("shared")
+    with pytest.raises(StoreError, match="does not answer as S3 does"):
+        store.keys("x")
 
 
 @pytest.mark.parametrize("address", ["s3://", "s3://B/x", "s3://bucket/../x", "s3://bucket/x?y", "s3://bucket/a b"])

@@ -129,6 +129,17 @@ def test_moving_makes_room(store: ObjectStore) -> None:
     assert store.create("a", b"good")
 
 
+def test_only_what_has_the_fingerprint_is_moved(store: ObjectStore) -> None:
+    store.create("a", b"bad")
+    before = store.fingerprint("a")
+    overwrite(store.address("a"), b"good")
+    with pytest.raises(IntegrityError, match="a is not in the store"):
+        store.move("a", "quarantine/a", before)
+    assert store.read("a") == b"good"
+    store.move("a", "quarantine/a", store.fingerprint("a"))
+    assert store.fingerprint("a") is None
+
+
 def test_the_fingerprint_follows_the_content(store: ObjectStore) -> None:
     store.create("a", b"one")
     before = store.fingerprint("a")
@@ -172,5 +183,9 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 def test_addresses_open_the_same_store(tmp_path: Path) -> None:
     open_store(str(tmp_path / "my store")).create("a", b"one")
     assert open_store((tmp_path / "my store").as_uri()).read("a") == b"one"
+    assert open_store(f"file://localhost{tmp_path}/my%20store").read("a") == b"one"
+    for address in ("file://data/results", f"file://{tmp_path}?a=b", f"file://{tmp_path}#a"):
+        with pytest.raises(StoreError, match="is no folder of this machine"):
+            open_store(address)
     with pytest.raises(StoreError, match="ftp://"):
         open_store("ftp://host/path")

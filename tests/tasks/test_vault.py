@@ -1,5 +1,6 @@
 """What the store holds is used only while it is what its digest says."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,66 @@ def test_an_intact_folder_in_a_bucket_takes_two_calls(prefix: str, proxy: Proxy)
     proxy.seen.clear()
     vault.folder(reference)
     assert len(proxy.seen) == 2
+
+
+@pytest.mark.parametrize("kind", ["dangling link", "link", "folder", "pipe"])
+@pytest.mark.parametrize("what", ["output", "manifest", "file"])
+def test_what_is_no_regular_file_goes_to_quarantine_and_is_made_again(tmp_path: Path, kind: str, what: str) -> None:
+    vault = Vault(FolderStore(tmp_path / "store"))
+    done = manifest(plan=vault.put("values", b"one", ".json"), variant=folder(vault))
+    vault.commit(done)
+    variant = done.outputs["variant"].key
+    key = {
+        "output": done.outputs["plan"].key,
+        "manifest": f"stages/{done.key}.json",
+        "file": f"{variant}/model.safetensors",
+    }
+    put_irregular(tmp_path / "store" / key[what], kind)
+    assert fresh(vault).result(done.key) is None
+    again = manifest(plan=fresh(vault).put("values", b"one", ".json"), variant=folder(vault))
+    assert fresh(vault).commit(again) == again
+    assert fresh(vault).result(done.key) == again
+
+
+def put_irregular(path: Path, kind: str) -> None:
+    """Puts in a file's place what is none."""
+    beside = path.with_name(f".{path.name}")
+    match kind:
+        case "folder":
+            path.unlink()
+            path.mkdir()
+        case "pipe":
+            path.unlink()
+            os.mkfifo(path)
+        case _:
+            path.replace(beside)
+            path.symlink_to(beside)
+            if kind == "dangling link":
+                beside.unlink()
+
+
+def test_what_stays_in_the_way_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = Vault(FolderStore(tmp_path / "store"))
+    monkeypatch.setattr(vault.store, "create", lambda _key, _source: False)
+    with pytest.raises(IntegrityError, match="neither free nor readable"):
+        vault.put("values", b"one", ".json")
+    with pytest.raises(IntegrityError, match="neither free nor readable"):
+        vault.commit(manifest())
+
+
+def test_two_runs_may_find_the_same_damage(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = manifest(plan=vault.put("values", b"one", ".json"))
+    vault.commit(done)
+    spoil(vault.store.address(done.outputs["plan"].key))
+    found = vault.store.digest
+
+    def other_first(key: str) -> str:
+        sha256 = found(key)
+        monkeypatch.setattr(vault.store, "digest", found)
+        assert fresh(vault).result(done.key) is None
+        assert fresh(vault).put("values", b"one", ".json") == done.outputs["plan"]
+        return sha256
+
+    monkeypatch.setattr(vault.store, "digest", other_first)
+    assert fresh(vault).result(done.key) is None
+    assert vault.read(done.outputs["plan"]) == b"one"
