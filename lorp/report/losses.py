@@ -22,11 +22,13 @@ class ModelPerplexity:
     Attributes:
         name: Which model.
         perplexity: NaN where a loss is missing.
+        lower: One-sided lower bound; None where there is none.
         bound: One-sided upper bound; None where there is none.
     """
 
     name: str
     perplexity: float
+    lower: float | None
     bound: float | None
 
 
@@ -57,10 +59,9 @@ def model_perplexity(name: str, evaluation: PerplexityEvaluation, confidence: fl
     losses = [item.loss for item in evaluation.losses if item.loss is not None and math.isfinite(item.loss)]
     documents = [item.document for item in evaluation.losses]
     if len(losses) < len(documents) or len(set(documents)) < 2:
-        bound = None
-    else:
-        bound = exp(clustered_mean(losses, documents, confidence).upper)
-    return ModelPerplexity(name=name, perplexity=evaluation.perplexity, bound=bound)
+        return ModelPerplexity(name=name, perplexity=evaluation.perplexity, lower=None, bound=None)
+    log = clustered_mean(losses, documents, confidence)
+    return ModelPerplexity(name=name, perplexity=evaluation.perplexity, lower=exp(log.lower), bound=exp(log.upper))
 
 
 def hardest_hit(dense: PerplexityEvaluation, pruned: PerplexityEvaluation, count: int) -> tuple[DocumentChange, ...]:

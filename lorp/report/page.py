@@ -158,6 +158,8 @@ def _value_text(name: str, value: object) -> str:
         return _UNSET.get(name, "none")
     if name == "remove":
         return f"{text.exactly(value)} of depth" if isinstance(value, float) else text.counted(value, "block")
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
     return text.exactly(value) if isinstance(value, float) else str(value)
 
 

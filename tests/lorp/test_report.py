@@ -209,7 +209,7 @@ def test_a_loss_that_is_not_finite_is_said_and_nothing_is_drawn() -> None:
     page = render_report(make_data(broken=True, max_perplexity=50))
     reason = "the pruned evaluation has losses that are not finite"
     assert row_of(page, "Perplexity ratio (pruned / dense)")[1:] == ["–", "–", f"≤{GAP}1.5", "✕ fail", reason]
-    assert row_of(page, "pruned") == ["pruned", "not finite", "–"]
+    assert row_of(page, "pruned") == ["pruned", "not finite", "–", "–"]
     assert f"could not be judged: {reason}, so the gate rejected it." in page
     assert 'class="budget-line"' not in page
     assert "highest ratio" not in page
