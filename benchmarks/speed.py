@@ -95,14 +95,21 @@ def _works(checkpoint: Path, num_windows: int) -> dict[str, Callable[[], object]
 
 
 def _capture_and_score(model: object, family: object, windows: list) -> object:
-    """As the stages do it, Parquet and back included."""
+    """Cosine sums and sampled states of all windows, then similarity and RLS with its bootstrap interval."""
+    import numpy as np
+
     from lorp.capture import capture_windows
-    from lorp.parquet import decode_windows, encode_states, encode_windows
+    from lorp.parquet import WindowSums
     from lorp.similarity import similarity_of
 
     captures = capture_windows(model, family, windows, 8, 0)
-    encode_states(captures, {})
-    return similarity_of([decode_windows(encode_windows(captures, {}))], 0)
+    sums = WindowSums(
+        ids=tuple(capture.window.id for capture in captures),
+        documents=tuple(capture.window.document for capture in captures),
+        num_tokens=np.array([len(capture.window.tokens) for capture in captures]),
+        cosine_sums_WLL=np.stack([capture.cosine_sums_LL for capture in captures]),
+    )
+    return similarity_of([sums], 0)
 
 
 def _bare(model: object, windows: list) -> None:
@@ -173,14 +180,17 @@ def _memory(checkpoint: Path, num_windows: int) -> dict:
 
 def _measure_alone(options: argparse.Namespace) -> None:
     """Prints the bytes that one work holds at its peak above what was held with the model loaded and warm."""
+    import ctypes
     import gc
 
     import torch
 
+    _works(options.checkpoint, 1)[options.only]()  # imports what it needs
     work = _works(options.checkpoint, options.windows)
     with torch.inference_mode():
         work["bare"]()
     gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     work[options.only]()

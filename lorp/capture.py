@@ -20,7 +20,7 @@ from lorp.corpus import Window
 from lorp.errors import SourceError
 from lorp.progress import track
 
-_TOKENS_A_STEP = 32
+_TOKENS_A_PRODUCT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,8 @@ def capture_windows(
 ) -> list[WindowCapture]:
     """Captures windows one by one; nothing but the captures outlives a window.
 
-    The language-model head is not run. Cosines are summed in float64 from float32 unit vectors (arXiv 2605.27786,
-    equations 3 and 4, before the division by the number of tokens).
+    The language-model head is not run. Cosines are those of float32 unit vectors, summed over tokens in float64
+    (arXiv 2605.27786, equations 3 and 4, before the division by the number of tokens).
 
     Raises:
         SourceError: A hidden state is zero or not finite.
@@ -116,13 +116,19 @@ def _capture(
 
 
 def _cosine_sums(unit_LTD: torch.Tensor) -> NDArray[np.float64]:
-    num_boundaries = unit_LTD.shape[0]
-    total_LL = torch.zeros(num_boundaries, num_boundaries, dtype=torch.float64, device=unit_LTD.device)
-    for step_LTD in torch.split(unit_LTD, _TOKENS_A_STEP, dim=1):
-        flat = step_LTD.double().flatten(start_dim=1)
-        total_LL += flat @ flat.T
+    """Products in float32 over a few tokens at a time, whose sums are then added up in float64."""
+    num_tokens = unit_LTD.shape[1]
+    whole = num_tokens - num_tokens % _TOKENS_A_PRODUCT
+    total_LL = _sum_of_products(unit_LTD[:, :whole], _TOKENS_A_PRODUCT)
+    total_LL += _sum_of_products(unit_LTD[:, whole:], 1)
     sums: NDArray[np.float64] = total_LL.cpu().numpy()
     return sums
+
+
+def _sum_of_products(unit_LTD: torch.Tensor, num_tokens: int) -> torch.Tensor:
+    boundaries, tokens, features = unit_LTD.shape
+    groups_GLF = unit_LTD.reshape(boundaries, tokens // num_tokens, num_tokens * features).transpose(0, 1)
+    return torch.bmm(groups_GLF, groups_GLF.mT).sum(dim=0, dtype=torch.float64)
 
 
 @contextmanager
