@@ -1,25 +1,31 @@
 """One forward pass of a model's body -> how the hidden states at its block boundaries resemble each other.
 
-Shapes: L = N + 1 boundaries (boundary b is the input of block b; boundary N leaves the last block, before the final
-norm), T tokens a window, D hidden size, K sampled tokens.
+Shapes: B windows a pass, L = N + 1 boundaries (boundary b is the input of block b; boundary N leaves the last block,
+before the final norm), T tokens a window, D hidden size, K sampled tokens.
 """
 
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import normalize, pad
 from transformers import PreTrainedModel
 
 from lorp.architectures import Family
 from lorp.corpus import Window
 from lorp.errors import SourceError
-from lorp.progress import track
+from lorp.progress import report
 
+#: Windows share a pass up to so many tokens: on a CPU, matrices of 256 rows leave a tenth of its speed unused.
+_TOKENS_A_PASS = 512
+#: Cosines are taken from so many tokens at a time, in products over so many; a part is a multiple of a product.
+_TOKENS_A_PART = 16
 _TOKENS_A_PRODUCT = 4
 
 
@@ -45,19 +51,30 @@ class WindowCapture:
 def capture_windows(
     model: PreTrainedModel, family: Family, windows: Sequence[Window], sampled_tokens: int, seed: int
 ) -> list[WindowCapture]:
-    """Captures windows one by one; nothing but the captures outlives a window.
+    """Captures windows, few to a pass; nothing but the captures outlives a pass.
 
-    The language-model head is not run. Cosines are those of float32 unit vectors, summed over tokens in float64
-    (arXiv 2605.27786, equations 3 and 4, before the division by the number of tokens).
+    The language-model head is not run. Cosines are summed over tokens in float64 (arXiv 2605.27786, equations 3 and 4,
+    before the division by the number of tokens). Until a pass ends its unit vectors are held in float16, which moves a
+    mean cosine by less than 1e-5 where the hidden size is in the hundreds. Short windows that follow each other and are
+    equally long share a pass, which changes no more than rounding does.
 
     Raises:
         SourceError: A hidden state is zero or not finite.
     """
     boundaries = _Boundaries()
+    captures: list[WindowCapture] = []
+    report("capture windows", 0, len(windows))
     with _recording(model, family, boundaries), torch.inference_mode():
-        return [
-            _capture(model, boundaries, window, sampled_tokens, seed) for window in track(windows, "capture windows")
-        ]
+        for passed in _passes(windows):
+            captures += _capture(model, boundaries, passed, sampled_tokens, seed)
+            report("capture windows", len(captures), len(windows))
+    return captures
+
+
+def _passes(windows: Sequence[Window]) -> Iterator[list[Window]]:
+    for length, alike in groupby(windows, key=lambda window: len(window.tokens)):
+        while passed := list(islice(alike, max(1, _TOKENS_A_PASS // length))):
+            yield passed
 
 
 def sampled_positions(window: Window, sampled_tokens: int, seed: int) -> list[int]:
@@ -67,67 +84,81 @@ def sampled_positions(window: Window, sampled_tokens: int, seed: int) -> list[in
 
 
 class _Boundaries:
-    """Unit vectors and norms of one window's states, written as the states pass by: no state outlives its block."""
+    """Unit vectors and norms of one pass's states, written as the states pass by: no state outlives its block."""
 
     def __init__(self) -> None:
-        self.unit_LTD = torch.empty(0, 0, 0)
-        self.norm_LT = torch.empty(0, 0)
+        self._unit_BLTD = torch.empty(0, 0, 0, 0)
+        self._norm_BLT = torch.empty(0, 0, 0)
+        self._unit_BTD = torch.empty(0, 0, 0)
         self._passed = 0
 
     def begin(self, num_boundaries: int, state_BTD: torch.Tensor) -> None:
-        """Makes room for a window's states, all shaped as this one; the room of the one before is used if it fits."""
-        shape = (num_boundaries, *state_BTD.shape[1:])
-        if self.unit_LTD.shape != shape:
-            self.unit_LTD = torch.empty(shape, device=state_BTD.device)
-            self.norm_LT = torch.empty(shape[:2], device=state_BTD.device)
+        """Makes room for a pass's states, all shaped as this one; the room of the one before is used if it fits."""
+        windows, tokens, features = state_BTD.shape
+        shape = (windows, num_boundaries, tokens, features)
+        if self._unit_BLTD.shape != shape:
+            device = state_BTD.device
+            self._unit_BLTD = torch.empty(shape, device=device, dtype=torch.float16)
+            self._norm_BLT = torch.empty(shape[:-1], device=device)
+            self._unit_BTD = torch.empty(state_BTD.shape, device=device)
         self._passed = 0
 
     def add(self, state_BTD: torch.Tensor) -> None:
-        """Takes the next boundary's state, of shape (1, T, D)."""
-        h_TD = state_BTD[0].float()
-        norm_T = torch.linalg.vector_norm(h_TD, dim=-1, out=self.norm_LT[self._passed])
-        torch.div(h_TD, norm_T.unsqueeze(-1), out=self.unit_LTD[self._passed])
+        """Takes the next boundary's state."""
+        h_BTD = state_BTD.float()
+        norm_BT1 = torch.linalg.vector_norm(h_BTD, dim=-1, keepdim=True)
+        self._norm_BLT[:, self._passed] = norm_BT1[..., 0]
+        self._unit_BLTD[:, self._passed] = torch.div(h_BTD, norm_BT1, out=self._unit_BTD)
         self._passed += 1
 
-    def check(self, window: Window) -> None:
-        """Refuses states from which no cosine can be taken.
+    def of(self, row: int, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
+        """Unit vectors (float16, L x T x D) and norms (float32, L x T) of one of the pass's windows.
 
         Raises:
-            SourceError: One is zero or not finite.
+            SourceError: A state is zero or not finite, so that there is no cosine.
         """
-        assert self._passed == len(self.norm_LT)
-        if not torch.isfinite(self.norm_LT).all() or (self.norm_LT == 0).any():
+        assert self._passed == self._norm_BLT.shape[1]
+        norm_LT = self._norm_BLT[row]
+        if not torch.isfinite(norm_LT).all() or (norm_LT == 0).any():
             raise SourceError(f"hidden states of window {window.id} are zero or not finite", "Try --dtype float32")
+        return self._unit_BLTD[row], norm_LT
 
 
 def _capture(
-    model: PreTrainedModel, boundaries: _Boundaries, window: Window, sampled_tokens: int, seed: int
-) -> WindowCapture:
-    model.base_model(input_ids=torch.tensor([window.tokens], device=model.device), use_cache=False)
-    boundaries.check(window)
-    positions = sampled_positions(window, sampled_tokens, seed)
+    model: PreTrainedModel, boundaries: _Boundaries, windows: Sequence[Window], sampled_tokens: int, seed: int
+) -> list[WindowCapture]:
+    tokens_BT = torch.tensor([window.tokens for window in windows], device=model.device)
+    model.base_model(input_ids=tokens_BT, use_cache=False)
+    return [
+        _kept(window, *boundaries.of(row, window), sampled_positions(window, sampled_tokens, seed))
+        for row, window in enumerate(windows)
+    ]
+
+
+def _kept(window: Window, unit_LTD: torch.Tensor, norm_LT: torch.Tensor, positions: list[int]) -> WindowCapture:
     return WindowCapture(
         window=window,
-        cosine_sums_LL=_cosine_sums(boundaries.unit_LTD),
+        cosine_sums_LL=_cosine_sums(unit_LTD),
         positions_K=np.array(positions, dtype=np.int32),
-        units_KLD=boundaries.unit_LTD[:, positions].transpose(0, 1).half().cpu().numpy(),
-        norms_KL=boundaries.norm_LT[:, positions].T.contiguous().cpu().numpy(),
+        units_KLD=unit_LTD[:, positions].transpose(0, 1).cpu().numpy(),
+        norms_KL=norm_LT[:, positions].T.contiguous().cpu().numpy(),
     )
 
 
 def _cosine_sums(unit_LTD: torch.Tensor) -> NDArray[np.float64]:
     """Products in float32 over a few tokens at a time, whose sums are then added up in float64."""
-    num_tokens = unit_LTD.shape[1]
-    whole = num_tokens - num_tokens % _TOKENS_A_PRODUCT
-    total_LL = _sum_of_products(unit_LTD[:, :whole], _TOKENS_A_PRODUCT)
-    total_LL += _sum_of_products(unit_LTD[:, whole:], 1)
-    sums: NDArray[np.float64] = total_LL.cpu().numpy()
+    parts = [_sum_of_products(part_LTD.float()) for part_LTD in torch.split(unit_LTD, _TOKENS_A_PART, dim=1)]
+    sums: NDArray[np.float64] = torch.stack(parts).sum(dim=0).cpu().numpy()
     return sums
 
 
-def _sum_of_products(unit_LTD: torch.Tensor, num_tokens: int) -> torch.Tensor:
-    boundaries, tokens, features = unit_LTD.shape
-    groups_GLF = unit_LTD.reshape(boundaries, tokens // num_tokens, num_tokens * features).transpose(0, 1)
+def _sum_of_products(rounded_LTD: torch.Tensor) -> torch.Tensor:
+    """Rounding has left the vectors a little longer or shorter than one."""
+    boundaries, tokens, features = rounded_LTD.shape
+    unit_LTD = normalize(rounded_LTD, dim=-1)
+    if missing := -tokens % _TOKENS_A_PRODUCT:
+        unit_LTD = pad(unit_LTD, (0, 0, 0, missing))
+    groups_GLF = unit_LTD.reshape(boundaries, -1, _TOKENS_A_PRODUCT * features).transpose(0, 1)
     return torch.bmm(groups_GLF, groups_GLF.mT).sum(dim=0, dtype=torch.float64)
 
 

@@ -111,7 +111,7 @@ class CaptureShard(Request):
     """Windows `first` to `first + SHARD_WINDOWS` of the calibration windows, captured."""
 
     STAGE: ClassVar[str] = "capture"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     checkpoint: Reference
     windows: Reference
     first: int

@@ -12,6 +12,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from lorp.report.text import headline
 from lorp.spec import CalibrationSpec, EvaluationSpec, RecompressSpec, without_paths
 from tasks.cache import can_pass
 from tasks.lineage import Lineage
@@ -80,6 +81,7 @@ def _registration(vault: Vault, request: Registering, values: RunValues, report:
     return Registration(
         name=request.name,
         title=f"{request.name} remove {len(plan.removed)} {plan.method}",
+        headline=headline(plan, values.verdict),
         verdict=values.verdict,
         gate=spec.gate,
         source=vault.store.address(results.variant.key),

@@ -27,6 +27,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from sqlalchemy.exc import SQLAlchemyError
 
 EXPERIMENT = "lorp"
@@ -66,6 +67,7 @@ class Registration:
     Attributes:
         name: Registered model's name.
         title: Run's name.
+        headline: What was done and what the gate said, in a sentence.
         verdict: The verdict.
         gate: Its budgets.
         source: Address of the variant in the store.
@@ -78,6 +80,7 @@ class Registration:
 
     name: str
     title: str
+    headline: str
     verdict: Verdict
     gate: GateSpec
     source: str
@@ -148,7 +151,7 @@ def _fill(client: MlflowClient, run: Run, registration: Registration) -> None:
         run.info.run_id,
         metrics=[Metric(_metric_name(name), value, now, 0) for name, value in registration.metrics.items()],
         params=[Param(name, value) for name, value in registration.parameters.items() if name not in run.data.params],
-        tags=[RunTag(name, value) for name, value in _tags(registration).items()],
+        tags=[RunTag(name, value) for name, value in (_tags(registration) | _description(registration)).items()],
     )
     client.log_inputs(run.info.run_id, [_dataset(windows) for windows in registration.datasets])
     client.log_artifact(run.info.run_id, str(registration.report), "report")
@@ -201,7 +204,7 @@ def _version(client: MlflowClient, registration: Registration, run_id: str, work
         source=_source(registration.source, workspace),
         run_id=run_id,
         tags=_tags(registration),
-        description=f"{registration.title}: approved by the gate",
+        description=registration.headline,
     )
 
 
@@ -284,6 +287,10 @@ def _tags(registration: Registration) -> dict[str, str]:
         "lorp.approved": str(registration.verdict.approved).lower(),
         "lorp.gate_spec": registration.gate.model_dump_json(),
     }
+
+
+def _description(registration: Registration) -> dict[str, str]:
+    return {MLFLOW_RUN_NOTE: registration.headline}
 
 
 def _versions(client: MlflowClient, name: str) -> list[ModelVersion]:

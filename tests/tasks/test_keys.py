@@ -67,7 +67,7 @@ PINNED: list[tuple[Request, str]] = [
     ),
     (ROWS, "corpus-v1-a9c412d643448ca00e3523461c09f3622ad66c93524783485580a450ee9977e8"),
     (WINDOWS, "windows-v2-28f46c439ec5df73109e0d7c17e84a69db2713fd19643e0738d6946f6034395c"),
-    (CAPTURE, "capture-v1-ba4253da716e7c3edc8842b0fc3bc201cd441cd5626d48cfd7f5e4fbd2967753"),
+    (CAPTURE, "capture-v2-ba4253da716e7c3edc8842b0fc3bc201cd441cd5626d48cfd7f5e4fbd2967753"),
     (Score(shards=(A, B), seed=0), "score-v1-43586b451452d0b3261dbdfbd8655ef72841f5a373ea4d0861c1058454e87e56"),
     (
         Cluster(similarity=A, kind="spectral", num_clusters=None),

@@ -57,6 +57,7 @@ def registration(report: Path, *, approved: bool = True, ratio: float = 1.5, var
     return Registration(
         name=NAME,
         title="pico-lorp remove 2 lorp",
+        headline="Removing 2 of 4 blocks was judged.",
         verdict=verdict,
         gate=gate,
         source=(report.parent / "store/variants/v").as_uri(),
@@ -97,6 +98,7 @@ def test_an_approved_verdict_becomes_a_version_that_points_to_the_store(places: 
     run = client.get_run(done.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params == {"pruning.remove": "2"}
+    assert run.data.tags["mlflow.note.content"] == wanted.headline
     assert run.data.metrics == {"rls": 0.7}
     [used] = run.inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest) == ("pydoc", "d" * 36)
@@ -105,7 +107,7 @@ def test_an_approved_verdict_becomes_a_version_that_points_to_the_store(places: 
     assert [file.path for file in client.list_artifacts(done.run_id, "report")] == ["report/report.html"]
     [version] = versions(places)
     assert int(version.version) == done.model_version == 1
-    assert version.source == wanted.source
+    assert (version.source, version.description) == (wanted.source, wanted.headline)
     assert version.run_id == done.run_id
     assert {name: version.tags[f"lorp.{name}"] for name in ("checkpoint", "plan", "verdict")} == {
         "checkpoint": "c" * 64,
