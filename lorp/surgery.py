@@ -6,11 +6,12 @@ Memory is bounded by a copy buffer, whatever the checkpoint's size. The same inp
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from lorp.checkpoint import CONFIG, INDEX, Checkpoint
-from lorp.errors import CountError
+from lorp.errors import CountError, IntegrityError
 from lorp.plan import PruningPlan
 from lorp.progress import track
 from lorp.safetensors_file import Tensor, encode_header
@@ -23,21 +24,28 @@ _BUFFER_BYTES = 1 << 23
 Copy = tuple[Tensor, str]
 
 
-def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path) -> None:
+def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path, patch: Iterable[Tensor] = ()) -> None:
     """Writes the pruned checkpoint into an empty folder.
 
     Kept blocks are renumbered from 0, names are those of the source otherwise. Tensors that the model does not load
     are left out. Config fields that count blocks or say something of single ones follow. `pruning_plan.json` says
     which block of the dense model each kept one is.
 
+    Args:
+        checkpoint: The dense model.
+        plan: Which blocks are removed.
+        folder: Where to write.
+        patch: Tensors that take the place of those of the same name in the dense model.
+
     Raises:
         CountError: The plan is for a model of another depth.
+        IntegrityError: The patch is not for this checkpoint.
     """
     if plan.num_blocks != checkpoint.num_blocks:
         raise CountError(
             f"the plan is for {plan.num_blocks} blocks, and the checkpoint has {checkpoint.num_blocks}", "Plan again"
         )
-    shards = _plan_copies(checkpoint, plan)
+    shards = _plan_copies(checkpoint, plan, _checked(checkpoint, patch))
     for name, copies in track(list(shards.items()), "write weights"):
         _write_shard(folder / name, copies)
     for name in checkpoint.files:
@@ -49,7 +57,16 @@ def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path) -> None:
     _write_json(folder / PLAN, {"method": plan.method, "removed": plan.removed, "kept_blocks": plan.kept})
 
 
-def _plan_copies(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, list[Copy]]:
+def _checked(checkpoint: Checkpoint, patch: Iterable[Tensor]) -> dict[str, Tensor]:
+    by_name = {new.name: new for new in patch}
+    for new in by_name.values():
+        old = checkpoint.tensors.get(new.name)
+        if old is None or (old.dtype, old.shape) != (new.dtype, new.shape):
+            raise IntegrityError(f"the patch changes {new.name}, which the checkpoint has not like that", "Heal again")
+    return by_name
+
+
+def _plan_copies(checkpoint: Checkpoint, plan: PruningPlan, patch: dict[str, Tensor]) -> dict[str, list[Copy]]:
     """What each shard of the pruned checkpoint holds, in the source's order; shards left empty are dropped."""
     new_index = {block: index for index, block in enumerate(plan.kept)}
     shards: dict[str, list[Copy]] = {name: [] for name in checkpoint.shards}
@@ -60,29 +77,36 @@ def _plan_copies(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, list[Co
         elif block in new_index:
             shards[tensor.path.name].append((tensor, checkpoint.family.renumbered(name, new_index[block])))
     return {
-        name: sorted(copies, key=lambda copy: (copy[0].start, copy[1])) for name, copies in shards.items() if copies
+        shard: [(patch.get(tensor.name, tensor), name) for tensor, name in sorted(copies, key=_place)]
+        for shard, copies in shards.items()
+        if copies
     }
 
 
+def _place(copy: Copy) -> tuple[int, str]:
+    return copy[0].start, copy[1]
+
+
 def _write_shard(path: Path, copies: list[Copy]) -> None:
-    source_path = copies[0][0].path
-    with source_path.open("rb") as source, path.open("xb") as target:
+    with path.open("xb") as target:
         target.write(encode_header([(name, tensor.dtype, tensor.shape, tensor.num_bytes) for tensor, name in copies]))
         target.flush()
-        for start, num_bytes in _runs(copies):
-            _copy_range(source, start, num_bytes, target)
+        for source_path, start, num_bytes in _runs(copies):
+            with source_path.open("rb") as source:
+                _copy_range(source, start, num_bytes, target)
         target.flush()
         os.fsync(target.fileno())
 
 
-def _runs(copies: list[Copy]) -> list[tuple[int, int]]:
-    """Byte ranges (start, length) to copy, neighbours merged."""
-    runs: list[tuple[int, int]] = []
+def _runs(copies: list[Copy]) -> list[tuple[Path, int, int]]:
+    """Byte ranges (file, start, length) to copy, neighbours merged."""
+    runs: list[tuple[Path, int, int]] = []
     for tensor, _ in copies:
-        if runs and sum(runs[-1]) == tensor.start:
-            runs[-1] = (runs[-1][0], runs[-1][1] + tensor.num_bytes)
+        path, start, num_bytes = runs[-1] if runs else (None, 0, 0)
+        if path == tensor.path and start + num_bytes == tensor.start:
+            runs[-1] = (tensor.path, start, num_bytes + tensor.num_bytes)
         else:
-            runs.append((tensor.start, tensor.num_bytes))
+            runs.append((tensor.path, tensor.start, tensor.num_bytes))
     return runs
 
 

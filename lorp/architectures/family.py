@@ -24,6 +24,43 @@ SINGLE_BLOCKS = Obstacle(field="per_layer_config", reason="its config sets singl
 
 
 @dataclass(frozen=True, kw_only=True)
+class Projections:
+    """Where in a block its linear maps are, as paths of modules.
+
+    Attributes:
+        attention_reads: Maps that attention applies to one and the same input.
+        attention_write: The map whose output is added to the block's input; None where nothing is read from that sum.
+        mlp_reads: Maps that the MLP applies to one and the same input.
+        mlp_write: The map whose output is added last.
+        transposed: Whether weights are inputs x outputs.
+        norm_after: Whether what is written goes through a norm before, or after, it is added.
+        norm_before_field: Config field that, where false, says so too.
+    """
+
+    attention_reads: tuple[str, ...]
+    attention_write: str | None
+    mlp_reads: tuple[str, ...]
+    mlp_write: str
+    transposed: bool = False
+    norm_after: bool = False
+    norm_before_field: str | None = None
+
+    def writes_freely(self, config: Mapping[str, Any]) -> bool:
+        """Whether what is written is added as it is, so that a change of the map changes the state alike."""
+        before = self.norm_before_field is None or bool(config.get(self.norm_before_field, True))
+        return before and not self.norm_after
+
+
+#: Of blocks that are built as Llama's are.
+LLAMA_PROJECTIONS = Projections(
+    attention_reads=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    attention_write="self_attn.o_proj",
+    mlp_reads=("mlp.gate_proj", "mlp.up_proj"),
+    mlp_write="mlp.down_proj",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """A family of decoder-only models whose blocks are one stack.
 
@@ -34,6 +71,7 @@ class Family:
         blocks_path: Path of the block list in the loaded model, `model.layers`; block `i`'s tensors are named
             `<blocks_path>.<i>.<rest>`. On disk the first part, which is the model without its head, may be absent.
         stored_names: Pairs of a tensor's name on disk and its other name in the model.
+        projections: Where a block's linear maps are.
         count_field: Config field that counts the blocks.
         count_aliases: Other names of that field that transformers takes.
         per_block_fields: Config fields that hold a list with one entry a block. Where a config lacks one that
@@ -48,6 +86,7 @@ class Family:
     architectures: frozenset[str]
     blocks_path: str
     stored_names: tuple[tuple[str, str], ...] = ()
+    projections: Projections
     count_field: str
     count_aliases: tuple[str, ...] = ()
     per_block_fields: tuple[str, ...] = ()

@@ -3,13 +3,14 @@
 A Mistral config that names `layer_types` is built as a Ministral by transformers, and saved as one.
 """
 
-from lorp.architectures.family import Family
+from lorp.architectures.family import LLAMA_PROJECTIONS, Family
 
 LLAMA = Family(
     name="Llama",
     model_types=frozenset({"llama"}),
     architectures=frozenset({"LlamaForCausalLM"}),
     blocks_path="model.layers",
+    projections=LLAMA_PROJECTIONS,
     count_field="num_hidden_layers",
     per_block_fields=("layer_types",),
 )
@@ -19,6 +20,7 @@ MISTRAL = Family(
     model_types=frozenset({"mistral"}),
     architectures=frozenset({"MistralForCausalLM"}),
     blocks_path="model.layers",
+    projections=LLAMA_PROJECTIONS,
     count_field="num_hidden_layers",
     per_block_fields=("layer_types",),
 )
@@ -28,6 +30,7 @@ MINISTRAL = Family(
     model_types=frozenset({"ministral"}),
     architectures=frozenset({"MinistralForCausalLM"}),
     blocks_path="model.layers",
+    projections=LLAMA_PROJECTIONS,
     count_field="num_hidden_layers",
     per_block_fields=("layer_types",),
 )

@@ -17,18 +17,24 @@ import torch
 from families import CASES, Case
 from family_row import INPUT, Row, load, logits
 from pico import NUM_BLOCKS
+from safetensors.torch import load_file
 from transformers import PreTrainedConfig
 
 from lorp.architectures import FAMILIES
+from lorp.body import Body
 from lorp.checkpoint import check_finite, open_checkpoint
 from lorp.corpus import Window
+from lorp.corpus.uses import FitWindows, RidgeWindows
 from lorp.evaluation.downstream.answer import answer_questions
 from lorp.evaluation.downstream.questions import Question
 from lorp.evaluation.generation import continue_prompts
 from lorp.evaluation.perplexity import window_losses
 from lorp.evaluation.speed import measure_memory
+from lorp.healing import repair
+from lorp.healing.patch import encode_weights, open_weights
 from lorp.models import load_tokenizer
 from lorp.spec import GenerationSpec
+from lorp.surgery import prune
 
 TABLE = Path(__file__).parents[2] / "docs" / "families.md"
 WRITE = "LORP_WRITE_DOCS"
@@ -134,6 +140,34 @@ def evaluated(row: Row) -> None:
     assert 0 < variant.kv_token < dense.kv_token
 
 
+def healed(row: Row) -> None:
+    """Its blocks run one by one as they do together, and refitted weights leave states closer to the dense model's."""
+    body, windows = Body(row.dense, row.case.data), [capture.window for capture in row.captures]
+    with torch.inference_mode():
+        state = body.embedded(INPUT)
+        for block in range(body.num_blocks):
+            state = body.step(block, state)
+        assert torch.equal(body.logits(INPUT, state), logits(row.dense))
+    uses = FitWindows(tuple(windows[:6])), RidgeWindows(tuple(windows[:6]))
+    done = repair(row.dense, row.checkpoint, row.plan, *uses, "refit")
+    writes = {entry.block for entry in done.repairs if entry.site.endswith("write")}
+    expected = row.case.data.projections.writes_freely(row.checkpoint.config)
+    assert bool(writes) == expected
+    assert all(entry.error < 1 for entry in done.repairs)
+    patch, variant = row.folder / "patch.safetensors", row.folder / "healed"
+    patch.write_bytes(encode_weights(done.tensors))
+    variant.mkdir()
+    prune(row.checkpoint, row.plan, variant, open_weights(patch))
+    check_finite(open_checkpoint(variant))
+    stored = load_file(variant / "model.safetensors")
+    index = {block: number for number, block in enumerate(row.plan.kept)}
+    for name, tensor in done.tensors.items():
+        block = row.case.data.block_of(name)
+        assert block is not None
+        assert torch.equal(stored[row.case.data.renumbered(name, index[block])], tensor)
+    assert not torch.equal(logits(load(variant)), logits(load(row.variant(row.plan.removed))))
+
+
 def comparable(config: PreTrainedConfig) -> dict[str, Any]:
     return {name: value for name, value in config.to_dict().items() if name != "_name_or_path"}
 
@@ -147,6 +181,7 @@ CHECKS: dict[str, Callable[[Row], None]] = {
     "generates": generates,
     "reloads": reloads,
     "evaluated": evaluated,
+    "healed": healed,
 }
 
 Measure = Callable[[Case, str], Exception | None]

@@ -1,0 +1,90 @@
+"""A loaded model's body, run block by block on states that the caller holds.
+
+Shapes: B windows, T tokens a window, D hidden size, V vocabulary.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from lorp.architectures import Family
+
+_Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+_Forward = Callable[..., torch.Tensor]
+
+
+class Body:
+    """What comes before the blocks, each block by itself, and what comes after them.
+
+    What a block is given beside the state (masks, rotary embeddings) follows from the windows' shape alone, so it is
+    asked for once a shape. Everything is done by the model's own code.
+    """
+
+    def __init__(self, model: PreTrainedModel, family: Family) -> None:
+        self._model = model
+        self.blocks: Any = model.get_submodule(family.blocks_path)
+        self._arguments: dict[torch.Size, list[_Arguments]] = {}
+
+    @property
+    def num_blocks(self) -> int:
+        """N."""
+        return len(self.blocks)
+
+    @property
+    def device(self) -> torch.device:
+        """Where states live."""
+        return self._model.device
+
+    def embedded(self, tokens_BT: torch.Tensor) -> torch.Tensor:
+        """The state that enters the first block, B x T x D."""
+        states: list[torch.Tensor] = []
+        arguments: list[_Arguments] = []
+
+        def noting(_block: int) -> _Forward:
+            def note(state_BTD: torch.Tensor, *more: Any, **named: Any) -> torch.Tensor:
+                states.append(state_BTD)
+                arguments.append((more, named))
+                return state_BTD
+
+            return note
+
+        with self._replaced(noting):
+            self._model.base_model(input_ids=tokens_BT, use_cache=False)
+        self._arguments[tokens_BT.shape] = arguments
+        return states[0]
+
+    def step(self, block: int, state_BTD: torch.Tensor, module: torch.nn.Module | None = None) -> torch.Tensor:
+        """The state that leaves a block, given that which enters it; windows of this shape must have been embedded.
+
+        Args:
+            block: Its index.
+            state_BTD: What enters.
+            module: A module to run in its place.
+        """
+        more, named = self._arguments[state_BTD.shape[:2]][block]
+        left: torch.Tensor = (module or self.blocks[block])(state_BTD, *more, **named)
+        return left
+
+    def logits(self, tokens_BT: torch.Tensor, state_BTD: torch.Tensor) -> torch.Tensor:
+        """What the model says, B x T x V, where this state leaves its last block."""
+
+        def giving(_block: int) -> _Forward:
+            return lambda *_, **__: state_BTD
+
+        with self._replaced(giving):
+            said: torch.Tensor = self._model(input_ids=tokens_BT, use_cache=False).logits
+        return said
+
+    @contextmanager
+    def _replaced(self, forward_of: Callable[[int], _Forward]) -> Iterator[None]:
+        """While open, blocks compute something else."""
+        for index, block in enumerate(self.blocks):
+            block.forward = forward_of(index)
+        try:
+            yield
+        finally:
+            for block in self.blocks:
+                del block.forward

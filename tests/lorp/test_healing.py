@@ -1,0 +1,196 @@
+"""Healing solves what it says, changes what it may, and leaves the model that it was given as it was."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pico import NUM_BLOCKS, make_pico
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from lorp.body import Body
+from lorp.checkpoint import Checkpoint, open_checkpoint
+from lorp.corpus import Window
+from lorp.corpus.uses import FitWindows, RidgeWindows
+from lorp.healing import Repaired, repair
+from lorp.healing.normal_equations import no_tokens
+from lorp.healing.patch import encode_weights, open_weights
+from lorp.healing.repair import RIDGES
+from lorp.models import load_model
+from lorp.plan import PruningPlan, Removal, plan_of
+from lorp.spec import ComputeSpec
+from lorp.surgery import prune
+
+LENGTH = 48
+FIT = FitWindows(
+    tuple(
+        Window(
+            id=f"f{seed}@0",
+            document=f"f{seed}",
+            text_sha256="",
+            tokens=tuple(np.random.default_rng(seed).integers(0, 256, LENGTH).tolist()),
+        )
+        for seed in range(12)
+    )
+)
+CHOOSE = RidgeWindows(
+    tuple(
+        Window(
+            id=f"r{seed}@0",
+            document=f"r{seed}",
+            text_sha256="",
+            tokens=tuple(np.random.default_rng(seed).integers(0, 256, LENGTH).tolist()),
+        )
+        for seed in range(50, 54)
+    )
+)
+JUDGE = [np.random.default_rng(seed).integers(0, 256, LENGTH).tolist() for seed in range(90, 94)]
+
+
+@pytest.fixture(scope="module")
+def gentle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Blocks that change the state a little, as those of a trained model do."""
+    return make_pico(tmp_path_factory.mktemp("gentle"), initializer_range=0.08)
+
+
+@pytest.fixture
+def model(gentle: Path) -> PreTrainedModel:
+    return load_model(gentle, ComputeSpec())
+
+
+@pytest.fixture(scope="module")
+def checkpoint(gentle: Path) -> Checkpoint:
+    return open_checkpoint(gentle)
+
+
+def plan(*blocks: int) -> PruningPlan:
+    return plan_of("by hand", NUM_BLOCKS, [Removal(block=block, cluster=None, score=0.0) for block in blocks])
+
+
+def healed_variant(checkpoint: Checkpoint, blocks: tuple[int, ...], done: Repaired, folder: Path) -> PreTrainedModel:
+    (folder / "patch.safetensors").write_bytes(encode_weights(done.tensors))
+    (folder / "variant").mkdir()
+    prune(checkpoint, plan(*blocks), folder / "variant", open_weights(folder / "patch.safetensors"))
+    return AutoModelForCausalLM.from_pretrained(folder / "variant").eval()
+
+
+def final_states(model: PreTrainedModel) -> torch.Tensor:
+    """What leaves the last block."""
+    seen: list[torch.Tensor] = []
+    hook = model.model.norm.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    with torch.inference_mode():
+        model(torch.tensor(JUDGE))
+    hook.remove()
+    return seen[0]
+
+
+def distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(((one - other).norm(dim=-1) / other.norm(dim=-1)).square().mean())
+
+
+def test_normal_equations_solve_weighted_ridge_regression() -> None:
+    random = np.random.default_rng(0)
+    inputs, targets = random.normal(size=(200, 7)), random.normal(size=(200, 3))
+    weights = random.uniform(0.1, 2, 200)
+    sums = no_tokens(7, 3, torch.device("cpu"))
+    for rows in (slice(0, 50), slice(50, 200)):
+        sums.add(*(torch.tensor(array[rows]) for array in (inputs, targets, weights)))
+    a, y = inputs * weights[:, None], targets * weights[:, None]
+    penalty = 0.3 * np.mean(np.diag(a.T @ a))
+    stacked = np.vstack([a, np.sqrt(penalty) * np.eye(7)])
+    expected = np.linalg.lstsq(stacked, np.vstack([y, np.zeros((7, 3))]), rcond=None)[0]
+    solved = sums.solve(0.3)
+    np.testing.assert_allclose(solved, expected, rtol=1e-9, atol=1e-12)
+    left = np.square(a @ expected - y).sum() / np.square(y).sum()
+    assert sums.error(solved) == pytest.approx(left, rel=1e-9)
+    assert sums.error(torch.zeros(7, 3, dtype=torch.float64)) == 1
+
+
+def test_equations_over_nothing_but_zeros_have_the_solution_zero() -> None:
+    sums = no_tokens(2, 1, torch.device("cpu"))
+    sums.add(torch.zeros(4, 2), torch.zeros(4, 1), torch.ones(4))
+    assert sums.solve(0.1).tolist() == [[0.0], [0.0]]
+    assert sums.error(torch.zeros(2, 1, dtype=torch.float64)) == 1
+
+
+def test_blocks_run_one_by_one_are_the_model(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
+    body, tokens = Body(model, checkpoint.family), torch.tensor([JUDGE[0]])
+    with torch.inference_mode():
+        state = body.embedded(tokens)
+        for block in range(body.num_blocks):
+            state = body.step(block, state)
+        assert torch.equal(body.logits(tokens, state), model(tokens).logits)
+
+
+@pytest.mark.parametrize(("method", "blocks"), [("linear", (2,)), ("refit", (2,)), ("refit", (1, 2, 4))])
+def test_a_healed_variant_is_closer_to_the_dense_model_on_other_windows(
+    model: PreTrainedModel, checkpoint: Checkpoint, tmp_path: Path, method: str, blocks: tuple[int, ...]
+) -> None:
+    done = repair(model, checkpoint, plan(*blocks), FIT, CHOOSE, method)
+    none = Repaired(repairs=(), tensors={})
+    dense = final_states(model)
+    (tmp_path / "unhealed").mkdir()
+    unhealed = distance(final_states(healed_variant(checkpoint, blocks, none, tmp_path / "unhealed")), dense)
+    assert distance(final_states(healed_variant(checkpoint, blocks, done, tmp_path)), dense) < 0.95 * unhealed
+
+
+def test_the_first_gap_is_refitted_as_an_independent_solution_says(
+    model: PreTrainedModel, checkpoint: Checkpoint
+) -> None:
+    done = repair(model, checkpoint, plan(3), FIT, CHOOSE, "refit")
+    [first, *_] = done.repairs
+    assert (first.block, first.site) == (2, "mlp_write")
+    assert first.ridge in RIDGES
+    taken: list[np.ndarray] = []
+    down = model.model.layers[2].mlp.down_proj
+    hook = down.register_forward_pre_hook(lambda _, args: taken.append(args[0][0].double().numpy()))
+    tokens = torch.tensor([window.tokens for window in FIT.windows])
+    states = []
+    with torch.inference_mode():
+        for row in tokens:
+            states.append(
+                [state[0].double().numpy() for state in model(row[None], output_hidden_states=True).hidden_states]
+            )
+    hook.remove()
+    inputs = np.concatenate(taken)
+    wanted, have = (np.concatenate([state[boundary] for state in states]) for boundary in (4, 3))
+    weights = 1 / np.linalg.norm(wanted, axis=1, keepdims=True)
+    a, y = inputs * weights, (wanted - have) * weights
+    penalty = first.ridge * np.mean(np.diag(a.T @ a))
+    change = np.linalg.solve(a.T @ a + penalty * np.eye(a.shape[1]), a.T @ y)
+    expected = down.weight.double().numpy() + change.T
+    np.testing.assert_allclose(done.tensors["model.layers.2.mlp.down_proj.weight"], expected, rtol=0, atol=1e-5)
+
+
+def test_only_maps_from_the_first_gap_on_change(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
+    refit = repair(model, checkpoint, plan(2, 4), FIT, CHOOSE, "refit")
+    assert {checkpoint.family.block_of(name) for name in refit.tensors} <= {1, 3, 5}
+    assert [entry.site for entry in refit.repairs if entry.block == 1] == ["mlp_write"]
+    assert [entry.site for entry in refit.repairs if entry.block == 3] == [
+        "attention_read", "attention_write", "mlp_read", "mlp_write",
+    ]  # fmt: skip
+    linear = repair(model, checkpoint, plan(2, 4), FIT, CHOOSE, "linear")
+    assert set(linear.tensors) <= {f"model.layers.{block}.mlp.down_proj.weight" for block in (1, 3)}
+    assert [(entry.block, entry.site) for entry in linear.repairs] == [(1, "mlp_write"), (3, "mlp_write")]
+    assert all(0 < entry.error <= 1 for entry in (*refit.repairs, *linear.repairs))
+
+
+def test_the_model_is_as_before_and_the_same_again_gives_the_same_bytes(
+    model: PreTrainedModel, checkpoint: Checkpoint
+) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    first = repair(model, checkpoint, plan(1, 4), FIT, CHOOSE, "refit")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    again = repair(model, checkpoint, plan(1, 4), FIT, CHOOSE, "refit")
+    assert encode_weights(first.tensors) == encode_weights(again.tensors)
+    assert first.repairs == again.repairs
+
+
+def test_the_model_is_as_before_also_when_healing_fails(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    wrong = replace(CHOOSE.windows[0], tokens=(999,))
+    with pytest.raises(IndexError):
+        repair(model, checkpoint, plan(1), FIT, RidgeWindows((wrong,)), "refit")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert not any(hasattr(block, "forward") and "forward" in vars(block) for block in model.model.layers)
