@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.options import read_config
-from lorp.spec import ClusteringKind, Criterion, DType, Method, Packing
+from lorp.spec import ClusteringKind, Criterion, DType, HealingMethod, Method, Packing
 
 _WHAT, _HOW, _TEXT, _MEASURED = "What to remove", "How to choose", "Text", "What else to measure"
 _BUDGET, _WHERE = "Budget", "Where and how to run"
@@ -44,6 +44,17 @@ Remove = Annotated[
         rich_help_panel=_WHAT,
         metavar="COUNT|SHARE",
     ),
+]
+Heal = Annotated[
+    HealingMethod,
+    typer.Option(
+        help="Refit the blocks that stay, in closed form: the MLP before each gap (linear), or every linear map from "
+        "the first gap on (refit).",
+        rich_help_panel=_HOW,
+    ),
+]
+HealWindows = Annotated[
+    int, typer.Option(help="Windows of calibration text to refit on, none of which is captured.", rich_help_panel=_TEXT)
 ]
 OneMethod = Annotated[Method, typer.Option(help="The selector.", rich_help_panel=_HOW)]
 Clustering = Annotated[ClusteringKind, typer.Option(help="How LoRP clusters the blocks.", rich_help_panel=_HOW)]

@@ -23,6 +23,7 @@ from lorp.spec import (
     EvaluationSpec,
     GateSpec,
     GenerationSpec,
+    HealingSpec,
     PruningSpec,
     RecompressSpec,
     SpeedSpec,
@@ -85,6 +86,7 @@ def _root(
 
 _EMBEDDED = [EMBEDDED_CORPUS]
 _GATE, _TASKS, _GENERATION, _SPEED = GateSpec(), DownstreamSpec(), GenerationSpec(), SpeedSpec()
+_HEALING = HealingSpec()
 
 
 @app.command()
@@ -102,6 +104,8 @@ def recompress(
     window_tokens: arguments.WindowTokens = None,
     windows: arguments.Windows = "long",
     seed: arguments.Seed = 0,
+    heal: arguments.Heal = _HEALING.method,
+    heal_windows: arguments.HealWindows = _HEALING.num_windows,
     tasks: arguments.Tasks = EMBEDDED_TASK,
     num_fewshot: arguments.NumFewshot = _TASKS.num_fewshot,
     limit: arguments.Limit = _TASKS.limit,
@@ -148,6 +152,7 @@ def recompress(
             criterion=criterion,
             num_clusters=clusters,
         ),
+        healing=make(HealingSpec, method=heal, num_windows=heal_windows),
         evaluation=make(EvaluationSpec, corpora=evaluation, num_windows=evaluation_windows, **windows_asked),
         tasks=make(DownstreamSpec, tasks=parse_tasks(tasks), num_fewshot=num_fewshot, limit=limit, seed=seed),
         generation=make(GenerationSpec, num_prompts=generation_prompts, max_new_tokens=generation_tokens),

@@ -117,6 +117,7 @@ def _column(outcome: Outcome) -> list[tuple[str, str]]:
     ]
     return [
         ("blocks", ", ".join(map(str, outcome["plan"]["removed"]))),
+        ("healing", outcome["healing"]["method"]),
         ("perplexity, dense", number(perplexity["dense"])),
         ("perplexity, pruned", number(perplexity["pruned"])),
         ("ratio", number(perplexity["ratio"])),

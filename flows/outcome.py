@@ -5,6 +5,7 @@ from typing import Any
 
 from flows.wording import Outcome
 from lorp.checkpoint import open_checkpoint
+from lorp.healing.patch import Patch
 from tasks.register import RegisteredVerdict, Registering
 from tasks.results import RunValues, read_values
 from tasks.vault import Reference, Vault
@@ -28,6 +29,7 @@ def make_outcome(vault: Vault, request: Registering, done: RegisteredVerdict) ->
             "clusters": [list(members) for members in clusters],
         },
         plan={"method": plan.method, "removed": list(plan.removed), "kept": list(plan.kept)},
+        healing=_healing(values.patch),
         perplexity=_perplexity(values),
         measured={name: _finite(value) for name, value in values.evidence.figures.items()},
         verdict={
@@ -46,6 +48,12 @@ def make_outcome(vault: Vault, request: Registering, done: RegisteredVerdict) ->
 def _checkpoint(vault: Vault, reference: Reference) -> dict[str, Any]:
     weights = open_checkpoint(vault.folder(reference)).weight_bytes
     return {"uri": vault.store.address(reference.key), "digest": reference.sha256, "weight_bytes": weights}
+
+
+def _healing(patch: Patch | None) -> dict[str, Any]:
+    if patch is None:
+        return {"method": "none"}
+    return {"method": patch.method, "repairs": [vars(entry) for entry in patch.repairs]}
 
 
 def _perplexity(values: RunValues) -> dict[str, float | None]:

@@ -1,6 +1,7 @@
 """The main job, a Prefect flow of cached tasks.
 
-Source -> checkpoint -> capture -> similarity -> clusters -> plan -> variant -> evaluations -> verdict -> registration.
+Source -> checkpoint -> capture -> similarity -> clusters -> plan -> patch -> variant -> evaluations -> verdict
+-> registration.
 """
 
 import re
@@ -19,14 +20,16 @@ from flows.outcome import make_outcome
 from flows.wording import Outcome, criteria_rows, markdown, summary
 from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.errors import SpecError
+from lorp.healing import check_healing
 from lorp.spec import RecompressSpec, resolve_count, source_name
 from tasks.cache import PLAIN_JSON, run, run_all
-from tasks.capture import shard_requests, window_requests
+from tasks.capture import WindowsUse, shard_requests, window_requests
 from tasks.corpora import fetch_rows_requests
 from tasks.downstream import AnswerQuestions, questions_request
 from tasks.evaluate import Evaluate, Generate
 from tasks.fetch import fetch_request
 from tasks.gate import Gate
+from tasks.heal import Heal
 from tasks.plan import Cluster, Plan, Prune, Score
 from tasks.register import Registering, register_verdict
 from tasks.results import RunResults
@@ -101,41 +104,57 @@ class Job:
         num_blocks = open_checkpoint(folder).num_blocks
         resolve_count(spec.pruning.remove, num_blocks)
         check_context(open_checkpoint(folder), spec)
-        calibration, evaluation = self._windows(checkpoint)
-        similarity = self._similarity(checkpoint, calibration)
+        if spec.healing.method != "none":
+            check_healing(open_checkpoint(folder), spec.healing.method)
+        windows = self._windows(checkpoint)
+        evaluation = windows["evaluation"]
+        similarity = self._similarity(checkpoint, windows["calibration"])
         clustering = self._run(
             Cluster(similarity=similarity, kind=spec.pruning.clustering, num_clusters=spec.pruning.num_clusters)
         )["clustering"]
         plan = self._run(Plan(similarity=similarity, clustering=clustering, spec=spec.pruning, num_blocks=num_blocks))[
             "plan"
         ]
-        variant = self._run(Prune(checkpoint=checkpoint, plan=plan))["variant"]
+        healed = self._heal(checkpoint, plan, windows.get("healing"))
+        weights = healed.get("weights")
+        variant = self._run(Prune(checkpoint=checkpoint, plan=plan, weights=weights))["variant"]
         questions = self._questions(checkpoint, evaluation)
         evaluations = self._evaluations(checkpoint, variant, evaluation, questions)
         verdict = self._run(Gate(variant=variant, evaluations=evaluations, spec=spec.gate))["verdict"]
         return RunResults(
             checkpoint=checkpoint,
-            calibration=calibration,
+            calibration=windows["calibration"],
+            healing=windows.get("healing"),
             evaluation=evaluation,
             similarity=similarity,
             clustering=clustering,
             plan=plan,
+            patch=healed.get("patch"),
+            weights=weights,
             variant=variant,
             questions=questions,
             evaluations=evaluations,
             verdict=verdict,
         )
 
-    def _windows(self, checkpoint: Reference) -> tuple[Reference, Reference]:
+    def _heal(self, checkpoint: Reference, plan: Reference, windows: Reference | None) -> dict[str, Reference]:
+        method = self.spec.healing.method
+        if method == "none" or windows is None:
+            return {}
+        return self._run(
+            Heal(checkpoint=checkpoint, plan=plan, windows=windows, method=method, compute_spec=self.spec.compute)
+        )
+
+    def _windows(self, checkpoint: Reference) -> dict[WindowsUse, Reference]:
         spec = self.spec
         fetched = {
             request.address: self._run(request)["rows"]
-            for request in fetch_rows_requests(spec.calibration, spec.evaluation)
+            for request in fetch_rows_requests(spec.calibration, spec.evaluation, spec.healing.num_needed)
         }
-        calibration, evaluation = window_requests(
-            open_vault(self.places.store), checkpoint, spec.calibration, spec.evaluation, fetched
+        requests = window_requests(
+            open_vault(self.places.store), checkpoint, spec.calibration, spec.healing, spec.evaluation, fetched
         )
-        return self._run(calibration)["windows"], self._run(evaluation)["windows"]
+        return {use: self._run(request)["windows"] for use, request in requests.items()}
 
     def _similarity(self, checkpoint: Reference, windows: Reference) -> Reference:
         requests = shard_requests(checkpoint, windows, self.spec.calibration, self.spec.compute)

@@ -12,6 +12,7 @@ class Outcome(TypedDict):
     checkpoint: dict[str, Any]
     similarity: dict[str, Any]
     plan: dict[str, Any]
+    healing: dict[str, Any]
     perplexity: dict[str, float | None]
     measured: dict[str, float | None]
     verdict: dict[str, Any]
@@ -66,6 +67,7 @@ def markdown(outcome: Outcome) -> str:
         _plain(summary(outcome)),
         "",
         f"- blocks removed: {outcome['plan']['removed']} ({outcome['plan']['method']})",
+        f"- healing: {outcome['healing']['method']}",
         f"- perplexity: {number(perplexity['dense'])} dense, {number(perplexity['pruned'])} pruned",
         f"- RLS {outcome['similarity']['rls']:.3f}, {outcome['similarity']['num_clusters']} clusters",
         f"- variant: `{outcome['variant']['uri']}`",

@@ -11,6 +11,7 @@ LorpError                      exit status 1: a fault
     │   └── UnknownArchitectureError     its family is not described in `lorp.architectures`
     ├── CorpusError            text that is missing, empty, too short, or used twice
     ├── CountError             a number of blocks that cannot be removed
+    ├── HealingError           blocks that cannot be healed as asked
     ├── SimilarityError        a matrix from which nothing can be derived
     └── StoreError             an object store that cannot be opened or written
 """
@@ -96,6 +97,10 @@ class CorpusError(InputError):
 
 class CountError(InputError):
     """That number of blocks cannot be removed."""
+
+
+class HealingError(InputError):
+    """Blocks that cannot be healed as asked."""
 
 
 class SimilarityError(InputError):

@@ -22,6 +22,7 @@ Method = Literal["lorp", "shortgpt", "streamline"]
 ClusteringKind = Literal["spectral", "agglomerative"]
 Criterion = Literal["similarity", "residual-variance"]
 Packing = Literal["long", "packed"]
+HealingMethod = Literal["none", "linear", "refit"]
 DType = Literal["float32", "bfloat16", "float16"]
 Corpora = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 Count = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
@@ -79,6 +80,25 @@ class PruningSpec(_Spec):
     clustering: ClusteringKind = "spectral"
     criterion: Criterion = "similarity"
     num_clusters: int | None = Field(None, ge=1)
+
+
+class HealingSpec(_Spec):
+    """How kept blocks are refitted once others are gone, in closed form and without training.
+
+    Attributes:
+        method: `linear` changes the MLP before each gap, `refit` every linear map from the first gap on.
+        num_windows: Windows to fit on: of the calibration text, but none that was captured.
+        num_ridge_windows: Further ones, on which it is chosen how strongly each fit is held back.
+    """
+
+    method: HealingMethod = "none"
+    num_windows: int = Field(96, ge=1)
+    num_ridge_windows: int = Field(16, ge=1)
+
+    @property
+    def num_needed(self) -> int:
+        """Windows that it takes beside those of the capture."""
+        return 0 if self.method == "none" else self.num_windows + self.num_ridge_windows
 
 
 class EvaluationSpec(_Spec):
@@ -193,6 +213,7 @@ class RecompressSpec(_Spec):
     weights_dtype: DType = "float32"
     calibration: CalibrationSpec = CalibrationSpec()
     pruning: PruningSpec
+    healing: HealingSpec = HealingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     tasks: DownstreamSpec = DownstreamSpec()
     generation: GenerationSpec = GenerationSpec()

@@ -11,12 +11,13 @@ from lorp.checkpoint import CONFIG, open_checkpoint
 from lorp.corpus import Windows
 from lorp.corpus.documents import documents_digest
 from lorp.corpus.split import calibration_and_evaluation
+from lorp.corpus.uses import HealingWindows, healing_windows
 from lorp.corpus.windows import cut_windows
 from lorp.digest import digest_value
 from lorp.errors import CorpusError
 from lorp.models import device_kind, load_tokenizer
 from lorp.parquet import encode_states, encode_windows
-from lorp.spec import CalibrationSpec, ComputeSpec, EvaluationSpec
+from lorp.spec import CalibrationSpec, ComputeSpec, EvaluationSpec, HealingSpec
 from lorp.values import decode, encode
 from tasks.corpora import Fetched, read_documents
 from tasks.models import shared_model
@@ -25,6 +26,10 @@ from tasks.vault import Reference, Vault
 from tasks.versions import software_versions
 
 SHARD_WINDOWS = 8
+
+_NO_HEALING = HealingSpec()
+
+WindowsUse = Literal["calibration", "healing", "evaluation"]
 
 #: In the Parquet metadata; the manifest has all of them, but equal captures shall have equal bytes.
 _NOTED_VERSIONS = ("lorp", "torch", "transformers")
@@ -40,6 +45,7 @@ class CutWindows(Request):
         use: What for.
         checkpoint: Whose tokenizer cuts.
         calibration: Where calibration text comes from, and what is asked of its windows.
+        healing: How many more windows of that text healing takes.
         evaluation: The same for evaluation.
         fetched: What was fetched from the hub, by address.
         corpus_sha256: Digest of this use's documents.
@@ -48,9 +54,10 @@ class CutWindows(Request):
 
     STAGE: ClassVar[str] = "windows"
     VERSION: ClassVar[int] = 2
-    use: Literal["calibration", "evaluation"]
+    use: WindowsUse
     checkpoint: Reference
     calibration: CalibrationSpec
+    healing: HealingSpec = _NO_HEALING
     evaluation: EvaluationSpec
     fetched: tuple[tuple[str, Reference], ...] = ()
     corpus_sha256: str
@@ -59,7 +66,12 @@ class CutWindows(Request):
     @property
     def spec(self) -> CalibrationSpec | EvaluationSpec:
         """What is asked for this use."""
-        return self.calibration if self.use == "calibration" else self.evaluation
+        return self.evaluation if self.use == "evaluation" else self.calibration
+
+    @property
+    def num_windows(self) -> int:
+        """Windows to cut; for healing with those in front that were captured, which it is not given."""
+        return self.spec.num_windows + (self.healing.num_needed if self.use == "healing" else 0)
 
     def inputs(self) -> Mapping[str, Any]:
         """Digests of documents and tokenizer, the kind of model, and what is asked of the windows.
@@ -75,9 +87,10 @@ class CutWindows(Request):
             "tokenizer": digest_value(tokenizer),
             "model_type": self.model_type,
             "packing": self.spec.packing,
-            "num_windows": self.spec.num_windows,
+            "num_windows": self.num_windows,
             "window_tokens": self.spec.window_tokens,
             "seed": self.spec.seed,
+            **({"captured": self.spec.num_windows, "fit": self.healing.num_windows} if self.use == "healing" else {}),
         }
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
@@ -90,12 +103,12 @@ class CutWindows(Request):
             ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
             return ids
 
-        documents = parts[0] if self.use == "calibration" else parts[1]
+        documents = parts[1] if self.use == "evaluation" else parts[0]
         spec = self.spec
         windows = cut_windows(
             documents,
             tokenize,
-            spec.num_windows,
+            self.num_windows,
             spec.window_tokens,
             spec.seed,
             spec.packing,
@@ -103,7 +116,10 @@ class CutWindows(Request):
         )
         if windows.corpus_sha256 != self.corpus_sha256:
             raise CorpusError(f"the {self.use} text changed while it was read", "Run again once it is complete")
-        return {"windows": vault.put("values", encode(windows), ".json")}
+        value: Windows | HealingWindows = windows
+        if self.use == "healing":
+            value = healing_windows(windows.windows, spec.num_windows, self.healing.num_windows)
+        return {"windows": vault.put("values", encode(value), ".json")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,14 +163,20 @@ class CaptureShard(Request):
 
 
 def window_requests(
-    vault: Vault, checkpoint: Reference, calibration: CalibrationSpec, evaluation: EvaluationSpec, fetched: Fetched
-) -> tuple[CutWindows, CutWindows]:
-    """The stages that cut calibration and evaluation windows, from disjoint documents.
+    vault: Vault,
+    checkpoint: Reference,
+    calibration: CalibrationSpec,
+    healing: HealingSpec,
+    evaluation: EvaluationSpec,
+    fetched: Fetched,
+) -> dict[WindowsUse, CutWindows]:
+    """The stages that cut windows, a use each; those of evaluation from other documents than the rest.
 
     Args:
         vault: Where fetched text lies.
         checkpoint: Whose tokenizer cuts.
         calibration: Corpora and windows for calibration.
+        healing: How many more windows healing takes, if any.
         evaluation: Corpora and windows for evaluation.
         fetched: What was fetched from the hub, by address.
 
@@ -164,19 +186,21 @@ def window_requests(
     parts = calibration_and_evaluation(calibration, evaluation, read_documents(vault, fetched))
     model_type = _model_type(vault, checkpoint)
 
-    def request(use: Literal["calibration", "evaluation"]) -> CutWindows:
+    def request(use: WindowsUse) -> CutWindows:
         return CutWindows(
             use=use,
             label=use,
             checkpoint=checkpoint,
             calibration=calibration,
+            healing=healing,
             evaluation=evaluation,
             fetched=tuple(fetched.items()),
-            corpus_sha256=documents_digest(parts[0] if use == "calibration" else parts[1]),
+            corpus_sha256=documents_digest(parts[1] if use == "evaluation" else parts[0]),
             model_type=model_type,
         )
 
-    return request("calibration"), request("evaluation")
+    uses: tuple[WindowsUse, ...] = ("calibration", "healing", "evaluation")
+    return {use: request(use) for use in uses if use != "healing" or healing.num_needed}
 
 
 def _model_type(vault: Vault, checkpoint: Reference) -> str | None:

@@ -57,8 +57,15 @@ class FetchRows(Request):
         return {"rows": vault.put("corpora", encode(rows), ".json")}
 
 
-def fetch_rows_requests(calibration: CalibrationSpec, evaluation: EvaluationSpec) -> tuple[FetchRows, ...]:
+def fetch_rows_requests(
+    calibration: CalibrationSpec, evaluation: EvaluationSpec, more_windows: int = 0
+) -> tuple[FetchRows, ...]:
     """The stages that fetch what lies on the hub; each dataset at the commit that its revision stands for now.
+
+    Args:
+        calibration: Where its text lies, and how much of it is needed.
+        evaluation: The same.
+        more_windows: Of the calibration text, beyond those that are captured.
 
     Raises:
         CorpusError: An address is none, or the hub does not know it or cannot be reached.
@@ -68,7 +75,7 @@ def fetch_rows_requests(calibration: CalibrationSpec, evaluation: EvaluationSpec
             label=address,
             address=address,
             commit=resolve_commit(parse_hub(address)),
-            max_characters=_character_budget(address, calibration, evaluation),
+            max_characters=_character_budget(address, calibration, evaluation, more_windows),
         )
         for address in _hub_addresses(calibration, evaluation)
     )
@@ -113,6 +120,7 @@ def _hub_addresses(calibration: CalibrationSpec, evaluation: EvaluationSpec) -> 
     return tuple(address for address in corpora if is_hub(address))
 
 
-def _character_budget(address: str, calibration: CalibrationSpec, evaluation: EvaluationSpec) -> int:
-    tokens = sum(spec.num_windows * spec.window_tokens for spec in (calibration, evaluation) if address in spec.corpora)
+def _character_budget(address: str, calibration: CalibrationSpec, evaluation: EvaluationSpec, more_windows: int) -> int:
+    uses = ((calibration, calibration.num_windows + more_windows), (evaluation, evaluation.num_windows))
+    tokens = sum(windows * spec.window_tokens for spec, windows in uses if address in spec.corpora)
     return min(max(_CHARACTERS_A_TOKEN * tokens, _LEAST_CHARACTERS), MAX_CHARACTERS)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from lorp.checkpoint import open_checkpoint
 from lorp.clustering import Clustering, cluster_blocks, num_clusters_for
+from lorp.healing.patch import WEIGHTS, open_weights
 from lorp.parquet import decode_windows
 from lorp.plan import PruningPlan
 from lorp.selection import make_plan
@@ -96,14 +97,17 @@ class Prune(Request):
     VERSION: ClassVar[int] = 1
     checkpoint: Reference
     plan: Reference
+    weights: Reference | None = None
 
     def inputs(self) -> Mapping[str, Any]:
-        """Digests of checkpoint and plan."""
-        return {"checkpoint": self.checkpoint.sha256, "plan": self.plan.sha256}
+        """Digests of checkpoint, plan, and new weights if there are any."""
+        healed = {"weights": self.weights.sha256} if self.weights else {}
+        return {"checkpoint": self.checkpoint.sha256, "plan": self.plan.sha256, **healed}
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Cuts."""
         checkpoint = open_checkpoint(vault.folder(self.checkpoint))
-        prune(checkpoint, decode(PruningPlan, vault.read(self.plan)), scratch)
+        new = open_weights(vault.folder(self.weights) / WEIGHTS) if self.weights else ()
+        prune(checkpoint, decode(PruningPlan, vault.read(self.plan)), scratch, new)
         names = [path.name for path in scratch.iterdir()]
         return {"variant": vault.put_folder("variants", scratch, names)}

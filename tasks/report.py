@@ -27,6 +27,7 @@ def make_report(
         similarity=values.similarity,
         clustering=values.clustering,
         plan=values.plan,
+        patch=values.patch,
         evidence=values.evidence,
         verdict=values.verdict,
         dense_bytes=checkpoint.weight_bytes,

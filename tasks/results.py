@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lorp.clustering import Clustering
 from lorp.gate import Evidence, Verdict
+from lorp.healing.patch import Patch
 from lorp.plan import PruningPlan
 from lorp.similarity import Similarity
 from lorp.values import decode
@@ -18,10 +19,13 @@ class RunResults:
     Attributes:
         checkpoint: The dense model.
         calibration: Windows.
+        healing: Windows, if there are any.
         evaluation: Windows.
         similarity: Of block boundaries.
         clustering: Of blocks.
         plan: Which blocks are removed.
+        patch: How it was healed, if it was.
+        weights: The new weights, if it was.
         variant: The pruned model.
         questions: Of the tasks, if there are any.
         evaluations: By role, as in `tasks.evidence`.
@@ -30,10 +34,13 @@ class RunResults:
 
     checkpoint: Reference
     calibration: Reference
+    healing: Reference | None
     evaluation: Reference
     similarity: Reference
     clustering: Reference
     plan: Reference
+    patch: Reference | None
+    weights: Reference | None
     variant: Reference
     questions: Reference | None
     evaluations: dict[str, Reference]
@@ -57,6 +64,7 @@ class RunValues:
     similarity: Similarity
     clustering: Clustering
     plan: PruningPlan
+    patch: Patch | None
     evidence: Evidence
     verdict: Verdict
 
@@ -71,6 +79,7 @@ def read_values(vault: Vault, results: RunResults) -> RunValues:
         similarity=decode(Similarity, vault.read(results.similarity)),
         clustering=decode(Clustering, vault.read(results.clustering)),
         plan=decode(PruningPlan, vault.read(results.plan)),
+        patch=decode(Patch, vault.read(results.patch)) if results.patch else None,
         evidence=read_evidence(vault, results.evaluations),
         verdict=decode(Verdict, vault.read(results.verdict)),
     )

@@ -1,5 +1,5 @@
 """Healing: weights of kept blocks, refitted in closed form so that states come back to those of the dense model."""
 
-from lorp.healing.repair import ClosedForm, Repaired, SiteRepair, repair
+from lorp.healing.repair import ClosedForm, Repaired, SiteRepair, check_healing, repair
 
-__all__ = ["ClosedForm", "Repaired", "SiteRepair", "repair"]
+__all__ = ["ClosedForm", "Repaired", "SiteRepair", "check_healing", "repair"]

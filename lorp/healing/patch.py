@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import save_file
 
 from lorp.healing.repair import SiteRepair
 from lorp.safetensors_file import Tensor, read_tensors
+
+#: Name of the file.
+WEIGHTS = "patch.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,23 +19,23 @@ class Patch:
     """How a plan was healed.
 
     Attributes:
-        method: What was fitted; `none` where nothing was.
-        reason: Why it is another method than was asked for; empty otherwise.
+        method: What was fitted.
         repairs: What was done, site by site.
+        weights_sha256: Digest over the folder of new weights.
     """
 
     method: str
-    reason: str = ""
-    repairs: tuple[SiteRepair, ...] = ()
+    repairs: tuple[SiteRepair, ...]
+    weights_sha256: str
 
 
-def encode_weights(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    """The tensors as a safetensors file; equal tensors have equal bytes."""
-    return save({name: tensors[name].contiguous() for name in sorted(tensors)})
+def write_weights(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Writes the tensors; equal ones give equal bytes."""
+    save_file({name: tensors[name].contiguous() for name in sorted(tensors)}, path)
 
 
 def open_weights(path: Path) -> tuple[Tensor, ...]:
-    """The tensors in a file that `encode_weights` wrote.
+    """The tensors in a file that `write_weights` wrote.
 
     Raises:
         SourceError: It is no sound safetensors file.

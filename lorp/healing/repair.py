@@ -19,7 +19,8 @@ from transformers import PreTrainedModel
 
 from lorp.body import Body
 from lorp.checkpoint import Checkpoint
-from lorp.corpus.uses import FitWindows, RidgeWindows
+from lorp.corpus.uses import HealingWindows
+from lorp.errors import HealingError
 from lorp.healing.normal_equations import NormalEquations, no_tokens
 from lorp.healing.sites import Seen, Site, folded, folded_after, has_bias, look, sites_of, with_ones
 from lorp.healing.stored import StoredWeights, stored_weights
@@ -74,8 +75,7 @@ def repair(
     model: PreTrainedModel,
     checkpoint: Checkpoint,
     plan: PruningPlan,
-    fit: FitWindows,
-    choose: RidgeWindows,
+    windows: HealingWindows,
     method: ClosedForm,
 ) -> Repaired:
     """Fits kept blocks to the dense model's states; the model is as before afterwards.
@@ -88,15 +88,18 @@ def repair(
         model: The dense model.
         checkpoint: Where its weights are stored.
         plan: Which blocks are removed.
-        fit: Windows to fit on.
-        choose: Windows on which the ridge is chosen.
+        windows: What is fitted on, and on what the ridge is chosen.
         method: What is fitted.
+
+    Raises:
+        HealingError: Its blocks cannot be healed so.
     """
+    check_healing(checkpoint, method)
     body = Body(model, checkpoint.family)
     sites = sites_of(checkpoint.family.projections, checkpoint.family.projections.writes_freely(checkpoint.config))
     repairs: list[SiteRepair] = []
     with torch.inference_mode(), stored_weights(checkpoint) as weights:
-        streams = [_Stream(fits, *[body.embedded(tokens)] * 2) for fits, tokens in _tokens(fit, choose, body.device)]
+        streams = [_Stream(fits, *[body.embedded(tokens)] * 2) for fits, tokens in _tokens(windows, body.device)]
         for block, following in track(list(pairwise((*plan.kept, plan.num_blocks))), f"heal ({method})"):
             after_gap, at_gap = plan.removed[0] < block, following > block + 1
             healer = _BlockHealer(body, weights, streams, block, following, prefix_changed=after_gap)
@@ -107,8 +110,21 @@ def repair(
     return Repaired(repairs=tuple(repairs), tensors=weights.changed)
 
 
-def _tokens(fit: FitWindows, choose: RidgeWindows, device: torch.device) -> Iterator[tuple[bool, torch.Tensor]]:
-    for fits, used in ((True, fit), (False, choose)):
+def check_healing(checkpoint: Checkpoint, method: ClosedForm) -> None:
+    """Refuses what a checkpoint's blocks do not allow.
+
+    Raises:
+        HealingError: With the reason.
+    """
+    if method == "linear" and not checkpoint.family.projections.writes_freely(checkpoint.config):
+        raise HealingError(
+            f"linear healing cannot be folded into {checkpoint.family.name}: a norm follows what its MLP writes",
+            "Use --heal refit, which changes what blocks read, or --heal none",
+        )
+
+
+def _tokens(windows: HealingWindows, device: torch.device) -> Iterator[tuple[bool, torch.Tensor]]:
+    for fits, used in ((True, windows.fit), (False, windows.ridge)):
         for window in used.windows:
             yield fits, torch.tensor([window.tokens], device=device)
 

@@ -11,10 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from lorp.clustering import Clustering
 from lorp.evaluation.perplexity import PerplexityEvaluation
 from lorp.gate import CriterionResult, Evidence, Verdict
+from lorp.healing.patch import Patch
 from lorp.plan import PruningPlan
 from lorp.report import text
 from lorp.report.budget_line import budget_line
 from lorp.report.colours import cluster_swatch
+from lorp.report.healing import healing_section
 from lorp.report.heat_map import heat_map
 from lorp.report.losses import budget_lines, hardest_hit, model_perplexity
 from lorp.report.measurements import generation_section, speed_section, tasks_section
@@ -67,6 +69,7 @@ class ReportData:
         similarity: Of block boundaries.
         clustering: Of blocks.
         plan: Which blocks were removed.
+        patch: How the others were healed, if they were.
         evidence: What was measured of dense model and variant.
         verdict: What the gate said.
         dense_bytes: Weights of the dense model on disk.
@@ -82,6 +85,7 @@ class ReportData:
     similarity: Similarity
     clustering: Clustering
     plan: PruningPlan
+    patch: Patch | None = None
     evidence: Evidence
     verdict: Verdict
     dense_bytes: int
@@ -126,6 +130,7 @@ def render_report(data: ReportData) -> str:
         ),
         lines=[(line.caption, budget_line(line)) for line in budget_lines(data.verdict.criteria, data.dense)],
         hardest_hit=hardest_hit(data.dense, data.pruned, _DOCUMENTS_SHOWN),
+        healing=healing_section(data.patch),
         tasks=tasks_section(data.evidence, confidence),
         generation=generation_section(data.evidence, confidence),
         speed=speed_section(data.evidence, confidence),

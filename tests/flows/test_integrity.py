@@ -8,12 +8,12 @@ from support import Lorp, manifests
 from tasks.store import FolderStore
 
 #: Times are not the same twice, and so would make another report; they have a test of their own.
-OPTIONS = ("--max-perplexity-ratio=100", "--speed-rounds=0")
+OPTIONS = ("--max-perplexity-ratio=100", "--speed-rounds=0", "--heal=refit", "--heal-windows=8")
 
 
 def stored(home: Path) -> dict[str, bytes]:
     store = FolderStore(home / "store")
-    folders = ("checkpoints", "variants", "captures", "values", "stages")
+    folders = ("checkpoints", "variants", "patches", "captures", "values", "stages")
     return {key: store.read(key) for folder in folders for key in store.keys(folder)}
 
 

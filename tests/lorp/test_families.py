@@ -24,14 +24,14 @@ from lorp.architectures import FAMILIES
 from lorp.body import Body
 from lorp.checkpoint import check_finite, open_checkpoint
 from lorp.corpus import Window
-from lorp.corpus.uses import FitWindows, RidgeWindows
+from lorp.corpus.uses import FitWindows, HealingWindows, RidgeWindows
 from lorp.evaluation.downstream.answer import answer_questions
 from lorp.evaluation.downstream.questions import Question
 from lorp.evaluation.generation import continue_prompts
 from lorp.evaluation.perplexity import window_losses
 from lorp.evaluation.speed import measure_memory
 from lorp.healing import repair
-from lorp.healing.patch import encode_weights, open_weights
+from lorp.healing.patch import open_weights, write_weights
 from lorp.models import load_tokenizer
 from lorp.spec import GenerationSpec
 from lorp.surgery import prune
@@ -148,14 +148,14 @@ def healed(row: Row) -> None:
         for block in range(body.num_blocks):
             state = body.step(block, state)
         assert torch.equal(body.logits(INPUT, state), logits(row.dense))
-    uses = FitWindows(tuple(windows[:6])), RidgeWindows(tuple(windows[:6]))
-    done = repair(row.dense, row.checkpoint, row.plan, *uses, "refit")
+    uses = HealingWindows(fit=FitWindows(tuple(windows[:6])), ridge=RidgeWindows(tuple(windows[:6])))
+    done = repair(row.dense, row.checkpoint, row.plan, uses, "refit")
     writes = {entry.block for entry in done.repairs if entry.site.endswith("write")}
     expected = row.case.data.projections.writes_freely(row.checkpoint.config)
     assert bool(writes) == expected
     assert all(entry.error < 1 for entry in done.repairs)
     patch, variant = row.folder / "patch.safetensors", row.folder / "healed"
-    patch.write_bytes(encode_weights(done.tensors))
+    write_weights(done.tensors, patch)
     variant.mkdir()
     prune(row.checkpoint, row.plan, variant, open_weights(patch))
     check_finite(open_checkpoint(variant))

@@ -12,10 +12,10 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from lorp.body import Body
 from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.corpus import Window
-from lorp.corpus.uses import FitWindows, RidgeWindows
+from lorp.corpus.uses import FitWindows, HealingWindows, RidgeWindows
 from lorp.healing import Repaired, repair
 from lorp.healing.normal_equations import no_tokens
-from lorp.healing.patch import encode_weights, open_weights
+from lorp.healing.patch import open_weights, write_weights
 from lorp.healing.repair import RIDGES
 from lorp.models import load_model
 from lorp.plan import PruningPlan, Removal, plan_of
@@ -45,6 +45,7 @@ CHOOSE = RidgeWindows(
         for seed in range(50, 54)
     )
 )
+WINDOWS = HealingWindows(fit=FIT, ridge=CHOOSE)
 JUDGE = [np.random.default_rng(seed).integers(0, 256, LENGTH).tolist() for seed in range(90, 94)]
 
 
@@ -69,7 +70,7 @@ def plan(*blocks: int) -> PruningPlan:
 
 
 def healed_variant(checkpoint: Checkpoint, blocks: tuple[int, ...], done: Repaired, folder: Path) -> PreTrainedModel:
-    (folder / "patch.safetensors").write_bytes(encode_weights(done.tensors))
+    write_weights(done.tensors, folder / "patch.safetensors")
     (folder / "variant").mkdir()
     prune(checkpoint, plan(*blocks), folder / "variant", open_weights(folder / "patch.safetensors"))
     return AutoModelForCausalLM.from_pretrained(folder / "variant").eval()
@@ -127,7 +128,7 @@ def test_blocks_run_one_by_one_are_the_model(model: PreTrainedModel, checkpoint:
 def test_a_healed_variant_is_closer_to_the_dense_model_on_other_windows(
     model: PreTrainedModel, checkpoint: Checkpoint, tmp_path: Path, method: str, blocks: tuple[int, ...]
 ) -> None:
-    done = repair(model, checkpoint, plan(*blocks), FIT, CHOOSE, method)
+    done = repair(model, checkpoint, plan(*blocks), WINDOWS, method)
     none = Repaired(repairs=(), tensors={})
     dense = final_states(model)
     (tmp_path / "unhealed").mkdir()
@@ -138,7 +139,7 @@ def test_a_healed_variant_is_closer_to_the_dense_model_on_other_windows(
 def test_the_first_gap_is_refitted_as_an_independent_solution_says(
     model: PreTrainedModel, checkpoint: Checkpoint
 ) -> None:
-    done = repair(model, checkpoint, plan(3), FIT, CHOOSE, "refit")
+    done = repair(model, checkpoint, plan(3), WINDOWS, "refit")
     [first, *_] = done.repairs
     assert (first.block, first.site) == (2, "mlp_write")
     assert first.ridge in RIDGES
@@ -164,26 +165,28 @@ def test_the_first_gap_is_refitted_as_an_independent_solution_says(
 
 
 def test_only_maps_from_the_first_gap_on_change(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
-    refit = repair(model, checkpoint, plan(2, 4), FIT, CHOOSE, "refit")
+    refit = repair(model, checkpoint, plan(2, 4), WINDOWS, "refit")
     assert {checkpoint.family.block_of(name) for name in refit.tensors} <= {1, 3, 5}
     assert [entry.site for entry in refit.repairs if entry.block == 1] == ["mlp_write"]
     assert [entry.site for entry in refit.repairs if entry.block == 3] == [
         "attention_read", "attention_write", "mlp_read", "mlp_write",
     ]  # fmt: skip
-    linear = repair(model, checkpoint, plan(2, 4), FIT, CHOOSE, "linear")
+    linear = repair(model, checkpoint, plan(2, 4), WINDOWS, "linear")
     assert set(linear.tensors) <= {f"model.layers.{block}.mlp.down_proj.weight" for block in (1, 3)}
     assert [(entry.block, entry.site) for entry in linear.repairs] == [(1, "mlp_write"), (3, "mlp_write")]
     assert all(0 < entry.error <= 1 for entry in (*refit.repairs, *linear.repairs))
 
 
 def test_the_model_is_as_before_and_the_same_again_gives_the_same_bytes(
-    model: PreTrainedModel, checkpoint: Checkpoint
+    model: PreTrainedModel, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    first = repair(model, checkpoint, plan(1, 4), FIT, CHOOSE, "refit")
+    first = repair(model, checkpoint, plan(1, 4), WINDOWS, "refit")
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    again = repair(model, checkpoint, plan(1, 4), FIT, CHOOSE, "refit")
-    assert encode_weights(first.tensors) == encode_weights(again.tensors)
+    again = repair(model, checkpoint, plan(1, 4), WINDOWS, "refit")
+    for name, done in (("first", first), ("again", again)):
+        write_weights(done.tensors, tmp_path / name)
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "again").read_bytes()
     assert first.repairs == again.repairs
 
 
@@ -191,6 +194,6 @@ def test_the_model_is_as_before_also_when_healing_fails(model: PreTrainedModel, 
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     wrong = replace(CHOOSE.windows[0], tokens=(999,))
     with pytest.raises(IndexError):
-        repair(model, checkpoint, plan(1), FIT, RidgeWindows((wrong,)), "refit")
+        repair(model, checkpoint, plan(1), HealingWindows(fit=FIT, ridge=RidgeWindows((wrong,))), "refit")
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any(hasattr(block, "forward") and "forward" in vars(block) for block in model.model.layers)

@@ -15,6 +15,8 @@ from lorp.evaluation.generation import Continuation, GenerationEvaluation
 from lorp.evaluation.perplexity import PerplexityEvaluation, WindowLoss
 from lorp.evaluation.speed import Memory, Round, SpeedComparison, Timing
 from lorp.gate import CriterionResult, Evidence, Measured, Verdict, judge
+from lorp.healing import SiteRepair
+from lorp.healing.patch import Patch
 from lorp.plan import Removal, plan_of
 from lorp.report import ReportData, StageLine, StoredObject, render_report
 from lorp.report.axes import block_labels, block_runs, ratio_ticks, scale_to_one
@@ -415,3 +417,17 @@ def test_what_was_not_measured_has_no_section() -> None:
     page = render_report(make_data())
     assert "What the models write" not in page
     assert "Speed and memory" not in page
+
+
+def test_a_healed_plan_s_page_says_what_is_left_of_the_error_where() -> None:
+    repairs = (
+        SiteRepair(block=2, site="mlp_write", ridge=0.1, error=0.5264),
+        SiteRepair(block=5, site="attention_read", ridge=0.01, error=0.8429),
+        SiteRepair(block=5, site="mlp_write", ridge=None, error=1.0),
+    )
+    page = render_report(replace(make_data(), patch=Patch(method="refit", repairs=repairs, weights_sha256="0" * 64)))
+    rows = re.findall(r'<tr data-healed="(\d+)">(.*?)</tr>', page)
+    cells = {block: re.findall(r'<td class="n">([^<]*)</td>', row)[1:] for block, row in rows}
+    assert cells == {"2": ["–", "52.6\u00a0%"], "5": ["84.3\u00a0%", "as it was"]}
+    assert "Healing: refit" in page
+    assert "Healing:" not in render_report(make_data())

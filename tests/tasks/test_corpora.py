@@ -9,7 +9,7 @@ from texts import words
 
 from lorp.corpus.hub import HubRows
 from lorp.errors import CorpusError
-from lorp.spec import CalibrationSpec, EvaluationSpec
+from lorp.spec import CalibrationSpec, EvaluationSpec, HealingSpec
 from tasks import corpora
 from tasks.capture import window_requests
 from tasks.corpora import FetchRows, check_text, fetch_rows_requests
@@ -18,6 +18,7 @@ from tasks.store import FolderStore
 from tasks.vault import Reference, Vault
 
 HUB = f"hf://datasets/o/n@{COMMIT}"
+NO_HEALING = HealingSpec()
 CHECKPOINT = Reference(key="checkpoints/c", sha256="c", bytes=3)
 
 
@@ -80,16 +81,18 @@ def test_fetched_text_comes_from_the_store_from_then_on(
     assert run_stage(vault, request) == manifest
     assert streamed == [5_000]
     fetched = {HUB: manifest.outputs["rows"]}
-    ours, theirs = window_requests(vault, CHECKPOINT, calibration(HUB), evaluation(HUB), fetched)
-    assert ours.corpus_sha256 != theirs.corpus_sha256
-    assert window_requests(vault, CHECKPOINT, calibration(HUB), evaluation(HUB), fetched) == (ours, theirs)
+    cut = window_requests(vault, CHECKPOINT, calibration(HUB), NO_HEALING, evaluation(HUB), fetched)
+    assert set(cut) == {"calibration", "evaluation"}
+    assert cut["calibration"].corpus_sha256 != cut["evaluation"].corpus_sha256
+    assert window_requests(vault, CHECKPOINT, calibration(HUB), NO_HEALING, evaluation(HUB), fetched) == cut
 
 
 def test_windows_depend_on_the_kind_of_model_that_may_choose_the_tokenizer(vault: Vault, tmp_path: Path) -> None:
     def key(**config: object) -> str:
         (tmp_path / "config.json").write_text(json.dumps(config))
         checkpoint = vault.put_folder("checkpoints", tmp_path, ["config.json"])
-        return window_requests(vault, checkpoint, calibration("pydoc"), evaluation("pydoc"), {})[0].key
+        cut = window_requests(vault, checkpoint, calibration("pydoc"), NO_HEALING, evaluation("pydoc"), {})
+        return cut["calibration"].key
 
     assert key(model_type="llama") == key(model_type="llama", num_hidden_layers=3) != key(model_type="qwen2")
 
@@ -98,7 +101,7 @@ def test_fetched_text_is_compared_with_a_files_text(vault: Vault, streamed: list
     request = FetchRows(address=HUB, commit=COMMIT, max_characters=5_000)
     fetched = {HUB: run_stage(vault, request).outputs["rows"]}
     with pytest.raises(CorpusError, match="share text: 100% of evaluation document o/n/1"):
-        window_requests(vault, CHECKPOINT, calibration(rows_file), evaluation(HUB), fetched)
+        window_requests(vault, CHECKPOINT, calibration(rows_file), NO_HEALING, evaluation(HUB), fetched)
 
 
 def test_text_is_checked_before_anything_is_fetched(streamed: list[int], rows_file: str, tmp_path: Path) -> None:
