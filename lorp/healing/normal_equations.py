@@ -32,6 +32,11 @@ class NormalEquations:
         self.cross_FD += a_TF.T @ y_TD
         self.energy += float(y_TD.double().square().sum())
 
+    @property
+    def finite(self) -> bool:
+        """Whether there is no token that is infinite or no number."""
+        return bool(torch.isfinite(self.gram_FF).all() and torch.isfinite(self.cross_FD).all())
+
     def solve(self, ridge: float) -> torch.Tensor:
         """F x D, the X that minimises `sum w^2 |A X - Y|^2 + ridge * mean(diag(w^2 A^T A)) * |X|^2`."""
         held_back_FF = self.gram_FF.clone()

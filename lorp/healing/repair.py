@@ -92,7 +92,7 @@ def repair(
         method: What is fitted.
 
     Raises:
-        HealingError: Its blocks cannot be healed so.
+        HealingError: Its blocks cannot be healed so; states or new weights are not finite.
     """
     check_healing(checkpoint, method)
     body = Body(model, checkpoint.family)
@@ -157,7 +157,7 @@ class _BlockHealer:
         self._dense_module = copy.deepcopy(self._module) if self._differs else self._module
 
     def heal(self, site: Site, method: ClosedForm) -> SiteRepair:
-        """Fits a site's maps and changes their weights, unless that helps no window it was not fitted on."""
+        """Fits a site's maps and changes their weights, unless windows that no fit has seen come no closer."""
         fitted, chosen = (self._equations(site, method, fits) for fits in (True, False))
         tried = [(chosen.error(solved), ridge, solved) for ridge in RIDGES for solved in [fitted.solve(ridge)]]
         error, ridge, best = min(tried, key=lambda entry: entry[0])
@@ -181,6 +181,8 @@ class _BlockHealer:
                 sums = sums or no_tokens(inputs_TF.shape[1], missing_TD.shape[1], self._body.device)
                 sums.add(inputs_TF, missing_TD, 1 / torch.linalg.vector_norm(wanted_TD, dim=-1))
         assert sums
+        if not sums.finite:
+            raise HealingError(f"hidden states of block {self._block} are not finite", "Try --dtype float32")
         return sums
 
     def _pair(self, site: Site, method: ClosedForm, stream: _Stream) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -8,6 +8,7 @@ from safetensors import safe_open
 from torch import nn
 
 from lorp.checkpoint import Checkpoint
+from lorp.errors import HealingError
 
 
 class StoredWeights:
@@ -31,11 +32,18 @@ class StoredWeights:
             return stored
 
     def put(self, block: int, path: str, parameter: nn.Parameter, value: torch.Tensor) -> None:
-        """Changes a block's tensor to a value, rounded as it is stored, and the parameter that holds it."""
+        """Changes a block's tensor to a value, rounded as it is stored, and the parameter that holds it.
+
+        Raises:
+            HealingError: The value is too large for the dtype that is stored.
+        """
         name = self._name(block, path)
+        rounded = value.to(self.get(block, path).dtype).cpu()
+        if not torch.isfinite(rounded).all():
+            raise HealingError(f"new weights are too large for {rounded.dtype} in {name}", "Use --heal none")
         if name not in self.changed:
             self._restore.callback(setattr, parameter, "data", parameter.data)
-        self.changed[name] = value.to(self.get(block, path).dtype).cpu()
+        self.changed[name] = rounded
         parameter.data = self.changed[name].to(device=parameter.device, dtype=parameter.dtype)
 
     def _name(self, block: int, path: str) -> str:

@@ -13,10 +13,12 @@ from lorp.body import Body
 from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.corpus import Window
 from lorp.corpus.uses import FitWindows, HealingWindows, RidgeWindows
+from lorp.errors import HealingError
 from lorp.healing import Repaired, repair
 from lorp.healing.normal_equations import no_tokens
 from lorp.healing.patch import open_weights, write_weights
 from lorp.healing.repair import RIDGES
+from lorp.healing.stored import stored_weights
 from lorp.models import load_model
 from lorp.plan import PruningPlan, Removal, plan_of
 from lorp.spec import ComputeSpec
@@ -188,6 +190,26 @@ def test_the_model_is_as_before_and_the_same_again_gives_the_same_bytes(
         write_weights(done.tensors, tmp_path / name)
     assert (tmp_path / "first").read_bytes() == (tmp_path / "again").read_bytes()
     assert first.repairs == again.repairs
+
+
+def test_states_that_are_not_finite_are_refused(gentle: Path, checkpoint: Checkpoint) -> None:
+    model = load_model(gentle, ComputeSpec())
+    model.model.layers[3].mlp.up_proj.weight.data.fill_(float("inf"))
+    with pytest.raises(HealingError, match="hidden states of block 2 are not finite"):
+        repair(model, checkpoint, plan(3), WINDOWS, "refit")
+
+
+def test_new_weights_are_rounded_as_stored_and_refused_where_they_do_not_fit(
+    model: PreTrainedModel, gentle: Path, tmp_path: Path
+) -> None:
+    AutoModelForCausalLM.from_pretrained(gentle, dtype=torch.float16).save_pretrained(tmp_path / "half")
+    down = model.model.layers[2].mlp.down_proj.weight
+    with stored_weights(open_checkpoint(tmp_path / "half")) as weights:
+        weights.put(2, "mlp.down_proj.weight", down, torch.full_like(down, 0.1, dtype=torch.float64))
+        assert weights.changed["model.layers.2.mlp.down_proj.weight"].dtype == torch.float16
+        assert down[0, 0] == float(torch.tensor(0.1, dtype=torch.float16))
+        with pytest.raises(HealingError, match=r"too large for torch\.float16"):
+            weights.put(2, "mlp.down_proj.weight", down, torch.full_like(down, 1e5))
 
 
 def test_the_model_is_as_before_also_when_healing_fails(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
