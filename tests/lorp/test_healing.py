@@ -25,30 +25,23 @@ from lorp.spec import ComputeSpec
 from lorp.surgery import prune
 
 LENGTH = 48
-FIT = FitWindows(
-    tuple(
+
+
+def random_windows(*seeds: int) -> tuple[Window, ...]:
+    return tuple(
         Window(
-            id=f"f{seed}@0",
-            document=f"f{seed}",
+            id=f"{seed}@0",
+            document=f"{seed}",
             text_sha256="",
             tokens=tuple(np.random.default_rng(seed).integers(0, 256, LENGTH).tolist()),
         )
-        for seed in range(12)
+        for seed in seeds
     )
-)
-CHOOSE = RidgeWindows(
-    tuple(
-        Window(
-            id=f"r{seed}@0",
-            document=f"r{seed}",
-            text_sha256="",
-            tokens=tuple(np.random.default_rng(seed).integers(0, 256, LENGTH).tolist()),
-        )
-        for seed in range(50, 54)
-    )
-)
+
+
+FIT, CHOOSE = FitWindows(random_windows(*range(12))), RidgeWindows(random_windows(*range(50, 54)))
 WINDOWS = HealingWindows(fit=FIT, ridge=CHOOSE)
-JUDGE = [np.random.default_rng(seed).integers(0, 256, LENGTH).tolist() for seed in range(90, 94)]
+JUDGE = [window.tokens for window in random_windows(*range(90, 94))]
 
 
 @pytest.fixture(scope="module")
