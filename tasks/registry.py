@@ -151,7 +151,8 @@ def _fill(client: MlflowClient, run: Run, registration: Registration) -> None:
         run.info.run_id,
         metrics=[Metric(_metric_name(name), value, now, 0) for name, value in registration.metrics.items()],
         params=[Param(name, value) for name, value in registration.parameters.items() if name not in run.data.params],
-        tags=[RunTag(name, value) for name, value in (_tags(registration) | _description(registration)).items()],
+        tags=[RunTag(MLFLOW_RUN_NOTE, registration.headline)]
+        + [RunTag(name, value) for name, value in _tags(registration).items()],
     )
     client.log_inputs(run.info.run_id, [_dataset(windows) for windows in registration.datasets])
     client.log_artifact(run.info.run_id, str(registration.report), "report")
@@ -287,10 +288,6 @@ def _tags(registration: Registration) -> dict[str, str]:
         "lorp.approved": str(registration.verdict.approved).lower(),
         "lorp.gate_spec": registration.gate.model_dump_json(),
     }
-
-
-def _description(registration: Registration) -> dict[str, str]:
-    return {MLFLOW_RUN_NOTE: registration.headline}
 
 
 def _versions(client: MlflowClient, name: str) -> list[ModelVersion]:
