@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.options import read_config
-from lorp.spec import ClusteringKind, Criterion, DType, HealingMethod, Method, Packing
+from lorp.spec import ClusteringKind, Criterion, DType, HealingMethod, Packing
 
 _WHAT, _HOW, _TEXT, _MEASURED = "What to remove", "How to choose", "Text", "What else to measure"
 _BUDGET, _WHERE = "Budget", "Where and how to run"
@@ -40,23 +40,45 @@ Source = Annotated[
 Remove = Annotated[
     str,
     typer.Option(
-        help="How many blocks to remove: a count (3) or a share of depth (0.1).",
+        help="How many blocks to remove: as many as the budgets of perplexity allow (auto), a count (3), or a share of "
+        "depth (0.1).",
         rich_help_panel=_WHAT,
-        metavar="COUNT|SHARE",
+        metavar="auto|COUNT|SHARE",
     ),
 ]
 Heal = Annotated[
     HealingMethod,
     typer.Option(
-        help="Refit the blocks that stay, in closed form: the MLP before each gap (linear), or every linear map from "
-        "the first gap on (refit).",
+        help="Change the blocks that stay, in closed form: the MLP before each gap (linear), every linear map from the "
+        "first gap on (refit), the size of what is written after gaps (magnitude), or what of all this costs least "
+        "(auto).",
         rich_help_panel=_HOW,
     ),
 ]
 HealWindows = Annotated[
-    int, typer.Option(help="Windows of calibration text to refit on, none of which is captured.", rich_help_panel=_TEXT)
+    int,
+    typer.Option(help="Windows of calibration text to heal on, which nothing else sees.", rich_help_panel=_TEXT),
 ]
-OneMethod = Annotated[Method, typer.Option(help="The selector.", rich_help_panel=_HOW)]
+SearchWindows = Annotated[
+    int,
+    typer.Option(
+        help="Windows of calibration text on which plans compete; still others mend them meanwhile, and confirm the "
+        "best.",
+        rich_help_panel=_TEXT,
+    ),
+]
+SearchSwaps = Annotated[
+    int,
+    typer.Option(help="Plans to try, at most, to better the best one that selectors find.", rich_help_panel=_HOW),
+]
+SomeMethods = Annotated[
+    str,
+    typer.Option(
+        help="The selectors, with commas: lorp, shortgpt, streamline, greedy (by loss); of several, the plan that "
+        "costs least. auto: all of them, and a search from the best.",
+        rich_help_panel=_HOW,
+    ),
+]
 Clustering = Annotated[ClusteringKind, typer.Option(help="How LoRP clusters the blocks.", rich_help_panel=_HOW)]
 ClusterCriterion = Annotated[Criterion, typer.Option(help="How LoRP orders a cluster's blocks.", rich_help_panel=_HOW)]
 Clusters = Annotated[

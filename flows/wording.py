@@ -12,6 +12,7 @@ class Outcome(TypedDict):
     checkpoint: dict[str, Any]
     similarity: dict[str, Any]
     plan: dict[str, Any]
+    frontier: dict[str, Any] | None
     healing: dict[str, Any]
     perplexity: dict[str, float | None]
     measured: dict[str, float | None]

@@ -3,7 +3,7 @@
 Shapes: B windows, T tokens a window, D hidden size, V vocabulary.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,9 @@ import torch
 from transformers import PreTrainedModel
 
 from lorp.architectures import Family
+from lorp.corpus import Window
+
+_TOKENS_A_PASS = 512
 
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 _Forward = Callable[..., torch.Tensor]
@@ -88,3 +91,15 @@ class Body:
         finally:
             for block in self.blocks:
                 del block.forward
+
+
+def batches(windows: Sequence[Window], device: torch.device) -> list[torch.Tensor]:
+    """Windows' tokens, B x T each: neighbours of equal length share a pass as long as they are short."""
+    together: list[list[tuple[int, ...]]] = []
+    for window in windows:
+        length = len(window.tokens)
+        if together and len(together[-1][0]) == length and (len(together[-1]) + 1) * length <= _TOKENS_A_PASS:
+            together[-1].append(window.tokens)
+        else:
+            together.append([window.tokens])
+    return [torch.tensor(batch, device=device) for batch in together]

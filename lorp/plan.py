@@ -19,6 +19,23 @@ class Removal:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A plan that others were compared with.
+
+    Attributes:
+        method: Whose.
+        removed: Blocks, ascending.
+        loss: On the windows on which plans compete, in nats; None where it is not finite.
+        confirmed_loss: On the windows on which the best are compared once more; None for those that were not.
+    """
+
+    method: str
+    removed: tuple[int, ...]
+    loss: float | None
+    confirmed_loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PruningPlan:
     """Which blocks to remove.
 
@@ -27,12 +44,14 @@ class PruningPlan:
         num_blocks: N of the dense model.
         removed: Blocks to remove, indices in the dense model, ascending.
         steps: The same blocks in the order they were chosen.
+        proposals: What was compared, cheapest first; empty where nothing was.
     """
 
     method: str
     num_blocks: int
     removed: tuple[int, ...]
     steps: tuple[Removal, ...]
+    proposals: tuple[Proposal, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.removed == tuple(sorted({step.block for step in self.steps}))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from lorp.corpus.presets import with_presets
 from lorp.errors import CountError
@@ -18,14 +18,15 @@ from lorp.errors import CountError
 EMBEDDED_CORPUS = "pydoc"
 EMBEDDED_TASK = "continuation"
 
-Method = Literal["lorp", "shortgpt", "streamline"]
+Method = Literal["lorp", "shortgpt", "streamline", "greedy", "auto"]
 ClusteringKind = Literal["spectral", "agglomerative"]
 Criterion = Literal["similarity", "residual-variance"]
 Packing = Literal["long", "packed"]
-HealingMethod = Literal["none", "linear", "refit"]
+HealingMethod = Literal["none", "linear", "refit", "magnitude", "auto"]
 DType = Literal["float32", "bfloat16", "float16"]
 Corpora = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 Count = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
+Methods = Annotated[tuple[Method, ...], Field(min_length=1), BeforeValidator(lambda names: _names_in(names))]  # noqa: PLW0108
 
 _SOURCE_ADDRESS = re.compile(
     r"hf://(?:[^/@]+/)?(?P<hub>[^/@]+)(?:@.*)?|s3://(?:[^/]+/)+(?P<bucket>[^/]+)/?"
@@ -68,37 +69,68 @@ class PruningSpec(_Spec):
     """How many blocks to remove, and how to choose them.
 
     Attributes:
-        remove: A count (int), or a share of depth between 0 and 1 (float).
-        method: The selector.
+        remove: A count (int), a share of depth between 0 and 1 (float), or as many as the budgets allow.
+        method: The selectors, as a tuple or as text with commas; of several, the one whose plan costs least. `auto` is
+            all of them, and a search from the best.
         clustering: How LoRP clusters the blocks.
         criterion: How LoRP orders the blocks of a cluster.
         num_clusters: Overrides the number that follows from RLS.
     """
 
-    remove: Count
-    method: Method = "lorp"
+    remove: Count | Literal["auto"] = "auto"
+    method: Methods = ("auto",)
     clustering: ClusteringKind = "spectral"
     criterion: Criterion = "similarity"
     num_clusters: int | None = Field(None, ge=1)
+
+    @property
+    def asks_trials(self) -> bool:
+        """Whether plans are chosen by what they cost on windows."""
+        return self.remove == "auto" or len(self.method) > 1 or bool({"greedy", "auto"} & set(self.method))
+
+
+class SearchSpec(_Spec):
+    """The windows on which plans are compared: of the calibration text, but none that was captured.
+
+    Attributes:
+        num_mend_windows: On which plans are mended for as long as they are compared.
+        num_score_windows: On which they compete.
+        num_confirm_windows: On which the few best are compared once more.
+        max_swaps: Plans to try, at most, to better the best one found.
+        num_frontier_windows: Windows of the evaluation text, none of them the gate's, on which it is found how many
+            blocks the budgets allow; at least 32 of them.
+    """
+
+    num_mend_windows: int = Field(24, ge=1)
+    num_score_windows: int = Field(16, ge=1)
+    num_confirm_windows: int = Field(24, ge=1)
+    max_swaps: int = Field(60, ge=0)
+    num_frontier_windows: int = Field(64, ge=32)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Windows of each kind."""
+        return self.num_mend_windows, self.num_score_windows, self.num_confirm_windows
 
 
 class HealingSpec(_Spec):
     """How kept blocks are refitted once others are gone, in closed form and without training.
 
     Attributes:
-        method: `linear` changes the MLP before each gap, `refit` every linear map from the first gap on.
+        method: `linear` changes the MLP before each gap, `refit` every linear map from the first gap on, `magnitude`
+            scales what blocks after a gap write; `auto` takes what costs least.
         num_windows: Windows to fit on: of the calibration text, but none that was captured.
         num_ridge_windows: Further ones, on which it is chosen how strongly each fit is held back.
     """
 
-    method: HealingMethod = "none"
+    method: HealingMethod = "auto"
     num_windows: int = Field(96, ge=1)
     num_ridge_windows: int = Field(16, ge=1)
 
     @property
-    def num_needed(self) -> int:
-        """Windows that it takes beside those of the capture."""
-        return 0 if self.method == "none" else self.num_windows + self.num_ridge_windows
+    def sizes(self) -> tuple[int, int]:
+        """Windows of each kind."""
+        return self.num_windows, self.num_ridge_windows
 
 
 class EvaluationSpec(_Spec):
@@ -212,7 +244,8 @@ class RecompressSpec(_Spec):
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     weights_dtype: DType = "float32"
     calibration: CalibrationSpec = CalibrationSpec()
-    pruning: PruningSpec
+    pruning: PruningSpec = PruningSpec()
+    search: SearchSpec = SearchSpec()
     healing: HealingSpec = HealingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     tasks: DownstreamSpec = DownstreamSpec()
@@ -240,9 +273,23 @@ def without_paths(spec: RecompressSpec) -> RecompressSpec:
     )
 
 
+def _names_in(value: Any) -> Any:
+    """Names as they are, or those in a text with commas."""
+    return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+
+
 def _names(corpora: Sequence[str]) -> tuple[str, ...]:
     """Addresses on the hub as they are, others without their folders."""
     return tuple(address if "://" in address else source_name(address) for address in corpora)
+
+
+def check_count(remove: float | Literal["auto"], num_blocks: int) -> None:
+    """Refuses what `resolve_count` refuses, and a model that has no block to spare.
+
+    Raises:
+        CountError: So many blocks cannot be removed.
+    """
+    resolve_count(1 if remove == "auto" else remove, num_blocks)
 
 
 def resolve_count(remove: float, num_blocks: int) -> int:

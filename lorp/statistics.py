@@ -47,6 +47,30 @@ def clustered_mean(values: ArrayLike, clusters: Sequence[str], confidence: float
     return _by_t(float(array.mean()), error, len(totals) - 1, confidence)
 
 
+def confidence_sequence(values: ArrayLike, clusters: Sequence[str], confidence: float, planned: int) -> Estimate:
+    """Mean of values that come in one by one, with bounds that hold at every number of them at once.
+
+    An asymptotic confidence sequence (Waudby-Smith et al., arXiv 2103.06476, theorem 2.2): with n values whose mean has
+    the clustered standard error e, the bounds lie `e * sqrt(2 (n r + 1) / (n r) * log(sqrt(n r + 1) / a))` from the
+    mean, where a = 2 (1 - confidence) and r makes them closest at `planned` values. For few clusters the reach grows as
+    Student's t does over the normal distribution.
+
+    Args:
+        values: Those seen so far, one an item.
+        clusters: The cluster of each, at least two different ones.
+        confidence: One-sided, of each bound.
+        planned: For how many values the bounds are to be closest.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    totals = _cluster_totals(array, clusters)
+    error, doubt = math.sqrt(_between(totals)) / len(array), 2 * (1 - confidence)
+    widest = (-2 * math.log(doubt) + math.log(1 - 2 * math.log(doubt))) / planned * len(array)
+    reach = error * math.sqrt(2 * (widest + 1) / widest * math.log(math.sqrt(widest + 1) / doubt))
+    reach *= float(stats.t.ppf(confidence, len(totals) - 1) / stats.norm.ppf(confidence))
+    mean = float(array.mean())
+    return Estimate(value=mean, lower=mean - reach, upper=mean + reach)
+
+
 def bounded_differences(
     values: ArrayLike, clusters: Sequence[str], strata: Sequence[str], confidence: float
 ) -> Estimate:

@@ -4,20 +4,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeGuard, get_args
 
 from lorp.capture import capture_windows
 from lorp.checkpoint import CONFIG, open_checkpoint
 from lorp.corpus import Windows
 from lorp.corpus.documents import documents_digest
 from lorp.corpus.split import calibration_and_evaluation
-from lorp.corpus.uses import HealingWindows, healing_windows
+from lorp.corpus.uses import Dealt, DealtUse, deal
 from lorp.corpus.windows import cut_windows
 from lorp.digest import digest_value
 from lorp.errors import CorpusError
 from lorp.models import device_kind, load_tokenizer
 from lorp.parquet import encode_states, encode_windows
-from lorp.spec import CalibrationSpec, ComputeSpec, EvaluationSpec, HealingSpec
+from lorp.spec import CalibrationSpec, ComputeSpec, EvaluationSpec, RecompressSpec
 from lorp.values import decode, encode
 from tasks.corpora import Fetched, read_documents
 from tasks.models import shared_model
@@ -27,9 +27,7 @@ from tasks.versions import software_versions
 
 SHARD_WINDOWS = 8
 
-_NO_HEALING = HealingSpec()
-
-WindowsUse = Literal["calibration", "healing", "evaluation"]
+WindowsUse = Literal["calibration", "evaluation"] | DealtUse
 
 #: In the Parquet metadata; the manifest has all of them, but equal captures shall have equal bytes.
 _NOTED_VERSIONS = ("lorp", "torch", "transformers")
@@ -45,8 +43,9 @@ class CutWindows(Request):
         use: What for.
         checkpoint: Whose tokenizer cuts.
         calibration: Where calibration text comes from, and what is asked of its windows.
-        healing: How many more windows of that text healing takes.
         evaluation: The same for evaluation.
+        skipped: Windows of the same text that have another use, and are passed over.
+        sizes: Windows of each kind that this use has.
         fetched: What was fetched from the hub, by address.
         corpus_sha256: Digest of this use's documents.
         model_type: The checkpoint's, which chooses the tokenizer's class where its own files do not name one.
@@ -57,21 +56,17 @@ class CutWindows(Request):
     use: WindowsUse
     checkpoint: Reference
     calibration: CalibrationSpec
-    healing: HealingSpec = _NO_HEALING
     evaluation: EvaluationSpec
+    skipped: int = 0
+    sizes: tuple[int, ...]
     fetched: tuple[tuple[str, Reference], ...] = ()
     corpus_sha256: str
     model_type: str | None = None
 
     @property
     def spec(self) -> CalibrationSpec | EvaluationSpec:
-        """What is asked for this use."""
-        return self.evaluation if self.use == "evaluation" else self.calibration
-
-    @property
-    def num_windows(self) -> int:
-        """Windows to cut; for healing with those in front that were captured, which it is not given."""
-        return self.spec.num_windows + (self.healing.num_needed if self.use == "healing" else 0)
+        """What is asked of the text."""
+        return self.evaluation if of_evaluation(self.use) else self.calibration
 
     def inputs(self) -> Mapping[str, Any]:
         """Digests of documents and tokenizer, the kind of model, and what is asked of the windows.
@@ -82,15 +77,16 @@ class CutWindows(Request):
         tokenizer = sorted(
             [file.name, file.sha256] for file in self.checkpoint.files if file.name.startswith(_TOKENIZER_FILES)
         )
+        dealt = {"use": self.use, "skipped": self.skipped, "sizes": list(self.sizes)}
         return {
             "corpus": self.corpus_sha256,
             "tokenizer": digest_value(tokenizer),
             "model_type": self.model_type,
             "packing": self.spec.packing,
-            "num_windows": self.num_windows,
+            "num_windows": self.skipped + sum(self.sizes),
             "window_tokens": self.spec.window_tokens,
             "seed": self.spec.seed,
-            **({"captured": self.spec.num_windows, "fit": self.healing.num_windows} if self.use == "healing" else {}),
+            **(dealt if is_dealt(self.use) else {}),
         }
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
@@ -103,12 +99,11 @@ class CutWindows(Request):
             ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
             return ids
 
-        documents = parts[1] if self.use == "evaluation" else parts[0]
         spec = self.spec
         windows = cut_windows(
-            documents,
+            parts[1] if of_evaluation(self.use) else parts[0],
             tokenize,
-            self.num_windows,
+            self.skipped + sum(self.sizes),
             spec.window_tokens,
             spec.seed,
             spec.packing,
@@ -116,9 +111,9 @@ class CutWindows(Request):
         )
         if windows.corpus_sha256 != self.corpus_sha256:
             raise CorpusError(f"the {self.use} text changed while it was read", "Run again once it is complete")
-        value: Windows | HealingWindows = windows
-        if self.use == "healing":
-            value = healing_windows(windows.windows, spec.num_windows, self.healing.num_windows)
+        value: Windows | Dealt = windows
+        if is_dealt(self.use):
+            value = deal(self.use, windows.windows[self.skipped :], self.sizes)
         return {"windows": vault.put("values", encode(value), ".json")}
 
 
@@ -162,45 +157,74 @@ class CaptureShard(Request):
         }
 
 
+def is_dealt(use: WindowsUse) -> TypeGuard[DealtUse]:
+    """Whether a use gets windows that the first use of its text left."""
+    return use in get_args(DealtUse)
+
+
+def of_evaluation(use: WindowsUse) -> bool:
+    """Whether a use's windows come from evaluation text."""
+    return use in {"evaluation", "frontier"}
+
+
+def window_sizes(spec: RecompressSpec) -> dict[WindowsUse, tuple[int, ...]]:
+    """How many windows of each kind each use takes, in the order in which they are dealt."""
+    sizes: dict[WindowsUse, tuple[int, ...]] = {"calibration": (spec.calibration.num_windows,)}
+    if spec.pruning.asks_trials:
+        sizes["search"] = spec.search.sizes
+    if spec.healing.method != "none":
+        sizes["healing"] = spec.healing.sizes
+    sizes["evaluation"] = (spec.evaluation.num_windows,)
+    if spec.pruning.remove == "auto":
+        sizes["frontier"] = (spec.search.num_frontier_windows,)
+    return sizes
+
+
+def windows_beyond(spec: RecompressSpec) -> tuple[int, int]:
+    """Windows of calibration and of evaluation text, beyond those that are captured and those of the gate."""
+    sizes = window_sizes(spec)
+    del sizes["calibration"], sizes["evaluation"]
+    ours, theirs = (
+        sum(sum(parts) for use, parts in sizes.items() if of_evaluation(use) == text) for text in (False, True)
+    )
+    return ours, theirs
+
+
 def window_requests(
-    vault: Vault,
-    checkpoint: Reference,
-    calibration: CalibrationSpec,
-    healing: HealingSpec,
-    evaluation: EvaluationSpec,
-    fetched: Fetched,
+    vault: Vault, checkpoint: Reference, spec: RecompressSpec, fetched: Fetched
 ) -> dict[WindowsUse, CutWindows]:
-    """The stages that cut windows, a use each; those of evaluation from other documents than the rest.
+    """The stages that cut windows, a use each; those that evaluate from other documents than the rest.
 
     Args:
         vault: Where fetched text lies.
         checkpoint: Whose tokenizer cuts.
-        calibration: Corpora and windows for calibration.
-        healing: How many more windows healing takes, if any.
-        evaluation: Corpora and windows for evaluation.
+        spec: Corpora and windows.
         fetched: What was fetched from the hub, by address.
 
     Raises:
         CorpusError: Text is missing or empty, cannot be split, or is shared.
     """
-    parts = calibration_and_evaluation(calibration, evaluation, read_documents(vault, fetched))
+    parts = calibration_and_evaluation(spec.calibration, spec.evaluation, read_documents(vault, fetched))
+    digests = [documents_digest(documents) for documents in parts]
     model_type = _model_type(vault, checkpoint)
-
-    def request(use: WindowsUse) -> CutWindows:
-        return CutWindows(
+    requests: dict[WindowsUse, CutWindows] = {}
+    dealt = [0, 0]
+    for use, sizes in window_sizes(spec).items():
+        text = int(of_evaluation(use))
+        requests[use] = CutWindows(
             use=use,
             label=use,
             checkpoint=checkpoint,
-            calibration=calibration,
-            healing=healing,
-            evaluation=evaluation,
+            calibration=spec.calibration,
+            evaluation=spec.evaluation,
+            skipped=dealt[text],
+            sizes=sizes,
             fetched=tuple(fetched.items()),
-            corpus_sha256=documents_digest(parts[1] if use == "evaluation" else parts[0]),
+            corpus_sha256=digests[text],
             model_type=model_type,
         )
-
-    uses: tuple[WindowsUse, ...] = ("calibration", "healing", "evaluation")
-    return {use: request(use) for use in uses if use != "healing" or healing.num_needed}
+        dealt[text] += sum(sizes)
+    return requests
 
 
 def _model_type(vault: Vault, checkpoint: Reference) -> str | None:

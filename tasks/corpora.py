@@ -58,14 +58,14 @@ class FetchRows(Request):
 
 
 def fetch_rows_requests(
-    calibration: CalibrationSpec, evaluation: EvaluationSpec, more_windows: int = 0
+    calibration: CalibrationSpec, evaluation: EvaluationSpec, more_windows: tuple[int, int] = (0, 0)
 ) -> tuple[FetchRows, ...]:
     """The stages that fetch what lies on the hub; each dataset at the commit that its revision stands for now.
 
     Args:
         calibration: Where its text lies, and how much of it is needed.
         evaluation: The same.
-        more_windows: Of the calibration text, beyond those that are captured.
+        more_windows: Of each text, beyond those that are captured, and those of the gate.
 
     Raises:
         CorpusError: An address is none, or the hub does not know it or cannot be reached.
@@ -120,7 +120,12 @@ def _hub_addresses(calibration: CalibrationSpec, evaluation: EvaluationSpec) -> 
     return tuple(address for address in corpora if is_hub(address))
 
 
-def _character_budget(address: str, calibration: CalibrationSpec, evaluation: EvaluationSpec, more_windows: int) -> int:
-    uses = ((calibration, calibration.num_windows + more_windows), (evaluation, evaluation.num_windows))
+def _character_budget(
+    address: str, calibration: CalibrationSpec, evaluation: EvaluationSpec, more_windows: tuple[int, int]
+) -> int:
+    uses = (
+        (calibration, calibration.num_windows + more_windows[0]),
+        (evaluation, evaluation.num_windows + more_windows[1]),
+    )
     tokens = sum(windows * spec.window_tokens for spec, windows in uses if address in spec.corpora)
     return min(max(_CHARACTERS_A_TOKEN * tokens, _LEAST_CHARACTERS), MAX_CHARACTERS)

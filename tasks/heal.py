@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from lorp.checkpoint import open_checkpoint
 from lorp.corpus.uses import HealingWindows
-from lorp.healing import ClosedForm, repair
+from lorp.healing import heal
 from lorp.healing.patch import WEIGHTS, Patch, write_weights
 from lorp.models import device_kind
 from lorp.plan import PruningPlan
-from lorp.spec import ComputeSpec
+from lorp.spec import ComputeSpec, HealingMethod
 from lorp.values import decode, encode
 from tasks.models import shared_model
 from tasks.stage import Outputs, Request
@@ -23,11 +23,11 @@ class Heal(Request):
     """New weights."""
 
     STAGE: ClassVar[str] = "heal"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     checkpoint: Reference
     plan: Reference
     windows: Reference
-    method: ClosedForm
+    method: HealingMethod
     compute_spec: ComputeSpec
 
     def inputs(self) -> Mapping[str, Any]:
@@ -47,8 +47,15 @@ class Heal(Request):
         plan = decode(PruningPlan, vault.read(self.plan))
         windows = decode(HealingWindows, vault.read(self.windows))
         with shared_model(folder, self.compute_spec) as model:
-            done = repair(model, open_checkpoint(folder), plan, windows, self.method)
-        write_weights(done.tensors, scratch / WEIGHTS)
-        weights = vault.put_folder("patches", scratch, [WEIGHTS])
-        patch = Patch(method=self.method, repairs=done.repairs, weights_sha256=weights.sha256)
-        return {"patch": vault.put("values", encode(patch), ".json"), "weights": weights}
+            choice = heal(model, open_checkpoint(folder), plan, windows, self.method)
+        outputs: Outputs = {}
+        if choice.repaired.tensors:
+            write_weights(choice.repaired.tensors, scratch / WEIGHTS)
+            outputs["weights"] = vault.put_folder("patches", scratch, [WEIGHTS])
+        patch = Patch(
+            method=choice.method,
+            repairs=choice.repaired.repairs,
+            attempts=choice.attempts,
+            weights_sha256=outputs["weights"].sha256 if outputs else None,
+        )
+        return {"patch": vault.put("values", encode(patch), ".json"), **outputs}

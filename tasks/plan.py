@@ -10,9 +10,9 @@ from lorp.clustering import Clustering, cluster_blocks, num_clusters_for
 from lorp.healing.patch import WEIGHTS, open_weights
 from lorp.parquet import decode_windows
 from lorp.plan import PruningPlan
-from lorp.selection import make_plan
+from lorp.selection import Grounds, make_plan
 from lorp.similarity import Similarity, similarity_of
-from lorp.spec import ClusteringKind, PruningSpec, resolve_count
+from lorp.spec import ClusteringKind, PruningSpec
 from lorp.surgery import prune
 from lorp.values import decode, encode
 from tasks.stage import Outputs, Request
@@ -62,30 +62,32 @@ class Cluster(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Request):
-    """Which blocks to remove."""
+    """Which blocks to remove, by selectors that look at the similarity alone."""
 
     STAGE: ClassVar[str] = "plan"
     VERSION: ClassVar[int] = 1
     similarity: Reference
     clustering: Reference
     spec: PruningSpec
-    num_blocks: int
+    count: int
 
     def inputs(self) -> Mapping[str, Any]:
-        """Digests of similarity and clustering, count, method and criterion; a share counts as the count it means."""
+        """Digests of similarity and clustering, count, method and criterion."""
         return {
             "similarity": self.similarity.sha256,
             "clustering": self.clustering.sha256,
-            "count": resolve_count(self.spec.remove, self.num_blocks),
-            "method": self.spec.method,
+            "count": self.count,
+            "method": ",".join(self.spec.method),
             "criterion": self.spec.criterion,
         }
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Plans."""
-        similarity = decode(Similarity, vault.read(self.similarity))
-        clustering = decode(Clustering, vault.read(self.clustering))
-        plan = make_plan(similarity.block_inputs, clustering, self.spec)
+        grounds = Grounds(
+            similarity=decode(Similarity, vault.read(self.similarity)).block_inputs,
+            clustering=decode(Clustering, vault.read(self.clustering)),
+        )
+        plan = make_plan(grounds, self.count, self.spec)
         return {"plan": vault.put("values", encode(plan), ".json")}
 
 

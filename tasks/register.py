@@ -13,8 +13,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lorp.report.text import headline
-from lorp.spec import CalibrationSpec, EvaluationSpec, RecompressSpec, without_paths
+from lorp.spec import RecompressSpec, without_paths
 from tasks.cache import can_pass
+from tasks.capture import WindowsUse, of_evaluation, window_sizes
 from tasks.lineage import Lineage
 from tasks.registry import Registered, Registration, UsedWindows, register
 from tasks.report import make_report
@@ -84,26 +85,24 @@ def _registration(vault: Vault, request: Registering, values: RunValues, report:
         headline=headline(plan, values.verdict),
         verdict=values.verdict,
         gate=spec.gate,
-        source=vault.store.address(results.variant.key),
+        source=vault.store.address(results.candidate.variant.key),
         digests=results.digests() | {"report": report.sha256},
         parameters=_flat(without_paths(spec).model_dump(mode="json")) | {"removed": str(list(plan.removed))},
         metrics={name: value for name, value in _metrics(results, values).items() if math.isfinite(value)},
         report=vault.store.local(report.key),
-        datasets=(
-            _windows(vault, "calibration", results.calibration, without_paths(spec).calibration),
-            _windows(vault, "evaluation", results.evaluation, without_paths(spec).evaluation),
-        ),
+        datasets=tuple(_windows(vault, use, windows, without_paths(spec)) for use, windows in results.windows.items()),
     )
 
 
-def _windows(vault: Vault, use: str, windows: Reference, spec: CalibrationSpec | EvaluationSpec) -> UsedWindows:
+def _windows(vault: Vault, use: WindowsUse, windows: Reference, spec: RecompressSpec) -> UsedWindows:
+    text = spec.evaluation if of_evaluation(use) else spec.calibration
     return UsedWindows(
         use=use,
-        name=f"{', '.join(spec.corpora)} ({use})",
+        name=f"{', '.join(text.corpora)} ({use})",
         sha256=windows.sha256,
         source=vault.store.address(windows.key),
-        num_windows=spec.num_windows,
-        window_tokens=spec.window_tokens,
+        num_windows=sum(window_sizes(spec)[use]),
+        window_tokens=text.window_tokens,
     )
 
 
@@ -118,7 +117,7 @@ def _metrics(results: RunResults, values: RunValues) -> dict[str, float]:
         "num_clusters": len(values.clustering.clusters),
         **values.evidence.figures,
         "checkpoint_bytes": results.checkpoint.bytes,
-        "variant_bytes": results.variant.bytes,
+        "variant_bytes": results.candidate.variant.bytes,
     }
 
 

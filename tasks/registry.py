@@ -44,7 +44,7 @@ class UsedWindows:
     """Windows, as a dataset of a run.
 
     Attributes:
-        use: What for: `calibration`, `evaluation`.
+        use: What for: `calibration`, `healing`, `evaluation` ...
         name: Of the corpus.
         sha256: Of the stored windows.
         source: Their address.

@@ -28,10 +28,11 @@ def make_report(
         clustering=values.clustering,
         plan=values.plan,
         patch=values.patch,
+        frontier=values.frontier,
         evidence=values.evidence,
         verdict=values.verdict,
         dense_bytes=checkpoint.weight_bytes,
-        variant_bytes=open_checkpoint(vault.folder(results.variant)).weight_bytes,
+        variant_bytes=open_checkpoint(vault.folder(results.candidate.variant)).weight_bytes,
         objects=tuple(
             StoredObject(role=role, key=reference.key, sha256=reference.sha256, bytes=reference.bytes)
             for role, reference in results.by_role().items()

@@ -6,9 +6,12 @@ from lorp.clustering import Clustering
 from lorp.gate import Evidence, Verdict
 from lorp.healing.patch import Patch
 from lorp.plan import PruningPlan
+from lorp.search.frontier import Frontier
 from lorp.similarity import Similarity
 from lorp.values import decode
+from tasks.capture import WindowsUse
 from tasks.evidence import read_evidence
+from tasks.frontier import Candidate
 from tasks.vault import Reference, Vault
 
 
@@ -18,30 +21,22 @@ class RunResults:
 
     Attributes:
         checkpoint: The dense model.
-        calibration: Windows.
-        healing: Windows, if there are any.
-        evaluation: Windows.
+        windows: By use.
         similarity: Of block boundaries.
         clustering: Of blocks.
-        plan: Which blocks are removed.
-        patch: How it was healed, if it was.
-        weights: The new weights, if it was.
-        variant: The pruned model.
+        frontier: What was looked at to find how deep to cut, if that was left open.
+        candidate: What is judged.
         questions: Of the tasks, if there are any.
         evaluations: By role, as in `tasks.evidence`.
         verdict: What the gate said.
     """
 
     checkpoint: Reference
-    calibration: Reference
-    healing: Reference | None
-    evaluation: Reference
+    windows: dict[WindowsUse, Reference]
     similarity: Reference
     clustering: Reference
-    plan: Reference
-    patch: Reference | None
-    weights: Reference | None
-    variant: Reference
+    frontier: Reference | None
+    candidate: Candidate
     questions: Reference | None
     evaluations: dict[str, Reference]
     verdict: Reference
@@ -52,9 +47,23 @@ class RunResults:
 
     def by_role(self) -> dict[str, Reference]:
         """The references by role, in the order they were made."""
-        own = {role: reference for role, reference in vars(self).items() if isinstance(reference, Reference)}
-        verdict = own.pop("verdict")
-        return {**own, **self.evaluations, "verdict": verdict}
+        windows = {"frontier_windows" if use == "frontier" else use: cut for use, cut in self.windows.items()}
+        candidate = self.candidate
+        made = {
+            "checkpoint": self.checkpoint,
+            **windows,
+            "similarity": self.similarity,
+            "clustering": self.clustering,
+            "frontier": self.frontier,
+            "plan": candidate.plan,
+            "patch": candidate.patch,
+            "weights": candidate.weights,
+            "variant": candidate.variant,
+            "questions": self.questions,
+            **self.evaluations,
+            "verdict": self.verdict,
+        }
+        return {role: reference for role, reference in made.items() if reference}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +74,7 @@ class RunValues:
     clustering: Clustering
     plan: PruningPlan
     patch: Patch | None
+    frontier: Frontier | None
     evidence: Evidence
     verdict: Verdict
 
@@ -75,11 +85,13 @@ def read_values(vault: Vault, results: RunResults) -> RunValues:
     Raises:
         IntegrityError: One is gone or has changed.
     """
+    candidate = results.candidate
     return RunValues(
         similarity=decode(Similarity, vault.read(results.similarity)),
         clustering=decode(Clustering, vault.read(results.clustering)),
-        plan=decode(PruningPlan, vault.read(results.plan)),
-        patch=decode(Patch, vault.read(results.patch)) if results.patch else None,
+        plan=decode(PruningPlan, vault.read(candidate.plan)),
+        patch=decode(Patch, vault.read(candidate.patch)) if candidate.patch else None,
+        frontier=decode(Frontier, vault.read(results.frontier)) if results.frontier else None,
         evidence=read_evidence(vault, results.evaluations),
         verdict=decode(Verdict, vault.read(results.verdict)),
     )

@@ -58,6 +58,11 @@ def run_stage(vault: Vault, request: Request) -> Manifest:
         LOGGER.info("%s: reused", request.title)
         return done
     LOGGER.info("%s: started", request.title)
+    return make(vault, request)
+
+
+def make(vault: Vault, request: Request) -> Manifest:
+    """Makes and commits a stage's result."""
     started = time.monotonic()
     with vault.scratch() as scratch:
         outputs = request.compute(vault, scratch)

@@ -11,7 +11,7 @@ from tasks.vault import Manifest, Vault
 
 PICO_OPTIONS = (
     "--calibration-windows=16", "--evaluation-windows=40", "--window-tokens=32", "--limit=30", "--generation-tokens=8",
-    "--speed-rounds=5", "--speed-tokens=32",
+    "--speed-rounds=5", "--speed-tokens=32", "--method=lorp", "--heal=none",
 )  # fmt: skip
 
 
@@ -27,6 +27,13 @@ class Result:
     def json(self) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(self.out)
         return value
+
+
+def window_ids(value: Any) -> list[str]:
+    """Ids of all windows in a stored value, whatever their use."""
+    if isinstance(value, dict):
+        return [value["id"]] if "tokens" in value else [each for part in value.values() for each in window_ids(part)]
+    return [each for part in value for each in window_ids(part)] if isinstance(value, list) else []
 
 
 Lorp = Callable[..., Result]

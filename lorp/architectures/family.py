@@ -29,18 +29,20 @@ class Projections:
 
     Attributes:
         attention_reads: Maps that attention applies to one and the same input.
-        attention_write: The map whose output is added to the block's input; None where nothing is read from that sum.
+        attention_write: The map whose output is added to the block's input.
         mlp_reads: Maps that the MLP applies to one and the same input.
         mlp_write: The map whose output is added last.
+        parallel: Whether the MLP reads the block's input, and not the sum with what attention wrote.
         transposed: Whether weights are inputs x outputs.
         norm_after: Whether what is written goes through a norm before, or after, it is added.
         norm_before_field: Config field that, where false, says so too.
     """
 
     attention_reads: tuple[str, ...]
-    attention_write: str | None
+    attention_write: str
     mlp_reads: tuple[str, ...]
     mlp_write: str
+    parallel: bool = False
     transposed: bool = False
     norm_after: bool = False
     norm_before_field: str | None = None

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Literal
 
 from lorp.corpus.documents import Window
+
+DealtUse = Literal["search", "healing", "frontier"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,53 @@ class HealingWindows:
     ridge: RidgeWindows
 
 
-def healing_windows(windows: Sequence[Window], captured: int, fit: int) -> HealingWindows:
-    """Deals windows of the calibration text: the captured ones are passed over, then come those of a fit."""
-    return HealingWindows(
-        fit=FitWindows(tuple(windows[captured : captured + fit])), ridge=RidgeWindows(tuple(windows[captured + fit :]))
-    )
+@dataclass(frozen=True)
+class MendWindows:
+    """Windows on which plans are mended for as long as they are compared."""
+
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class ScoreWindows:
+    """Windows on which plans compete."""
+
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class ConfirmWindows:
+    """Windows on which the few plans that won are compared once more."""
+
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchWindows:
+    """All that a search for a plan sees."""
+
+    mend: MendWindows
+    score: ScoreWindows
+    confirm: ConfirmWindows
+
+
+@dataclass(frozen=True)
+class FrontierWindows:
+    """Windows on which it is found how deep a budget lets one cut: of the gate's text, but none of the gate's own."""
+
+    windows: tuple[Window, ...]
+
+
+Dealt = SearchWindows | HealingWindows | FrontierWindows
+
+
+def deal(use: DealtUse, windows: Sequence[Window], sizes: Sequence[int]) -> Dealt:
+    """Windows in parts of these sizes, one after another, as what they are for."""
+    parts = [tuple(windows[start:end]) for start, end in pairwise(accumulate(sizes, initial=0))]
+    if use == "search":
+        mend, score, confirm = parts
+        return SearchWindows(mend=MendWindows(mend), score=ScoreWindows(score), confirm=ConfirmWindows(confirm))
+    if use == "healing":
+        fit, ridge = parts
+        return HealingWindows(fit=FitWindows(fit), ridge=RidgeWindows(ridge))
+    return FrontierWindows(*parts)

@@ -63,7 +63,7 @@ def window_losses(model: PreTrainedModel, windows: Sequence[Window]) -> tuple[Wi
                 window=window.id,
                 document=window.document,
                 num_predicted=len(window.tokens) - 1,
-                loss=_finite(_mean_loss(model, window)),
+                loss=_finite(_window_loss(model, window)),
             )
             for window in track(windows, "evaluate windows")
         )
@@ -77,15 +77,25 @@ def exp(log: float) -> float:
         return math.inf
 
 
-def _mean_loss(model: PreTrainedModel, window: Window) -> float:
-    ids_T = torch.tensor(window.tokens, device=model.device)
-    logits_TV = model(input_ids=ids_T.unsqueeze(0), use_cache=False).logits[0, :-1]
-    total = torch.zeros((), dtype=torch.float64, device=model.device)
-    steps = zip(torch.split(logits_TV, _POSITIONS_A_STEP), torch.split(ids_T[1:], _POSITIONS_A_STEP), strict=True)
+def mean_loss(logits_TV: torch.Tensor, ids_T: torch.Tensor) -> float:
+    """Mean loss over the tokens of a window but its first, in nats; infinity where it is not finite.
+
+    Args:
+        logits_TV: What a model says at each token.
+        ids_T: The tokens.
+    """
+    total = torch.zeros((), dtype=torch.float64, device=ids_T.device)
+    steps = zip(torch.split(logits_TV[:-1], _POSITIONS_A_STEP), torch.split(ids_T[1:], _POSITIONS_A_STEP), strict=True)
     for step_TV, targets_T in steps:
         losses_T = torch.nn.functional.cross_entropy(step_TV.float(), targets_T, reduction="none")
         total += losses_T.double().sum()
-    return float(total) / (len(window.tokens) - 1)
+    mean = float(total) / (len(ids_T) - 1)
+    return mean if math.isfinite(mean) else math.inf
+
+
+def _window_loss(model: PreTrainedModel, window: Window) -> float:
+    ids_T = torch.tensor(window.tokens, device=model.device)
+    return mean_loss(model(input_ids=ids_T.unsqueeze(0), use_cache=False).logits[0], ids_T)
 
 
 def _finite(loss: float) -> float | None:

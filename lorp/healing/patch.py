@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from lorp.healing.repair import SiteRepair
+from lorp.healing.block import SiteRepair
+from lorp.healing.choice import Attempt
 from lorp.safetensors_file import Tensor, read_tensors
 
 #: Name of the file.
@@ -19,14 +20,16 @@ class Patch:
     """How a plan was healed.
 
     Attributes:
-        method: What was fitted.
-        repairs: What was done, site by site.
-        weights_sha256: Digest over the folder of new weights.
+        method: What was done; `none` where nothing that was tried made the plan cost less.
+        repairs: How, site by site.
+        attempts: What was tried, where that was left open.
+        weights_sha256: Digest over the folder of new weights; None where there are none.
     """
 
     method: str
     repairs: tuple[SiteRepair, ...]
-    weights_sha256: str
+    attempts: tuple[Attempt, ...] = ()
+    weights_sha256: str | None
 
 
 def write_weights(tensors: Mapping[str, torch.Tensor], path: Path) -> None:

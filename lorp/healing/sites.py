@@ -37,7 +37,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a site's first map took and gave for one window, T x F and T x D."""
+    """What a site's first map took and gave, T x F and T x D over the tokens of all windows of a pass."""
 
     taken: torch.Tensor
     given: torch.Tensor
@@ -51,7 +51,7 @@ def sites_of(projections: Projections, writes: bool) -> tuple[Site, ...]:
     """A block's sites in the order in which they run; only those that read, unless `writes`."""
     paths: Sequence[tuple[SiteName, tuple[str, ...]]] = (
         ("attention_read", projections.attention_reads),
-        ("attention_write", (projections.attention_write,) if projections.attention_write else ()),
+        ("attention_write", () if projections.parallel else (projections.attention_write,)),
         ("mlp_read", projections.mlp_reads),
         ("mlp_write", (projections.mlp_write,)),
     )
@@ -59,23 +59,24 @@ def sites_of(projections: Projections, writes: bool) -> tuple[Site, ...]:
     return tuple(site for site in sites if site.reads or writes)
 
 
-def look(block: nn.Module, site: Site, run: Callable[[], Any], to_the_end: bool = False) -> Seen:
-    """Runs a block on one window, no further than the site unless `to_the_end`."""
+def look(block: nn.Module, sites: Sequence[Site], run: Callable[[], Any], to_the_end: bool = False) -> list[Seen]:
+    """Runs a block on windows, no further than the last of the sites unless `to_the_end`; what passed each of them."""
     seen: list[Seen] = []
 
     def note(_module: nn.Module, taken: tuple[torch.Tensor, ...], given: torch.Tensor) -> None:
         seen.append(Seen(taken[0].flatten(0, -2), given.flatten(0, -2)))
-        if not to_the_end:
+        if len(seen) == len(sites) and not to_the_end:
             raise _Enough
 
-    hook = block.get_submodule(site.paths[0]).register_forward_hook(note)
+    hooks = [block.get_submodule(site.paths[0]).register_forward_hook(note) for site in sites]
     try:
         run()
     except _Enough:
         pass
     finally:
-        hook.remove()
-    return seen[0]
+        for hook in hooks:
+            hook.remove()
+    return seen
 
 
 def has_bias(block: nn.Module, site: Site) -> bool:

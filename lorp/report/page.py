@@ -20,6 +20,7 @@ from lorp.report.healing import healing_section
 from lorp.report.heat_map import heat_map
 from lorp.report.losses import budget_lines, hardest_hit, model_perplexity
 from lorp.report.measurements import generation_section, speed_section, tasks_section
+from lorp.search.frontier import Frontier
 from lorp.similarity import Similarity
 from lorp.spec import RecompressSpec
 
@@ -70,6 +71,7 @@ class ReportData:
         clustering: Of blocks.
         plan: Which blocks were removed.
         patch: How the others were healed, if they were.
+        frontier: What was looked at to find how deep to cut, if that was left open.
         evidence: What was measured of dense model and variant.
         verdict: What the gate said.
         dense_bytes: Weights of the dense model on disk.
@@ -86,6 +88,7 @@ class ReportData:
     clustering: Clustering
     plan: PruningPlan
     patch: Patch | None = None
+    frontier: Frontier | None = None
     evidence: Evidence
     verdict: Verdict
     dense_bytes: int
@@ -134,7 +137,7 @@ def render_report(data: ReportData) -> str:
         tasks=tasks_section(data.evidence, confidence),
         generation=generation_section(data.evidence, confidence),
         speed=speed_section(data.evidence, confidence),
-        score_meaning=text.score_meaning(data.spec.pruning.method, data.spec.pruning.criterion),
+        score_meaning=text.score_meaning(data.plan.method, data.spec.pruning.criterion),
         asked=asked_for(data.spec),
     )
     return page.encode("utf-8", "backslashreplace").decode()

@@ -1,31 +1,35 @@
 """Selectors by name. A new one is a file here and a line in `SELECTORS`.
 
-Each takes the N x N similarity of block inputs, the clustering, a count and the spec, and returns a plan that removes
-exactly `count` blocks, never the first or the last.
+Each takes grounds, a count and the spec, and returns a plan that removes exactly `count` blocks, never the first or the
+last.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from lorp.clustering import Clustering
 from lorp.plan import PruningPlan
-from lorp.selection import lorp, shortgpt, streamline
-from lorp.similarity import Matrix
-from lorp.spec import Method, PruningSpec, resolve_count
+from lorp.selection import auto, greedy, lorp, shortgpt, streamline
+from lorp.selection.grounds import Grounds, Selector
+from lorp.selection.portfolio import best_of
+from lorp.spec import Method, PruningSpec
 
-Selector = Callable[[Matrix, Clustering, int, PruningSpec], PruningPlan]
+__all__ = ["SELECTORS", "Grounds", "Selector", "make_plan"]
 
 SELECTORS: Mapping[Method, Selector] = {
     "lorp": lorp.select,
     "shortgpt": shortgpt.select,
     "streamline": streamline.select,
+    "greedy": greedy.select,
+    "auto": auto.select,
 }
 
 
-def make_plan(similarity: Matrix, clustering: Clustering, spec: PruningSpec) -> PruningPlan:
-    """The plan that a spec asks for.
+def make_plan(grounds: Grounds, count: int, spec: PruningSpec) -> PruningPlan:
+    """The plan of the selector that a spec asks for; of several, the plan that costs least.
 
     Raises:
         CountError: So many blocks cannot be removed.
+        SpecError: Plans are to be compared, and there is no model to ask what they cost.
     """
-    count = resolve_count(spec.remove, len(similarity))
-    return SELECTORS[spec.method](similarity, clustering, count, spec)
+    if len(spec.method) == 1:
+        return SELECTORS[spec.method[0]](grounds, count, spec)
+    return best_of([SELECTORS[method] for method in spec.method], grounds, count, spec)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from lorp.clustering import Clustering
 from lorp.errors import CountError
 from lorp.plan import PruningPlan, Removal, plan_of
+from lorp.selection.grounds import Grounds, eligible
 from lorp.similarity import Matrix
 from lorp.spec import Criterion, PruningSpec
 
@@ -17,14 +17,14 @@ from lorp.spec import Criterion, PruningSpec
 NextCandidate = Callable[[Matrix, tuple[int, ...], list[int]], tuple[int, float] | None]
 
 
-def select(similarity: Matrix, clustering: Clustering, count: int, spec: PruningSpec) -> PruningPlan:
+def select(grounds: Grounds, count: int, spec: PruningSpec) -> PruningPlan:
     """Stage 1 takes a block from each cluster; stage 2 always from the cluster that is most alike (equations 9-11).
 
     Raises:
         CountError: The clusters do not hold so many blocks that may go.
     """
     next_candidate = _CRITERIA[spec.criterion]
-    clusters = clustering.clusters
+    similarity, clusters = grounds.similarity, grounds.clustering.clusters
     kept = [list(members) for members in clusters]
     steps: list[Removal] = []
 
@@ -51,10 +51,6 @@ def select(similarity: Matrix, clustering: Clustering, count: int, spec: Pruning
     return plan_of("lorp", len(similarity), steps)
 
 
-def _eligible(similarity: Matrix, blocks: list[int]) -> list[int]:
-    return [block for block in blocks if 0 < block < len(similarity) - 1]
-
-
 def _mean_pairwise(similarity: Matrix, blocks: list[int]) -> float:
     """Mean similarity of two different blocks (equation 10); -inf for fewer than two."""
     if len(blocks) < 2:
@@ -78,7 +74,7 @@ def _most_similar(similarity: Matrix, members: tuple[int, ...], kept: list[int])
         others = [member for member in members if member != block]
         return _exact_mean(similarity[block, others]) if others else 0.0
 
-    scored = [(block, redundancy(block)) for block in _eligible(similarity, kept)]
+    scored = [(block, redundancy(block)) for block in sorted(set(kept) & set(eligible(len(similarity))))]
     return max(scored, key=lambda pair: (pair[1], -pair[0]), default=None)
 
 
@@ -94,7 +90,7 @@ def _least_residual(similarity: Matrix, members: tuple[int, ...], kept: list[int
         left = [other for other in kept if other != block]
         return _exact_mean(1 - similarity[np.ix_(members, left)].max(axis=1))
 
-    scored = [(block, residual_without(block)) for block in _eligible(similarity, kept)]
+    scored = [(block, residual_without(block)) for block in sorted(set(kept) & set(eligible(len(similarity))))]
     return min(scored, key=lambda pair: (pair[1], pair[0]), default=None)
 
 

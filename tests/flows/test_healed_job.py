@@ -1,19 +1,17 @@
 """Healing as part of the job: what it redoes, what it stores, and that it sees no window that anything else saw."""
 
+import json
 from pathlib import Path
 
 import torch
 from families import CASES, make_case
 from safetensors.torch import load_file
-from support import PICO_OPTIONS, Lorp, manifests
+from support import PICO_OPTIONS, Lorp, manifests, window_ids
 from test_recompress import redone
 from transformers import AutoModelForCausalLM
 
-from lorp.corpus import Windows
-from lorp.corpus.uses import HealingWindows
-from lorp.values import decode
 from tasks.store import FolderStore
-from tasks.vault import Manifest, Vault
+from tasks.vault import Vault
 
 LOOSE = "--max-perplexity-ratio=100"
 REFIT = ("--heal=refit", "--heal-windows=12")
@@ -50,18 +48,10 @@ def test_a_healed_variant_is_the_plan_with_new_weights(recompress: Lorp, home: P
 def test_no_window_has_two_uses(recompress: Lorp, home: Path) -> None:
     recompress(LOOSE, *REFIT)
     vault = Vault(FolderStore(home / "store"))
-    stages = manifests(home).values()
-
-    def read(kind: type, manifest: Manifest) -> object:
-        return decode(kind, vault.read(manifest.outputs["windows"]))
-
-    cut = [manifest for manifest in stages if manifest.stage == "windows"]
-    [healing] = [read(HealingWindows, manifest) for manifest in cut if "fit" in manifest.inputs]
-    others = [read(Windows, manifest) for manifest in cut if "fit" not in manifest.inputs]
-    used = [healing.fit.windows, healing.ridge.windows, *(entry.windows for entry in others)]
-    assert [len(windows) for windows in used[:2]] == [12, 16]
-    ids = [window.id for windows in used for window in windows]
-    assert len(ids) == len(set(ids))
+    cut = [manifest for manifest in manifests(home).values() if manifest.stage == "windows"]
+    assert [manifest.inputs["sizes"] for manifest in cut if "sizes" in manifest.inputs] == [[12, 16]]
+    ids = [entry for manifest in cut for entry in window_ids(json.loads(vault.read(manifest.outputs["windows"])))]
+    assert len(ids) == len(set(ids)) == 16 + 12 + 16 + 40
 
 
 def test_lost_weights_are_fitted_again(recompress: Lorp, home: Path) -> None:
@@ -70,7 +60,7 @@ def test_lost_weights_are_fitted_again(recompress: Lorp, home: Path) -> None:
     stored = patch.read_bytes()
     patch.write_bytes(stored[:-1] + bytes([stored[-1] ^ 1]))
     again = recompress(LOOSE, *REFIT)
-    assert "heal: started" in again.err
+    assert "heal 2 removed: started" in again.err
     assert patch.read_bytes() == stored
     assert again.json["variant"] == first["variant"]
 
@@ -82,4 +72,4 @@ def test_blocks_that_cannot_be_healed_so_are_said_to_be_in_one_line(
     source = make_case(case, tmp_path / "olmo")
     done = lorp("recompress", source, "--remove=1", *PICO_OPTIONS, "--heal=linear")
     assert done.status == 2
-    assert "a norm follows what its MLP writes. Use --heal refit" in done.err.splitlines()[-1]
+    assert "a norm follows what its blocks write. Use --heal refit" in done.err.splitlines()[-1]

@@ -111,7 +111,7 @@ def test_the_lineage_record_names_every_object_by_its_digest(recompress: Lorp, h
     outcome = recompress(LOOSE).json
     record = json.loads(Path(outcome["lineage"].removeprefix("file://")).read_text())
     assert [stage["stage"] for stage in record["stages"]] == [
-        "fetch", "windows", "windows", "capture", "capture", "score", "cluster", "plan", "prune", "questions",
+        "fetch", "windows", "windows", "capture", "capture", "score", "cluster", "questions", "plan", "prune",
         "evaluate", "answers", "generate", "evaluate", "answers", "generate", "speed", "gate",
     ]  # fmt: skip
     for made in record["stages"]:

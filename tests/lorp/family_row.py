@@ -17,7 +17,7 @@ from lorp.corpus import Window
 from lorp.models import load_model, load_tokenizer
 from lorp.parquet import decode_windows, encode_windows
 from lorp.plan import PruningPlan, Removal, plan_of
-from lorp.selection import make_plan
+from lorp.selection import Grounds, make_plan
 from lorp.similarity import similarity_of
 from lorp.spec import ComputeSpec, PruningSpec
 from lorp.surgery import prune
@@ -60,7 +60,9 @@ class Row:
     def plan(self) -> PruningPlan:
         similarity = similarity_of([decode_windows(encode_windows(self.captures, {}))], seed=0)
         clustering = cluster_blocks(similarity.block_inputs, num_clusters_for(similarity.rls), "spectral")
-        return make_plan(similarity.block_inputs, clustering, PruningSpec(remove=2))
+        return make_plan(
+            Grounds(similarity=similarity.block_inputs, clustering=clustering), 2, PruningSpec(method="lorp")
+        )
 
     @cached_property
     def removals(self) -> tuple[tuple[int, ...], ...]:

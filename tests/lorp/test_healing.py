@@ -15,9 +15,9 @@ from lorp.corpus import Window
 from lorp.corpus.uses import FitWindows, HealingWindows, RidgeWindows
 from lorp.errors import HealingError
 from lorp.healing import Repaired, repair
+from lorp.healing.block import RIDGES
 from lorp.healing.normal_equations import no_tokens
 from lorp.healing.patch import open_weights, write_weights
-from lorp.healing.repair import RIDGES
 from lorp.healing.stored import stored_weights
 from lorp.models import load_model
 from lorp.plan import PruningPlan, Removal, plan_of

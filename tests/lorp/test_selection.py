@@ -13,10 +13,10 @@ from oracle import oracle_plan
 from lorp.clustering import Clustering
 from lorp.errors import CountError
 from lorp.plan import PruningPlan
-from lorp.selection import SELECTORS, make_plan
-from lorp.spec import Criterion, Method, PruningSpec
+from lorp.selection import SELECTORS, Grounds, make_plan
+from lorp.spec import Criterion, Method, PruningSpec, resolve_count
 
-METHODS: tuple[Method, ...] = get_args(Method)
+METHODS: tuple[Method, ...] = ("lorp", "shortgpt", "streamline")
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 
 
@@ -34,7 +34,8 @@ def clustering(*labels: int) -> Clustering:
 def plan(
     matrix: np.ndarray, clusters: Clustering, count: float, criterion: Criterion = "similarity", method: Method = "lorp"
 ) -> PruningPlan:
-    return make_plan(matrix, clusters, PruningSpec(remove=count, method=method, criterion=criterion))
+    spec = PruningSpec(remove=count, method=method, criterion=criterion)
+    return make_plan(Grounds(similarity=matrix, clustering=clusters), resolve_count(count, len(matrix)), spec)
 
 
 def order(matrix: np.ndarray, clusters: Clustering, count: int, criterion: Criterion = "similarity") -> list[int]:
@@ -210,7 +211,7 @@ def test_the_plan_names_its_method_and_the_matrix_stays(method: Method) -> None:
 
 
 def test_every_method_that_can_be_asked_for_has_a_selector() -> None:
-    assert set(SELECTORS) == set(METHODS)
+    assert set(SELECTORS) == set(get_args(Method))
 
 
 @st.composite

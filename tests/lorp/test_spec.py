@@ -144,7 +144,6 @@ def test_a_spec_cannot_be_changed(kind: type[BaseModel], given: dict[str, Any]) 
         (RecompressSpec, {"source": "", "pruning": PRUNING}),
         (RecompressSpec, {"source": "model", "pruning": PRUNING, "name": "../up"}),
         (RecompressSpec, {"source": "model", "pruning": PRUNING, "name": "line\n"}),
-        (RecompressSpec, {"source": "model"}),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused(kind: type[BaseModel], given: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from lorp.checkpoint import open_checkpoint
 from lorp.clustering import Clustering
 from lorp.errors import CountError, SourceError
 from lorp.plan import PruningPlan
-from lorp.selection import make_plan
+from lorp.selection import Grounds, make_plan
 from lorp.similarity import Similarity
 from lorp.spec import PruningSpec
 from lorp.surgery import prune
@@ -121,13 +121,14 @@ def test_plans_for_every_count_equal_the_oracles(
     clustering = decode(Clustering, demo.value("cluster", "clustering"))
     rows = similarity.block_inputs.tolist()
     for count in range(1, NUM_BLOCKS - 1):
-        spec = PruningSpec(remove=count, method=method, criterion=criterion)
+        spec = PruningSpec(method=method, criterion=criterion)
+        grounds = Grounds(similarity=similarity.block_inputs, clustering=clustering)
         expected = oracle_plan(method, rows, [list(members) for members in clustering.clusters], count, criterion)
         if expected is None:
             with pytest.raises(CountError):
-                make_plan(similarity.block_inputs, clustering, spec)
+                make_plan(grounds, count, spec)
         else:
-            assert list(make_plan(similarity.block_inputs, clustering, spec).removed) == expected
+            assert list(make_plan(grounds, count, spec).removed) == expected
 
 
 def test_the_variant_equals_the_dense_model_with_the_blocks_skipped_bit_for_bit(demo: Demo) -> None:

@@ -9,7 +9,7 @@ from texts import words
 
 from lorp.corpus.hub import HubRows
 from lorp.errors import CorpusError
-from lorp.spec import CalibrationSpec, EvaluationSpec, HealingSpec
+from lorp.spec import CalibrationSpec, EvaluationSpec, HealingSpec, PruningSpec, RecompressSpec
 from tasks import corpora
 from tasks.capture import window_requests
 from tasks.corpora import FetchRows, check_text, fetch_rows_requests
@@ -18,7 +18,6 @@ from tasks.store import FolderStore
 from tasks.vault import Reference, Vault
 
 HUB = f"hf://datasets/o/n@{COMMIT}"
-NO_HEALING = HealingSpec()
 CHECKPOINT = Reference(key="checkpoints/c", sha256="c", bytes=3)
 
 
@@ -28,6 +27,13 @@ def calibration(*names: str, **asked: int) -> CalibrationSpec:
 
 def evaluation(*names: str, **asked: int) -> EvaluationSpec:
     return EvaluationSpec.model_validate({"corpora": names, **asked})
+
+
+def spec(calibrated: str, evaluated: str, **more: object) -> RecompressSpec:
+    plain = {"pruning": PruningSpec(remove=1, method="lorp"), "healing": HealingSpec(method="none")}
+    return RecompressSpec.model_validate(
+        {"source": "x", "calibration": calibration(calibrated), "evaluation": evaluation(evaluated), **plain, **more}
+    )
 
 
 @pytest.fixture
@@ -81,17 +87,28 @@ def test_fetched_text_comes_from_the_store_from_then_on(
     assert run_stage(vault, request) == manifest
     assert streamed == [5_000]
     fetched = {HUB: manifest.outputs["rows"]}
-    cut = window_requests(vault, CHECKPOINT, calibration(HUB), NO_HEALING, evaluation(HUB), fetched)
+    cut = window_requests(vault, CHECKPOINT, spec(HUB, HUB), fetched)
     assert set(cut) == {"calibration", "evaluation"}
     assert cut["calibration"].corpus_sha256 != cut["evaluation"].corpus_sha256
-    assert window_requests(vault, CHECKPOINT, calibration(HUB), NO_HEALING, evaluation(HUB), fetched) == cut
+    assert window_requests(vault, CHECKPOINT, spec(HUB, HUB), fetched) == cut
+
+
+def test_each_use_takes_the_windows_that_those_before_it_left(vault: Vault) -> None:
+    cut = window_requests(vault, CHECKPOINT, spec("pydoc", "pydoc", pruning=PruningSpec(), healing=HealingSpec()), {})
+    assert {use: (request.skipped, request.sizes) for use, request in cut.items()} == {
+        "calibration": (0, (32,)),
+        "search": (32, (24, 16, 24)),
+        "healing": (96, (96, 16)),
+        "evaluation": (0, (64,)),
+        "frontier": (64, (64,)),
+    }
 
 
 def test_windows_depend_on_the_kind_of_model_that_may_choose_the_tokenizer(vault: Vault, tmp_path: Path) -> None:
     def key(**config: object) -> str:
         (tmp_path / "config.json").write_text(json.dumps(config))
         checkpoint = vault.put_folder("checkpoints", tmp_path, ["config.json"])
-        cut = window_requests(vault, checkpoint, calibration("pydoc"), NO_HEALING, evaluation("pydoc"), {})
+        cut = window_requests(vault, checkpoint, spec("pydoc", "pydoc"), {})
         return cut["calibration"].key
 
     assert key(model_type="llama") == key(model_type="llama", num_hidden_layers=3) != key(model_type="qwen2")
@@ -101,7 +118,7 @@ def test_fetched_text_is_compared_with_a_files_text(vault: Vault, streamed: list
     request = FetchRows(address=HUB, commit=COMMIT, max_characters=5_000)
     fetched = {HUB: run_stage(vault, request).outputs["rows"]}
     with pytest.raises(CorpusError, match="share text: 100% of evaluation document o/n/1"):
-        window_requests(vault, CHECKPOINT, calibration(rows_file), NO_HEALING, evaluation(HUB), fetched)
+        window_requests(vault, CHECKPOINT, spec(rows_file, HUB), fetched)
 
 
 def test_text_is_checked_before_anything_is_fetched(streamed: list[int], rows_file: str, tmp_path: Path) -> None:

@@ -25,8 +25,11 @@ from tasks.corpora import FetchRows
 from tasks.downstream import AnswerQuestions, AskQuestions
 from tasks.evaluate import Evaluate, Generate
 from tasks.fetch import FetchFolder, FetchGguf, FetchHub
+from tasks.frontier import Look
 from tasks.gate import Gate
+from tasks.heal import Heal
 from tasks.plan import Cluster, Plan, Prune, Score
+from tasks.search import Search
 from tasks.speed import CompareSpeed
 from tasks.stage import Request
 from tasks.vault import Reference
@@ -39,11 +42,17 @@ CPU = ComputeSpec()
 
 WINDOWS = CutWindows(
     use="calibration", checkpoint=CHECKPOINT, calibration=CalibrationSpec(), evaluation=EvaluationSpec(),
-    corpus_sha256="d",
+    sizes=(32,), corpus_sha256="d",
 )  # fmt: skip
 ROWS = FetchRows(address="hf://datasets/o/n@main/en:train#text", commit="c", max_characters=9)
 CAPTURE = CaptureShard(checkpoint=CHECKPOINT, windows=A, first=0, sampled_tokens=8, seed=0, compute_spec=CPU)
-PLAN = Plan(similarity=A, clustering=B, spec=PruningSpec(remove=3), num_blocks=30)
+PLAN = Plan(similarity=A, clustering=B, spec=PruningSpec(method="lorp"), count=3)
+SEARCH = Search(
+    checkpoint=CHECKPOINT, similarity=A, clustering=B, windows=A, mended=True, max_swaps=60, seed=0, compute_spec=CPU,
+    spec=PruningSpec(), count=3,
+)  # fmt: skip
+HEAL = Heal(checkpoint=CHECKPOINT, plan=A, windows=B, method="auto", compute_spec=CPU)
+LOOK = Look(checkpoint=CHECKPOINT, windows=A, first=16, size=8, compute_spec=CPU)
 EVALUATE = Evaluate(checkpoint=CHECKPOINT, windows=A, num_windows=64, compute_spec=CPU)
 GENERATE = Generate(
     checkpoint=CHECKPOINT, windows=A, num_windows=64, spec=GenerationSpec(), compute_spec=CPU,
@@ -96,7 +105,8 @@ def test_keys_are_pinned(request_: Request, key: str) -> None:
         (WINDOWS, replace(WINDOWS, calibration=CalibrationSpec(corpora=("a.txt",)), fetched=(("b", A),))),
         (WINDOWS, replace(WINDOWS, evaluation=EvaluationSpec(seed=5))),
         (CAPTURE, replace(CAPTURE, compute_spec=ComputeSpec(device="cpu:0"))),
-        (PLAN, replace(PLAN, spec=PruningSpec(remove=0.1))),
+        (PLAN, replace(PLAN, spec=PruningSpec(remove=0.1, method="lorp"))),
+        (SEARCH, replace(SEARCH, spec=PruningSpec(remove=3))),
         (GATE, replace(GATE, evaluations={"dense": A, "pruned": B, "speed": B})),
         (ASK, replace(ASK, sources=(TEXT, replace(TASK_ROWS, path="/y/copa.jsonl")))),
         (replace(ASK, sources=(TASK_ROWS,)), replace(ASK, sources=(TASK_ROWS,), windows=B)),
@@ -122,14 +132,24 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
         (WINDOWS, replace(WINDOWS, corpus_sha256="e")),
         (WINDOWS, replace(WINDOWS, calibration=CalibrationSpec(seed=1))),
         (WINDOWS, replace(WINDOWS, calibration=CalibrationSpec(packing="packed"))),
-        (WINDOWS, replace(WINDOWS, use="evaluation")),
+        (WINDOWS, replace(WINDOWS, use="healing")),
+        (replace(WINDOWS, use="healing"), replace(WINDOWS, use="healing", skipped=8)),
         (WINDOWS, replace(WINDOWS, model_type="llama")),
         (CAPTURE, replace(CAPTURE, first=8)),
         (CAPTURE, replace(CAPTURE, compute_spec=ComputeSpec(dtype="bfloat16"))),
         (CAPTURE, replace(CAPTURE, sampled_tokens=9)),
-        (PLAN, replace(PLAN, spec=PruningSpec(remove=4))),
-        (PLAN, replace(PLAN, spec=PruningSpec(remove=3, method="shortgpt"))),
-        (PLAN, replace(PLAN, spec=PruningSpec(remove=3, criterion="residual-variance"))),
+        (PLAN, replace(PLAN, count=4)),
+        (SEARCH, replace(SEARCH, count=4)),
+        (SEARCH, replace(SEARCH, mended=False)),
+        (SEARCH, replace(SEARCH, max_swaps=0)),
+        (SEARCH, replace(SEARCH, seed=1)),
+        (SEARCH, replace(SEARCH, windows=B)),
+        (HEAL, replace(HEAL, method="refit")),
+        (HEAL, replace(HEAL, windows=A)),
+        (LOOK, replace(LOOK, first=24)),
+        (LOOK, replace(LOOK, windows=B)),
+        (PLAN, replace(PLAN, spec=PruningSpec(method="shortgpt"))),
+        (PLAN, replace(PLAN, spec=PruningSpec(method="lorp", criterion="residual-variance"))),
         (EVALUATE, replace(EVALUATE, windows=B)),
         (GENERATE, replace(GENERATE, spec=GenerationSpec(num_prompts=8))),
         (SPEED, replace(SPEED, spec=SpeedSpec(repeats=3))),

@@ -1,0 +1,84 @@
+"""What plans and healing cost, every method beside the others on the same windows: `python benchmarks/quality.py`.
+
+SmolLM2-135M-Instruct, which comes with a package; texts and tasks from a folder, `--data`, with these files:
+`wikitext2.test.raw`, `c4.train.first1000.jsonl`, and task sets as `.jsonl`. Conventions: tokens of WikiText-2 are
+joined as they are; what chooses and fits comes from the first half, what judges from the second, 32 windows of 256
+tokens, one every 1,280. C4 is dealt by documents.
+
+Every stage is the product's own, kept in the store under `--work`: the same command again goes on where it was stopped.
+Rows are written as they come: `quality.csv` in that folder; `quality.md` and `quality.png` at the end.
+"""
+
+import argparse
+import csv
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from quality_bench import TASKS, Bench, Cell
+from quality_table import write_table
+
+COUNTS = (3, 5, 7, 9)
+METHODS = ("lorp", "shortgpt", "streamline", "greedy", "auto")
+HEALINGS = ("none", "linear", "auto")
+COLUMNS = (
+    "fitted_on", "count", "method", "healing", "removed", "healed_by", "wikitext2", "wikitext2_ratio",
+    "wikitext2_ratio_low", "wikitext2_ratio_high", "c4", "accuracy", *TASKS,
+)  # fmt: skip
+
+
+def main() -> None:
+    """Fills the table, cell by cell, and draws it."""
+    options = _options()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+    bench = Bench(options)
+    rows = []
+    for cell in _cells(options):
+        rows.append(bench.row(cell))
+        with (options.work / "quality.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        logging.info("%s", rows[-1])
+    write_table(options.work, rows, bench.dense)
+
+
+def _cells(options: argparse.Namespace) -> Iterator[Cell]:
+    """Those of the own text first, and plans that are not healed before those that are."""
+    for fitted_on in options.fitted_on:
+        for count in options.counts:
+            for method in options.methods:
+                for healing in options.healings:
+                    yield Cell(fitted_on, count, method, healing)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, default=Path("quality"))
+    parser.add_argument("--counts", type=_several(int), default=COUNTS)
+    parser.add_argument("--methods", type=_several(str), default=METHODS)
+    parser.add_argument("--healings", type=_several(str), default=HEALINGS)
+    parser.add_argument("--fitted-on", type=_several(str), default=("wikitext2", "c4"))
+    parser.add_argument("--fit-windows", type=int, default=192)
+    parser.add_argument("--items", type=int, default=50, help="of each task set; 0 for none")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+def _several(kind: type) -> object:
+    def parse(text: str) -> Sequence[object]:
+        return tuple(kind(part) for part in text.split(","))
+
+    return parse
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""`--remove auto`: candidates of one count after another, until it is known how deep the budgets let one cut."""
+
+from dataclasses import dataclass, field
+
+from flows.stages import Prepared, Stages
+from lorp.checkpoint import open_checkpoint
+from lorp.search.frontier import FIRST_LOOK, NEXT_LOOK, explore
+from lorp.values import decode
+from tasks.frontier import Candidate, DrawFrontier, Look, LookedAt, stand
+from tasks.search import Depth, GuessDepth
+from tasks.vault import Reference
+
+
+@dataclass(kw_only=True)
+class FrontierSearch:
+    """Finds the deepest candidate within the budgets.
+
+    Attributes:
+        stages: Runs stages.
+        prepared: What they start from.
+        questions: Of the tasks, if there are any.
+        looked_at: By count.
+    """
+
+    stages: Stages
+    prepared: Prepared
+    questions: Reference | None
+    looked_at: dict[int, LookedAt] = field(default_factory=dict)
+
+    def deepest(self) -> tuple[Candidate, Reference]:
+        """The candidate, and the frontier; the shallowest candidate that was looked at where none keeps the budgets."""
+        found = explore(self._inside, self._first_guess(), self.prepared.num_blocks - 2)
+        chosen = min(self.looked_at) if found is None else found
+        spec = self.stages.spec
+        drawn = self.stages.run(
+            DrawFrontier(
+                looked_at=tuple(self.looked_at[count] for count in sorted(self.looked_at)),
+                chosen=chosen,
+                num_planned=spec.search.num_frontier_windows,
+                gate_windows=spec.evaluation.num_windows,
+                gate=spec.gate,
+            )
+        )
+        return self.looked_at[chosen].candidate, drawn["frontier"]
+
+    def _first_guess(self) -> int:
+        guess = GuessDepth(
+            **self.stages.searching(self.prepared), max_perplexity_ratio=self.stages.spec.gate.max_perplexity_ratio
+        )
+        depth = decode(Depth, self.stages.vault.read(self.stages.run(guess)["depth"]))
+        return min(depth.count, self.prepared.num_blocks - 2)
+
+    def _inside(self, count: int) -> bool:
+        spec = self.stages.spec
+        candidate = self.stages.candidate(self.prepared, count)
+        planned, looks = spec.search.num_frontier_windows, list[tuple[Reference, Reference]]()
+        side, num_seen = "open", 0
+        while side == "open" and num_seen < planned:
+            size = min(NEXT_LOOK if looks else FIRST_LOOK, planned - num_seen)
+            looks.append(
+                (self._look(self.prepared.checkpoint, num_seen, size), self._look(candidate.variant, num_seen, size))
+            )
+            num_seen += size
+            standing = stand(self.stages.vault, looks, spec.gate, planned, spec.evaluation.num_windows)
+            side = standing.side if standing else "outside"
+        self.looked_at[count] = self._measured(candidate, looks)
+        return side == "inside"
+
+    def _look(self, checkpoint: Reference, first: int, size: int) -> Reference:
+        windows = self.prepared.windows["frontier"]
+        label = "dense" if checkpoint == self.prepared.checkpoint else "pruned"
+        look = Look(
+            label=f"{label} from window {first}",
+            checkpoint=checkpoint,
+            windows=windows,
+            first=first,
+            size=size,
+            compute_spec=self.stages.spec.compute,
+        )
+        return self.stages.run(look)["losses"]
+
+    def _measured(self, candidate: Candidate, looks: list[tuple[Reference, Reference]]) -> LookedAt:
+        variant = candidate.variant
+        speed = self.stages.speed(self.prepared, variant)
+        return LookedAt(
+            candidate=candidate,
+            looks=tuple(looks),
+            tasks=self.stages.answers(variant, self.questions, "pruned"),
+            speed=speed,
+            variant_bytes=open_checkpoint(self.stages.vault.folder(variant)).weight_bytes,
+        )

@@ -1,0 +1,241 @@
+"""The stages of the main job, each run as a task; what they make is gathered as they are run."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lorp.checkpoint import Checkpoint, open_checkpoint
+from lorp.errors import SpecError
+from lorp.healing import check_healing
+from lorp.spec import RecompressSpec, check_count
+from tasks.cache import run, run_all
+from tasks.capture import WindowsUse, shard_requests, window_requests, windows_beyond
+from tasks.corpora import fetch_rows_requests
+from tasks.downstream import AnswerQuestions, questions_request
+from tasks.evaluate import Evaluate, Generate
+from tasks.fetch import fetch_request
+from tasks.frontier import Candidate
+from tasks.heal import Heal
+from tasks.plan import Cluster, Plan, Prune, Score
+from tasks.search import Search
+from tasks.speed import CompareSpeed
+from tasks.stage import Request
+from tasks.vault import Manifest, Reference, Vault, open_vault
+from tasks.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What candidates are made from.
+
+    Attributes:
+        checkpoint: The dense model.
+        num_blocks: N.
+        windows: By use.
+        similarity: Of block boundaries.
+        clustering: Of blocks.
+    """
+
+    checkpoint: Reference
+    num_blocks: int
+    windows: dict[WindowsUse, Reference]
+    similarity: Reference
+    clustering: Reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """Runs the stages of one job.
+
+    Attributes:
+        spec: What is asked.
+        places: Where things are kept.
+        done: Manifests, in the order in which stages were run.
+    """
+
+    spec: RecompressSpec
+    places: Workspace
+    done: list[Manifest] = field(default_factory=list)
+
+    @property
+    def vault(self) -> Vault:
+        """Where results are kept."""
+        return open_vault(self.places.store)
+
+    def run(self, request: Request) -> dict[str, Reference]:
+        """A stage's outputs, by role."""
+        manifest = run(self.places.store, request)
+        if manifest not in self.done:
+            self.done.append(manifest)
+        return manifest.outputs
+
+    def prepare(self) -> Prepared:
+        """Everything up to the clusters.
+
+        Raises:
+            InputError: What is asked cannot be done with this checkpoint, or this text.
+        """
+        spec = self.spec
+        checkpoint = self.run(fetch_request(spec.source, spec.weights_dtype, self.places.tracking_uri))["checkpoint"]
+        opened = open_checkpoint(self.vault.folder(checkpoint))
+        check_possible(opened, spec)
+        windows = self._windows(checkpoint)
+        similarity = self._similarity(checkpoint, windows["calibration"])
+        cluster = Cluster(similarity=similarity, kind=spec.pruning.clustering, num_clusters=spec.pruning.num_clusters)
+        return Prepared(
+            checkpoint=checkpoint,
+            num_blocks=opened.num_blocks,
+            windows=windows,
+            similarity=similarity,
+            clustering=self.run(cluster)["clustering"],
+        )
+
+    def candidate(self, prepared: Prepared, count: int) -> Candidate:
+        """The plan of a count, healed and cut."""
+        plan = self._plan(prepared, count)
+        healed: dict[str, Reference] = {}
+        if self.spec.healing.method != "none":
+            heal = Heal(
+                label=f"{count} removed",
+                checkpoint=prepared.checkpoint,
+                plan=plan,
+                windows=prepared.windows["healing"],
+                method=self.spec.healing.method,
+                compute_spec=self.spec.compute,
+            )
+            healed = self.run(heal)
+        weights = healed.get("weights")
+        variant = self.run(Prune(checkpoint=prepared.checkpoint, plan=plan, weights=weights))["variant"]
+        return Candidate(plan=plan, patch=healed.get("patch"), weights=weights, variant=variant)
+
+    def searching(self, prepared: Prepared) -> dict[str, Any]:
+        """What stages that ask what plans cost have in common."""
+        return {
+            "checkpoint": prepared.checkpoint,
+            "similarity": prepared.similarity,
+            "clustering": prepared.clustering,
+            "windows": prepared.windows["search"],
+            "mended": self.spec.healing.method not in ("none", "magnitude"),
+            "max_swaps": self.spec.search.max_swaps,
+            "seed": self.spec.calibration.seed,
+            "compute_spec": self.spec.compute,
+        }
+
+    def questions(self, prepared: Prepared) -> Reference | None:
+        """Those of the tasks, if there are any."""
+        if not self.spec.tasks.tasks:
+            return None
+        request = questions_request(prepared.checkpoint, prepared.windows["evaluation"], self.spec.tasks)
+        return self.run(request)["questions"]
+
+    def evaluations(self, prepared: Prepared, variant: Reference, questions: Reference | None) -> dict[str, Reference]:
+        """All evaluations by role, those of one model after those of the other, so that each is loaded once."""
+        evaluations = {
+            **self._evaluate(prepared.checkpoint, prepared.windows["evaluation"], questions, "dense"),
+            **self._evaluate(variant, prepared.windows["evaluation"], questions, "pruned"),
+        }
+        speed = self.speed(prepared, variant)
+        return {**evaluations, "speed": speed} if speed else evaluations
+
+    def answers(self, checkpoint: Reference, questions: Reference | None, model: str) -> Reference | None:
+        """A model's answers, if there are questions."""
+        if questions is None:
+            return None
+        compute = self.spec.compute
+        request = AnswerQuestions(label=model, checkpoint=checkpoint, questions=questions, compute_spec=compute)
+        return self.run(request)["evaluation"]
+
+    def speed(self, prepared: Prepared, variant: Reference) -> Reference | None:
+        """A variant's speed and size beside the dense model's, if they are asked for."""
+        if not self.spec.speed.repeats:
+            return None
+        request = CompareSpeed(
+            dense=prepared.checkpoint,
+            variant=variant,
+            windows=prepared.windows["evaluation"],
+            spec=self.spec.speed,
+            compute_spec=self.spec.compute,
+        )
+        return self.run(request)["speed"]
+
+    def _plan(self, prepared: Prepared, count: int) -> Reference:
+        pruning = self.spec.pruning
+        if pruning.asks_trials:
+            search = Search(**self.searching(prepared), label=f"{count} removed", spec=pruning, count=count)
+            return self.run(search)["plan"]
+        plan = Plan(similarity=prepared.similarity, clustering=prepared.clustering, spec=pruning, count=count)
+        return self.run(plan)["plan"]
+
+    def _windows(self, checkpoint: Reference) -> dict[WindowsUse, Reference]:
+        spec = self.spec
+        requests = fetch_rows_requests(spec.calibration, spec.evaluation, windows_beyond(spec))
+        fetched = {request.address: self.run(request)["rows"] for request in requests}
+        cuts = window_requests(self.vault, checkpoint, spec, fetched)
+        return {use: self.run(request)["windows"] for use, request in cuts.items()}
+
+    def _similarity(self, checkpoint: Reference, windows: Reference) -> Reference:
+        requests = shard_requests(checkpoint, windows, self.spec.calibration, self.spec.compute)
+        shards = run_all(self.places.store, requests)
+        self.done.extend(shards)
+        tables = tuple(shard.outputs["windows"] for shard in shards)
+        return self.run(Score(shards=tables, seed=self.spec.calibration.seed))["similarity"]
+
+    def _evaluate(
+        self, checkpoint: Reference, windows: Reference, questions: Reference | None, model: str
+    ) -> dict[str, Reference]:
+        spec = self.spec
+        num_windows = spec.evaluation.num_windows
+        perplexity = Evaluate(
+            label=model, checkpoint=checkpoint, windows=windows, num_windows=num_windows, compute_spec=spec.compute
+        )
+        evaluations = {model: self.run(perplexity)["evaluation"]}
+        answers = self.answers(checkpoint, questions, model)
+        if answers:
+            evaluations[f"{model}_tasks"] = answers
+        if spec.generation.num_prompts:
+            generate = Generate(
+                label=model,
+                checkpoint=checkpoint,
+                windows=windows,
+                num_windows=num_windows,
+                spec=spec.generation,
+                compute_spec=spec.compute,
+            )
+            evaluations[f"{model}_generation"] = self.run(generate)["evaluation"]
+        return evaluations
+
+
+def check_possible(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
+    """Refuses, before anything is computed, what cannot be done with this checkpoint.
+
+    Raises:
+        InputError: A count, a healing or a length that it does not allow.
+    """
+    check_count(spec.pruning.remove, checkpoint.num_blocks)
+    check_context(checkpoint, spec)
+    method = spec.healing.method
+    if method != "none" and method != "auto":  # noqa: PLR1714  # mypy follows the comparisons, and not a set
+        check_healing(checkpoint, method)
+
+
+def check_context(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
+    """Refuses windows longer than the model was made for: perplexity there means nothing.
+
+    Raises:
+        SpecError: They are.
+    """
+    context = checkpoint.config.get("max_position_embeddings", checkpoint.config.get("n_positions"))
+    generation, speed = spec.generation, spec.speed
+    asked = {
+        "windows": (max(spec.calibration.window_tokens, spec.evaluation.window_tokens), "--window-tokens"),
+        "continuations": (
+            generation.num_prompts and generation.prompt_tokens + generation.max_new_tokens,
+            "--generation-tokens",
+        ),
+        "timed prompts": (speed.repeats and speed.prefill_tokens + speed.decode_tokens, "--speed-tokens"),
+    }
+    for what, (longest, option) in asked.items():
+        if isinstance(context, int) and longest > context:
+            raise SpecError(
+                f"{what} of {longest} tokens are longer than the model's context of {context}",
+                f"Ask for fewer with {option}",
+            )

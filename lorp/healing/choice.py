@@ -1,0 +1,101 @@
+"""The kind of healing after which a plan costs least, on windows that no map was fitted on."""
+
+import math
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from transformers import PreTrainedModel
+
+from lorp.body import Body, batches
+from lorp.checkpoint import Checkpoint
+from lorp.corpus.uses import HealingWindows, RidgeWindows
+from lorp.errors import HealingError
+from lorp.evaluation.perplexity import mean_loss
+from lorp.healing.repair import Healing, Repaired, repair
+from lorp.plan import PruningPlan
+from lorp.spec import HealingMethod
+
+_NOTHING = Repaired(repairs=(), tensors={})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What came of one kind of healing.
+
+    Attributes:
+        method: Which.
+        loss: Mean loss on the windows on which ridges are chosen, in nats; None where it is not finite, or not known.
+        refused: Why it could not be done.
+    """
+
+    method: HealingMethod
+    loss: float | None
+    refused: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The best kind of healing, what it changes, and what else was tried."""
+
+    method: HealingMethod
+    repaired: Repaired
+    attempts: tuple[Attempt, ...]
+
+
+def heal(
+    model: PreTrainedModel, checkpoint: Checkpoint, plan: PruningPlan, windows: HealingWindows, method: HealingMethod
+) -> Choice:
+    """Heals as asked; `auto` tries everything, nothing at all too, and takes that with the lowest loss.
+
+    Raises:
+        HealingError: It cannot be done as asked; not for `auto`, which does without.
+    """
+    if method == "none":
+        return Choice(method="none", repaired=_NOTHING, attempts=())
+    if method != "auto":
+        return Choice(method=method, repaired=repair(model, checkpoint, plan, windows, method), attempts=())
+    loss = _loss(model, checkpoint, plan, {}, windows.ridge)
+    best: tuple[float, HealingMethod, Repaired] = (loss, "none", _NOTHING)
+    attempts = [Attempt(method="none", loss=_finite(loss))]
+    for kind in get_args(Healing):
+        try:
+            done = repair(model, checkpoint, plan, windows, kind)
+        except HealingError as refusal:
+            attempts.append(Attempt(method=kind, loss=None, refused=refusal.reason))
+            continue
+        loss = _loss(model, checkpoint, plan, done.tensors, windows.ridge)
+        attempts.append(Attempt(method=kind, loss=_finite(loss)))
+        if loss < best[0]:
+            best = (loss, kind, done)
+    return Choice(method=best[1], repaired=best[2], attempts=tuple(attempts))
+
+
+def _loss(
+    model: PreTrainedModel,
+    checkpoint: Checkpoint,
+    plan: PruningPlan,
+    tensors: Mapping[str, torch.Tensor],
+    windows: RidgeWindows,
+) -> float:
+    """Mean loss of the pruned and healed model."""
+    body, parameters = Body(model, checkpoint.family), dict(model.named_parameters())
+    with torch.inference_mode(), ExitStack() as restore:
+        for name, tensor in tensors.items():
+            parameter = parameters[checkpoint.family.name_in_model(name, parameters)]
+            restore.callback(setattr, parameter, "data", parameter.data)
+            parameter.data = tensor.to(device=parameter.device, dtype=parameter.dtype)
+        losses = []
+        for tokens_BT in batches(windows.windows, body.device):
+            state_BTD = body.embedded(tokens_BT)
+            for block in plan.kept:
+                state_BTD = body.step(block, state_BTD)
+            logits_BTV = body.logits(tokens_BT, state_BTD)
+            losses += [mean_loss(logits_TV, ids_T) for logits_TV, ids_T in zip(logits_BTV, tokens_BT, strict=True)]
+    return sum(losses) / len(losses)
+
+
+def _finite(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None

@@ -1,0 +1,61 @@
+"""Magnitude compensation (Prune&Comp, arXiv 2507.18212): states past a gap are as large as in the dense model.
+
+Blocks make states larger. Without some of them what later blocks write would weigh too much, so it is scaled down by
+how much larger the state would have become: the geometric mean over tokens of the norm's growth, which the few tokens
+of huge norm do not decide. With norms before attention, MLP and head this is the same as scaling up all that comes
+before, embeddings too, as the paper does; and it works where these are tied to the head.
+"""
+
+import torch
+from torch import nn
+
+from lorp.body import Body
+from lorp.errors import HealingError
+from lorp.healing.block import SiteRepair, Stream
+from lorp.healing.stored import StoredWeights
+from lorp.plan import PruningPlan
+
+
+def scale_writes(
+    body: Body, weights: StoredWeights, streams: list[Stream], plan: PruningPlan, paths: tuple[str, ...]
+) -> list[SiteRepair]:
+    """Scales what blocks after each gap write.
+
+    Args:
+        body: The dense model's blocks.
+        weights: Of the checkpoint, which are changed.
+        streams: Windows on which norms are measured.
+        plan: Which blocks are removed.
+        paths: Of the maps whose output is added to the state.
+
+    Raises:
+        HealingError: States are not finite.
+    """
+    norms = [torch.zeros((), dtype=torch.float64)] * (plan.num_blocks + 1)
+    num_tokens = 0
+    for stream in streams:
+        state = stream.dense
+        for block in range(plan.num_blocks + 1):
+            norms[block] = norms[block] + torch.linalg.vector_norm(state.double(), dim=-1).log().sum().cpu()
+            state = body.step(block, state) if block < plan.num_blocks else state
+        num_tokens += state[..., 0].numel()
+    grown = [torch.exp((norms[block + 1] - norms[block]) / num_tokens).item() for block in range(plan.num_blocks)]
+    factor, repairs = 1.0, []
+    for block in range(plan.num_blocks):
+        if block in plan.removed:
+            factor /= grown[block]
+        elif factor != 1.0:
+            _scale(body.blocks[block], weights, block, paths, factor)
+            repairs.append(SiteRepair(block=block, site="writes", ridge=None, error=None, factor=factor))
+    return repairs
+
+
+def _scale(module: nn.Module, weights: StoredWeights, block: int, paths: tuple[str, ...], factor: float) -> None:
+    if not 0 < factor < float("inf"):
+        raise HealingError(f"hidden states before block {block} are not finite", "Try --dtype float32")
+    for path in paths:
+        inner = module.get_submodule(path)
+        for name in ("weight", "bias"):
+            parameter = getattr(inner, name, None)
+            if parameter is not None:
+                weights.put(block, f"{path}.{name}", parameter, weights.get(block, f"{path}.{name}").double() * factor)

@@ -1,0 +1,185 @@
+"""The frontier: how deep the budgets let one cut, found on as few windows as can tell."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from lorp.evaluation.perplexity import WindowLoss
+from lorp.spec import GateSpec
+from lorp.statistics import Estimate, clustered_mean, confidence_sequence
+
+#: Windows before a candidate is first judged, and between judgements.
+FIRST_LOOK, NEXT_LOOK = 16, 8
+
+#: Counts above the deepest one within budget that are looked at too: a deeper cut may cost less than one before it.
+LOOKAHEAD = 2
+
+Side = Literal["inside", "outside", "open"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where a candidate stands after some windows.
+
+    Attributes:
+        side: Of the budgets; open for as long as the windows cannot tell.
+        num_windows: Windows seen.
+        ratio: Pruned / dense perplexity.
+        lower: Lower bound of the ratio, at every number of windows at once.
+        upper: Upper bound.
+        perplexity: Of the candidate on these windows.
+    """
+
+    side: Side
+    num_windows: int
+    ratio: float
+    lower: float
+    upper: float
+    perplexity: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontierPoint:
+    """One candidate of the frontier.
+
+    Attributes:
+        count: Blocks removed.
+        removed: Which.
+        healing: How it was healed.
+        standing: On the windows of the frontier; None where its losses are not finite.
+        figures: What else was measured, by name.
+    """
+
+    count: int
+    removed: tuple[int, ...]
+    healing: str
+    standing: Standing | None
+    figures: dict[str, float]
+
+    @property
+    def inside(self) -> bool:
+        """Whether it keeps the budgets."""
+        return self.standing is not None and self.standing.side == "inside"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frontier:
+    """What was looked at, by count, and which was chosen.
+
+    Attributes:
+        chosen: The deepest count within the budgets, or the least of those looked at if none is.
+        points: By count.
+        dense_perplexity: On all windows of the frontier.
+        num_planned: Windows that a candidate gets at most.
+    """
+
+    chosen: int
+    points: tuple[FrontierPoint, ...]
+    dense_perplexity: float
+    num_planned: int
+
+    @property
+    def num_evaluated(self) -> int:
+        """Evaluations of a window by a candidate, over all of them."""
+        return sum(point.standing.num_windows for point in self.points if point.standing)
+
+
+def standing(
+    dense: Sequence[WindowLoss], pruned: Sequence[WindowLoss], gate: GateSpec, planned: int, gate_windows: int
+) -> Standing | None:
+    """Where a candidate stands.
+
+    The gate will ask that an upper bound on windows of its own keep the budget. So the mean has to keep what is left
+    of the budget once that bound's reach is taken off, and a candidate is inside, or outside, once its confidence
+    sequence lies on one side of that. Where all windows have not told, it is inside only if the gate would
+    pass it were its mean a standard error worse.
+
+    Args:
+        dense: Losses of the dense model.
+        pruned: Losses of the candidate on the same windows, in the same order.
+        gate: Whose budgets of perplexity are asked about.
+        planned: Windows that a candidate gets at most.
+        gate_windows: Windows that the gate will have.
+
+    Returns:
+        None where a loss is not finite.
+    """
+    of_dense, of_pruned = _losses(dense), _losses(pruned)
+    if not (np.isfinite(of_dense).all() and np.isfinite(of_pruned).all()):
+        return None
+    clusters = [item.document for item in pruned]
+    ratios = of_pruned - of_dense
+    asked = [(ratios, math.log(gate.max_perplexity_ratio))]
+    if gate.max_perplexity is not None:
+        asked.append((of_pruned, math.log(gate.max_perplexity)))
+    sides = {_side(values, clusters, budget, gate.confidence, planned, gate_windows) for values, budget in asked}
+    bounds = confidence_sequence(ratios, clusters, gate.confidence, planned)
+    return Standing(
+        side="outside" if "outside" in sides else "open" if "open" in sides else "inside",
+        num_windows=len(pruned),
+        ratio=math.exp(bounds.value),
+        lower=math.exp(bounds.lower),
+        upper=math.exp(bounds.upper),
+        perplexity=math.exp(float(of_pruned.mean())),
+    )
+
+
+def explore(look: Callable[[int], bool], start: int, largest: int) -> int | None:
+    """The deepest count within the budgets, found from a first guess.
+
+    Costs need not rise with every block, so counts above the deepest one found are looked at too.
+
+    Args:
+        look: Whether a count is within the budgets; asked once a count.
+        start: The first guess.
+        largest: The largest count that can be asked for.
+
+    Returns:
+        None where no count from `start` down is.
+    """
+    seen: dict[int, bool] = {}
+
+    def inside(count: int) -> bool:
+        if count not in seen:
+            seen[count] = look(count)
+        return seen[count]
+
+    count = start
+    while count > 1 and not inside(count):
+        count -= 1
+    if not inside(count):
+        return None
+    deepest, above = count, count + 1
+    while above <= min(largest, deepest + LOOKAHEAD):
+        if inside(above):
+            deepest = above
+        above += 1
+    return deepest
+
+
+def _side(
+    values: np.ndarray, clusters: Sequence[str], budget: float, confidence: float, planned: int, gate_windows: int
+) -> Side:
+    bounds = confidence_sequence(values, clusters, confidence, planned)
+    at_once = clustered_mean(values, clusters, confidence)
+    reach = (at_once.upper - at_once.value) * math.sqrt(len(values) / gate_windows)
+    if bounds.upper <= budget - reach:
+        return "inside"
+    if bounds.lower > budget - reach:
+        return "outside"
+    if len(values) < planned:
+        return "open"
+    error = _standard_error(at_once, clusters, confidence) * math.sqrt(1 + len(values) / gate_windows)
+    return "inside" if at_once.value + error <= budget - reach else "outside"
+
+
+def _standard_error(bounds: Estimate, clusters: Sequence[str], confidence: float) -> float:
+    return (bounds.upper - bounds.value) / float(stats.t.ppf(confidence, len(set(clusters)) - 1))
+
+
+def _losses(items: Sequence[WindowLoss]) -> np.ndarray:
+    return np.array([math.nan if item.loss is None else item.loss for item in items])
