@@ -16,6 +16,7 @@ from lorp.plan import PruningPlan
 from lorp.report import text
 from lorp.report.budget_line import budget_line
 from lorp.report.colours import cluster_swatch
+from lorp.report.frontier import frontier_section
 from lorp.report.healing import healing_section
 from lorp.report.heat_map import heat_map
 from lorp.report.losses import budget_lines, hardest_hit, model_perplexity
@@ -133,6 +134,7 @@ def render_report(data: ReportData) -> str:
         ),
         lines=[(line.caption, budget_line(line)) for line in budget_lines(data.verdict.criteria, data.dense)],
         hardest_hit=hardest_hit(data.dense, data.pruned, _DOCUMENTS_SHOWN),
+        frontier=frontier_section(data.frontier, data.spec.gate.max_perplexity_ratio),
         healing=healing_section(data.patch),
         tasks=tasks_section(data.evidence, confidence),
         generation=generation_section(data.evidence, confidence),
@@ -158,12 +160,15 @@ def _label(name: str) -> str:
     return name.removeprefix("num_").replace("_", " ")
 
 
+_AUTO = {"remove": "as many as the budgets allow"}
 _UNSET = {"name": "as the source", "num_clusters": "as RLS says", "max_perplexity": "none"}
 
 
 def _value_text(name: str, value: object) -> str:
     if value is None:
         return _UNSET.get(name, "none")
+    if value == "auto":
+        return _AUTO.get(name, "auto")
     if name == "remove":
         return f"{text.exactly(value)} of depth" if isinstance(value, float) else text.counted(value, "block")
     if isinstance(value, list):

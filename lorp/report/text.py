@@ -25,6 +25,8 @@ _SCORES = {
     ("lorp", "residual-variance"): "What the cluster's kept blocks leave unexplained once it is gone; "
     "lower is more redundant.",
     ("shortgpt", ""): "Similarity of the block's input and the next block's input; higher is more redundant.",
+    ("greedy", ""): "Mean loss that is reached once the block is gone too, in nats.",
+    ("auto", ""): "Mean loss without all of these blocks, in nats, on the windows on which plans compete.",
     ("streamline", ""): "Similarity of the inputs where the removed run starts and ends; higher is more redundant.",
 }
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")

@@ -10,10 +10,10 @@ from scipy import stats
 
 from lorp.evaluation.perplexity import WindowLoss
 from lorp.spec import GateSpec
-from lorp.statistics import Estimate, clustered_mean, confidence_sequence
+from lorp.statistics import clustered_mean, confidence_sequence
 
 #: Windows before a candidate is first judged, and between judgements.
-FIRST_LOOK, NEXT_LOOK = 16, 8
+FIRST_LOOK, NEXT_LOOK = 12, 4
 
 #: Counts above the deepest one within budget that are looked at too: a deeper cut may cost less than one before it.
 LOOKAHEAD = 2
@@ -95,8 +95,9 @@ def standing(
 
     The gate will ask that an upper bound on windows of its own keep the budget. So the mean has to keep what is left
     of the budget once that bound's reach is taken off, and a candidate is inside, or outside, once its confidence
-    sequence lies on one side of that. Where all windows have not told, it is inside only if the gate would
-    pass it were its mean a standard error worse.
+    sequence lies on one side of that. Where all windows have not told, it is inside only if the gate would pass it were
+    its mean a standard error worse; and one that is not likely to end there is outside at once, which may cost depth,
+    but approves nothing.
 
     Args:
         dense: Losses of the dense model.
@@ -164,21 +165,19 @@ def explore(look: Callable[[int], bool], start: int, largest: int) -> int | None
 def _side(
     values: np.ndarray, clusters: Sequence[str], budget: float, confidence: float, planned: int, gate_windows: int
 ) -> Side:
-    bounds = confidence_sequence(values, clusters, confidence, planned)
-    at_once = clustered_mean(values, clusters, confidence)
-    reach = (at_once.upper - at_once.value) * math.sqrt(len(values) / gate_windows)
-    if bounds.upper <= budget - reach:
+    bounds, at_once = (
+        confidence_sequence(values, clusters, confidence, planned),
+        clustered_mean(values, clusters, confidence),
+    )
+    reach = at_once.upper - at_once.value
+    asked = budget - reach * math.sqrt(len(values) / gate_windows)
+    if bounds.upper <= asked:
         return "inside"
-    if bounds.lower > budget - reach:
-        return "outside"
-    if len(values) < planned:
-        return "open"
-    error = _standard_error(at_once, clusters, confidence) * math.sqrt(1 + len(values) / gate_windows)
-    return "inside" if at_once.value + error <= budget - reach else "outside"
-
-
-def _standard_error(bounds: Estimate, clusters: Sequence[str], confidence: float) -> float:
-    return (bounds.upper - bounds.value) / float(stats.t.ppf(confidence, len(set(clusters)) - 1))
+    t = float(stats.t.ppf(confidence, len(set(clusters)) - 1))
+    at_the_end = asked - reach / t * math.sqrt(len(values) * (1 / planned + 1 / gate_windows))
+    if len(values) >= planned:
+        return "inside" if at_once.value <= at_the_end else "outside"
+    return "outside" if bounds.lower > asked or at_once.lower > at_the_end else "open"
 
 
 def _losses(items: Sequence[WindowLoss]) -> np.ndarray:

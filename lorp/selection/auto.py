@@ -41,5 +41,5 @@ def mended_greedy(grounds: Grounds, count: int, _spec: PruningSpec) -> PruningPl
 
 
 def _proposers(grounds: Grounds) -> list[Selector]:
-    own: list[Selector] = [mended_greedy] if grounds.mended else []
-    return [lorp.select, shortgpt.select, streamline.select, greedy.select, *own]
+    """All selectors; of those that remove block by block, the one that compares plans as the search does."""
+    return [lorp.select, shortgpt.select, streamline.select, mended_greedy if grounds.mended else greedy.select]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from families import CASES, make_case
 from pico import NUM_BLOCKS, make_pico
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -14,7 +15,8 @@ from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.corpus import Window
 from lorp.corpus.uses import FitWindows, HealingWindows, RidgeWindows
 from lorp.errors import HealingError
-from lorp.healing import Repaired, repair
+from lorp.evaluation.perplexity import window_losses
+from lorp.healing import Repaired, heal, repair
 from lorp.healing.block import RIDGES
 from lorp.healing.normal_equations import no_tokens
 from lorp.healing.patch import open_weights, write_weights
@@ -212,3 +214,74 @@ def test_the_model_is_as_before_also_when_healing_fails(model: PreTrainedModel, 
         repair(model, checkpoint, plan(1), HealingWindows(fit=FIT, ridge=RidgeWindows((wrong,))), "refit")
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any(hasattr(block, "forward") and "forward" in vars(block) for block in model.model.layers)
+
+
+def test_magnitude_is_the_papers_scaling_of_all_that_comes_before_the_gap(tmp_path: Path) -> None:
+    """Prune&Comp scales embeddings and earlier writes up; later writes scaled down say the same, whatever is tied."""
+    untied = make_pico(tmp_path / "untied", initializer_range=0.2, tie_word_embeddings=False, rms_norm_eps=1e-12)
+    done = repair(load_model(untied, ComputeSpec()), open_checkpoint(untied), plan(2, 4), WINDOWS, "magnitude")
+    assert {(entry.block, entry.site) for entry in done.repairs} == {(3, "writes"), (5, "writes")}
+    ours = healed_variant(open_checkpoint(untied), (2, 4), done, tmp_path)
+    theirs = load_model(untied, ComputeSpec())
+    tokens = torch.tensor([window.tokens for window in (*FIT.windows, *CHOOSE.windows)])
+    with torch.inference_mode():
+        states = theirs(tokens, output_hidden_states=True).hidden_states
+    layers = theirs.model.layers
+    for gone in (2, 4):
+        before, after = (states[boundary].double().norm(dim=-1).log().mean() for boundary in (gone, gone + 1))
+        factor = float((after - before).exp())
+        assert abs(factor - 1) > 0.01
+        theirs.model.embed_tokens.weight.data *= factor
+        for block in range(gone):
+            layers[block].self_attn.o_proj.weight.data *= factor
+            layers[block].mlp.down_proj.weight.data *= factor
+    for gone in (2, 4):
+        layers[gone].forward = lambda state, *_, **__: state
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            ours(torch.tensor(JUDGE)).logits, theirs(torch.tensor(JUDGE)).logits, rtol=0, atol=1e-4
+        )
+
+
+def test_the_healing_that_costs_least_is_chosen_on_windows_that_nothing_was_fitted_on(
+    model: PreTrainedModel, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    choice = heal(model, checkpoint, plan(1, 3), WINDOWS, "auto")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    losses = {attempt.method: attempt.loss for attempt in choice.attempts}
+    assert list(losses) == ["none", "linear", "refit", "magnitude"]
+    assert choice.method == min(losses, key=losses.__getitem__)
+    variant = healed_variant(checkpoint, (1, 3), choice.repaired, tmp_path)
+    said = [item.loss for item in window_losses(variant, CHOOSE.windows)]
+    assert losses[choice.method] == pytest.approx(sum(said) / len(said), abs=1e-5)
+
+
+def test_where_no_healing_helps_none_is_done(
+    model: PreTrainedModel, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def worse(*_: object) -> Repaired:
+        down = model.model.layers[0].mlp.down_proj.weight
+        return Repaired(repairs=(), tensors={"model.layers.0.mlp.down_proj.weight": torch.full_like(down, 1e38)})
+
+    monkeypatch.setattr("lorp.healing.choice.repair", worse)
+    choice = heal(model, checkpoint, plan(1), WINDOWS, "auto")
+    assert (choice.method, choice.repaired.tensors) == ("none", {})
+    assert [attempt.loss is None for attempt in choice.attempts] == [False, True, True, True]
+
+
+def test_what_blocks_do_not_allow_is_refused_with_the_reason_and_auto_says_so(tmp_path: Path) -> None:
+    [case] = [case for case in CASES if str(case) == "OLMo 2: own head"]
+    folder = make_case(case, tmp_path / "olmo")
+    checkpoint, model = open_checkpoint(folder), load_model(folder, ComputeSpec())
+    windows = HealingWindows(fit=FitWindows(small(FIT.windows)), ridge=RidgeWindows(small(CHOOSE.windows)))
+    with pytest.raises(HealingError, match="magnitude healing cannot be folded into OLMo 2: a norm follows"):
+        repair(model, checkpoint, plan(2), windows, "magnitude")
+    attempts = {entry.method: entry for entry in heal(model, checkpoint, plan(2), windows, "auto").attempts}
+    assert [name for name, entry in attempts.items() if entry.refused] == ["linear", "magnitude"]
+    assert attempts["refit"].loss is not None
+
+
+def small(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+    """The same with tokens of a smaller vocabulary."""
+    return tuple(replace(window, tokens=tuple(token % 60 for token in window.tokens)) for window in windows)
