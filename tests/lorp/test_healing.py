@@ -262,7 +262,7 @@ def test_where_no_healing_helps_none_is_done(
 ) -> None:
     def worse(*_: object) -> Repaired:
         down = model.model.layers[0].mlp.down_proj.weight
-        return Repaired(repairs=(), tensors={"model.layers.0.mlp.down_proj.weight": torch.full_like(down, 1e38)})
+        return Repaired(repairs=(), tensors={"model.layers.0.mlp.down_proj.weight": torch.full_like(down, torch.nan)})
 
     monkeypatch.setattr("lorp.healing.choice.repair", worse)
     choice = heal(model, checkpoint, plan(1), WINDOWS, "auto")
