@@ -67,6 +67,14 @@ SearchWindows = Annotated[
         rich_help_panel=_TEXT,
     ),
 ]
+FrontierWindows = Annotated[
+    int,
+    typer.Option(
+        help="Windows of evaluation text, none of them the gate's, on which --remove auto finds how deep to cut; at "
+        "least 32.",
+        rich_help_panel=_TEXT,
+    ),
+]
 SearchSwaps = Annotated[
     int,
     typer.Option(help="Plans to try, at most, to better the best one that selectors find.", rich_help_panel=_HOW),

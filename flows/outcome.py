@@ -34,6 +34,7 @@ def make_outcome(vault: Vault, request: Registering, done: RegisteredVerdict) ->
             "method": plan.method,
             "removed": list(plan.removed),
             "kept": list(plan.kept),
+            "stability": asdict(values.stability),
             "proposals": [vars(entry) for entry in plan.proposals],
         },
         frontier=_frontier(values.frontier),

@@ -15,7 +15,7 @@ from tasks.evaluate import Evaluate, Generate
 from tasks.fetch import fetch_request
 from tasks.frontier import Candidate
 from tasks.heal import Heal
-from tasks.plan import Cluster, Plan, Prune, Score
+from tasks.plan import Cluster, Plan, Prune, Resample, Score
 from tasks.search import Search
 from tasks.speed import CompareSpeed
 from tasks.stage import Request
@@ -31,6 +31,7 @@ class Prepared:
         checkpoint: The dense model.
         num_blocks: N.
         windows: By use.
+        shards: Window tables of the capture.
         similarity: Of block boundaries.
         clustering: Of blocks.
     """
@@ -38,6 +39,7 @@ class Prepared:
     checkpoint: Reference
     num_blocks: int
     windows: dict[WindowsUse, Reference]
+    shards: tuple[Reference, ...]
     similarity: Reference
     clustering: Reference
 
@@ -79,19 +81,21 @@ class Stages:
         opened = open_checkpoint(self.vault.folder(checkpoint))
         check_possible(opened, spec)
         windows = self._windows(checkpoint)
-        similarity = self._similarity(checkpoint, windows["calibration"])
+        shards = self._captured(checkpoint, windows["calibration"])
+        similarity = self.run(Score(shards=shards, seed=spec.calibration.seed))["similarity"]
         cluster = Cluster(similarity=similarity, kind=spec.pruning.clustering, num_clusters=spec.pruning.num_clusters)
         return Prepared(
             checkpoint=checkpoint,
             num_blocks=opened.num_blocks,
             windows=windows,
+            shards=shards,
             similarity=similarity,
             clustering=self.run(cluster)["clustering"],
         )
 
     def candidate(self, prepared: Prepared, count: int) -> Candidate:
         """The plan of a count, healed and cut."""
-        plan = self._plan(prepared, count)
+        plan, stability = self._plan(prepared, count)
         healed: dict[str, Reference] = {}
         if self.spec.healing.method != "none":
             heal = Heal(
@@ -105,7 +109,7 @@ class Stages:
             healed = self.run(heal)
         weights = healed.get("weights")
         variant = self.run(Prune(checkpoint=prepared.checkpoint, plan=plan, weights=weights))["variant"]
-        return Candidate(plan=plan, patch=healed.get("patch"), weights=weights, variant=variant)
+        return Candidate(plan=plan, stability=stability, patch=healed.get("patch"), weights=weights, variant=variant)
 
     def searching(self, prepared: Prepared) -> dict[str, Any]:
         """What stages that ask what plans cost have in common."""
@@ -157,13 +161,16 @@ class Stages:
         )
         return self.run(request)["speed"]
 
-    def _plan(self, prepared: Prepared, count: int) -> Reference:
+    def _plan(self, prepared: Prepared, count: int) -> tuple[Reference, Reference]:
+        """The plan, and how sure it is."""
         pruning = self.spec.pruning
         if pruning.asks_trials:
             search = Search(**self.searching(prepared), label=f"{count} removed", spec=pruning, count=count)
-            return self.run(search)["plan"]
+            found = self.run(search)
+            return found["plan"], found["stability"]
         plan = Plan(similarity=prepared.similarity, clustering=prepared.clustering, spec=pruning, count=count)
-        return self.run(plan)["plan"]
+        resample = Resample(shards=prepared.shards, spec=pruning, count=count, seed=self.spec.calibration.seed)
+        return self.run(plan)["plan"], self.run(resample)["stability"]
 
     def _windows(self, checkpoint: Reference) -> dict[WindowsUse, Reference]:
         spec = self.spec
@@ -172,12 +179,11 @@ class Stages:
         cuts = window_requests(self.vault, checkpoint, spec, fetched)
         return {use: self.run(request)["windows"] for use, request in cuts.items()}
 
-    def _similarity(self, checkpoint: Reference, windows: Reference) -> Reference:
+    def _captured(self, checkpoint: Reference, windows: Reference) -> tuple[Reference, ...]:
         requests = shard_requests(checkpoint, windows, self.spec.calibration, self.spec.compute)
         shards = run_all(self.places.store, requests)
         self.done.extend(shards)
-        tables = tuple(shard.outputs["windows"] for shard in shards)
-        return self.run(Score(shards=tables, seed=self.spec.calibration.seed))["similarity"]
+        return tuple(shard.outputs["windows"] for shard in shards)
 
     def _evaluate(
         self, checkpoint: Reference, windows: Reference, questions: Reference | None, model: str

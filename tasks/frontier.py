@@ -73,12 +73,14 @@ class Candidate:
 
     Attributes:
         plan: Which blocks are removed.
+        stability: How sure that is.
         patch: How it was healed, if it was.
         weights: New weights, if there are any.
         variant: The pruned checkpoint.
     """
 
     plan: Reference
+    stability: Reference
     patch: Reference | None
     weights: Reference | None
     variant: Reference

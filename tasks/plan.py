@@ -11,8 +11,9 @@ from lorp.healing.patch import WEIGHTS, open_weights
 from lorp.parquet import decode_windows
 from lorp.plan import PruningPlan
 from lorp.selection import Grounds, make_plan
-from lorp.similarity import Similarity, similarity_of
+from lorp.similarity import Matrix, Similarity, rls, similarity_of
 from lorp.spec import ClusteringKind, PruningSpec
+from lorp.stability import stability_of_capture
 from lorp.surgery import prune
 from lorp.values import decode, encode
 from tasks.stage import Outputs, Request
@@ -89,6 +90,46 @@ class Plan(Request):
         )
         plan = make_plan(grounds, self.count, self.spec)
         return {"plan": vault.put("values", encode(plan), ".json")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resample(Request):
+    """How sure the plan is of a selector that looks at the similarity alone.
+
+    Attributes:
+        shards: The capture's window tables.
+        spec: How blocks are clustered and chosen.
+        count: Blocks to remove.
+        seed: Of the bootstrap.
+    """
+
+    STAGE: ClassVar[str] = "resample"
+    VERSION: ClassVar[int] = 1
+    shards: tuple[Reference, ...]
+    spec: PruningSpec
+    count: int
+    seed: int
+
+    def inputs(self) -> Mapping[str, Any]:
+        """Digests of the shards' window tables, how blocks are clustered and chosen, count and seed."""
+        return {
+            "windows": [shard.sha256 for shard in self.shards],
+            "pruning": self.spec.model_dump(mode="json", exclude={"remove"}),
+            "count": self.count,
+            "seed": self.seed,
+        }
+
+    def compute(self, vault: Vault, scratch: Path) -> Outputs:
+        """Plans anew for every resample."""
+        shards = [decode_windows(vault.read(shard)) for shard in self.shards]
+
+        def plan(block_inputs: Matrix) -> tuple[int, ...]:
+            num_clusters = self.spec.num_clusters or num_clusters_for(rls(block_inputs))
+            clustering = cluster_blocks(block_inputs, num_clusters, self.spec.clustering)
+            return make_plan(Grounds(similarity=block_inputs, clustering=clustering), self.count, self.spec).removed
+
+        stability = stability_of_capture(shards, plan, self.seed)
+        return {"stability": vault.put("values", encode(stability), ".json")}
 
 
 @dataclass(frozen=True, kw_only=True)

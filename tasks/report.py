@@ -27,6 +27,7 @@ def make_report(
         similarity=values.similarity,
         clustering=values.clustering,
         plan=values.plan,
+        stability=values.stability,
         patch=values.patch,
         frontier=values.frontier,
         evidence=values.evidence,

@@ -8,6 +8,7 @@ from lorp.healing.patch import Patch
 from lorp.plan import PruningPlan
 from lorp.search.frontier import Frontier
 from lorp.similarity import Similarity
+from lorp.stability import Stability
 from lorp.values import decode
 from tasks.capture import WindowsUse
 from tasks.evidence import read_evidence
@@ -56,6 +57,7 @@ class RunResults:
             "clustering": self.clustering,
             "frontier": self.frontier,
             "plan": candidate.plan,
+            "stability": candidate.stability,
             "patch": candidate.patch,
             "weights": candidate.weights,
             "variant": candidate.variant,
@@ -73,6 +75,7 @@ class RunValues:
     similarity: Similarity
     clustering: Clustering
     plan: PruningPlan
+    stability: Stability
     patch: Patch | None
     frontier: Frontier | None
     evidence: Evidence
@@ -90,6 +93,7 @@ def read_values(vault: Vault, results: RunResults) -> RunValues:
         similarity=decode(Similarity, vault.read(results.similarity)),
         clustering=decode(Clustering, vault.read(results.clustering)),
         plan=decode(PruningPlan, vault.read(candidate.plan)),
+        stability=decode(Stability, vault.read(candidate.stability)),
         patch=decode(Patch, vault.read(candidate.patch)) if candidate.patch else None,
         frontier=decode(Frontier, vault.read(results.frontier)) if results.frontier else None,
         evidence=read_evidence(vault, results.evaluations),

@@ -19,6 +19,7 @@ from lorp.selection import Grounds, make_plan
 from lorp.selection.greedy import deepest_within
 from lorp.similarity import Similarity
 from lorp.spec import ComputeSpec, PruningSpec
+from lorp.stability import stability_of_trials
 from lorp.values import decode, encode
 from tasks.models import shared_model
 from tasks.stage import Outputs, Request
@@ -116,9 +117,17 @@ class Search(_Searching):
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Searches."""
+        windows = decode(SearchWindows, vault.read(self.windows))
         with self.grounds(vault) as grounds:
             plan = make_plan(grounds, self.count, self.spec)
-        return {"plan": vault.put("values", encode(plan), ".json")}
+            assert isinstance(grounds.trials, StoredTrials)
+            tried = grounds.trials.of_count(self.count, grounds.mended and self.spec.method != ("greedy",))
+        documents = [window.document for window in windows.score.windows]
+        stability = stability_of_trials(tried, documents, plan.num_blocks, self.seed)
+        return {
+            "plan": vault.put("values", encode(plan), ".json"),
+            "stability": vault.put("values", encode(stability), ".json"),
+        }
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,14 @@ class StoredTrials:
         """Says that plans asked for from now on will be much like this one."""
         self._to_settle = (tuple(sorted(removed)), mended)
 
+    def of_count(self, count: int, mended: bool) -> dict[Removed, tuple[float, ...]]:
+        """Losses of all plans of so many blocks that were asked for."""
+        return {
+            plan: losses
+            for (plan, as_mended), losses in self._at_hand.items()
+            if (len(plan), as_mended) == (count, mended)
+        }
+
     @cached_property
     def _trials(self) -> Trials:
         return self._begin()

@@ -24,6 +24,7 @@ from lorp.report.measurements import generation_section, speed_section, tasks_se
 from lorp.search.frontier import Frontier
 from lorp.similarity import Similarity
 from lorp.spec import RecompressSpec
+from lorp.stability import Stability
 
 _TEMPLATE = "report.html.j2"
 _DOCUMENTS_SHOWN = 5
@@ -71,6 +72,7 @@ class ReportData:
         similarity: Of block boundaries.
         clustering: Of blocks.
         plan: Which blocks were removed.
+        stability: How sure that is, where it is known.
         patch: How the others were healed, if they were.
         frontier: What was looked at to find how deep to cut, if that was left open.
         evidence: What was measured of dense model and variant.
@@ -88,6 +90,7 @@ class ReportData:
     similarity: Similarity
     clustering: Clustering
     plan: PruningPlan
+    stability: Stability | None = None
     patch: Patch | None = None
     frontier: Frontier | None = None
     evidence: Evidence

@@ -96,7 +96,7 @@ def test_another_count_redoes_only_what_rests_on_it(recompress: Lorp, home: Path
     before = manifests(home)
     recompress(LOOSE, "--remove=3")
     assert redone(home, before) == Counter(
-        plan=1, prune=1, evaluate=1, answers=1, generate=1, speed=1, gate=1, register=1
+        plan=1, resample=1, prune=1, evaluate=1, answers=1, generate=1, speed=1, gate=1, register=1
     )
 
 
@@ -111,8 +111,8 @@ def test_the_lineage_record_names_every_object_by_its_digest(recompress: Lorp, h
     outcome = recompress(LOOSE).json
     record = json.loads(Path(outcome["lineage"].removeprefix("file://")).read_text())
     assert [stage["stage"] for stage in record["stages"]] == [
-        "fetch", "windows", "windows", "capture", "capture", "score", "cluster", "questions", "plan", "prune",
-        "evaluate", "answers", "generate", "evaluate", "answers", "generate", "speed", "gate",
+        "fetch", "windows", "windows", "capture", "capture", "score", "cluster", "questions", "plan", "resample",
+        "prune", "evaluate", "answers", "generate", "evaluate", "answers", "generate", "speed", "gate",
     ]  # fmt: skip
     for made in record["stages"]:
         assert made["versions"]["torch"]
