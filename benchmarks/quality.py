@@ -67,6 +67,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--healings", type=_several(str), default=HEALINGS)
     parser.add_argument("--fitted-on", type=_several(str), default=("wikitext2", "c4"))
     parser.add_argument("--fit-windows", type=int, default=192)
+    parser.add_argument("--swaps", type=int, default=60, help="plans that a search tries, at most, to better the best")
     parser.add_argument("--items", type=int, default=50, help="of each task set; 0 for none")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)

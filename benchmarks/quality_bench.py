@@ -87,13 +87,13 @@ class Bench:
         parts = self._parts(cell.fitted_on)
         spec = PruningSpec(method=cell.method)
         similarity, clustering = self._scored(cell.fitted_on)
-        if not spec.asks_trials or cell.method in ("lorp", "shortgpt", "streamline"):
+        if not spec.asks_trials:
             plan = Plan(similarity=similarity, clustering=clustering, spec=spec, count=cell.count)
             return self._run(plan)["plan"]
         search = Search(
             label=str(cell), checkpoint=self._checkpoint, similarity=similarity, clustering=clustering,
             windows=parts["search"], mended=cell.method == "auto" and cell.healing != "none",
-            max_swaps=SEARCH.max_swaps, seed=0, compute_spec=COMPUTE, spec=spec, count=cell.count,
+            max_swaps=self._options.swaps, seed=0, compute_spec=COMPUTE, spec=spec, count=cell.count,
         )  # fmt: skip
         return self._run(search)["plan"]
 

@@ -34,6 +34,7 @@ class FrontierSearch:
         spec = self.stages.spec
         drawn = self.stages.run(
             DrawFrontier(
+                dense=self._dense(),
                 looked_at=tuple(self.looked_at[count] for count in sorted(self.looked_at)),
                 chosen=chosen,
                 num_planned=spec.search.num_frontier_windows,
@@ -44,8 +45,11 @@ class FrontierSearch:
         return self.looked_at[chosen].candidate, drawn["frontier"]
 
     def _first_guess(self) -> int:
+        gate = self.stages.spec.gate
         guess = GuessDepth(
-            **self.stages.searching(self.prepared), max_perplexity_ratio=self.stages.spec.gate.max_perplexity_ratio
+            **self.stages.searching(self.prepared),
+            max_perplexity_ratio=gate.max_perplexity_ratio,
+            max_perplexity=gate.max_perplexity,
         )
         depth = decode(Depth, self.stages.vault.read(self.stages.run(guess)["depth"]))
         return min(depth.count, self.prepared.num_blocks - 2)
@@ -53,33 +57,33 @@ class FrontierSearch:
     def _inside(self, count: int) -> bool:
         spec = self.stages.spec
         candidate = self.stages.candidate(self.prepared, count)
-        planned, looks = spec.search.num_frontier_windows, list[tuple[Reference, Reference]]()
+        dense, planned = self._dense(), spec.search.num_frontier_windows
+        looks: list[Reference] = []
         side, num_seen = "open", 0
         while side == "open" and num_seen < planned:
             size = min(NEXT_LOOK if looks else FIRST_LOOK, planned - num_seen)
-            looks.append(
-                (self._look(self.prepared.checkpoint, num_seen, size), self._look(candidate.variant, num_seen, size))
-            )
+            looks.append(self._look(candidate.variant, num_seen, size, f"{count} removed"))
             num_seen += size
-            standing = stand(self.stages.vault, looks, spec.gate, planned, spec.evaluation.num_windows)
+            standing = stand(self.stages.vault, dense, looks, spec.gate, planned, spec.evaluation.num_windows)
             side = standing.side if standing else "outside"
         self.looked_at[count] = self._measured(candidate, looks)
         return side == "inside"
 
-    def _look(self, checkpoint: Reference, first: int, size: int) -> Reference:
-        windows = self.prepared.windows["frontier"]
-        label = "dense" if checkpoint == self.prepared.checkpoint else "pruned"
+    def _dense(self) -> Reference:
+        return self._look(self.prepared.checkpoint, 0, self.stages.spec.search.num_frontier_windows, "dense")
+
+    def _look(self, checkpoint: Reference, first: int, size: int, model: str) -> Reference:
         look = Look(
-            label=f"{label} from window {first}",
+            label=f"{model}, windows {first} to {first + size - 1}",
             checkpoint=checkpoint,
-            windows=windows,
+            windows=self.prepared.windows["frontier"],
             first=first,
             size=size,
             compute_spec=self.stages.spec.compute,
         )
         return self.stages.run(look)["losses"]
 
-    def _measured(self, candidate: Candidate, looks: list[tuple[Reference, Reference]]) -> LookedAt:
+    def _measured(self, candidate: Candidate, looks: list[Reference]) -> LookedAt:
         variant = candidate.variant
         speed = self.stages.speed(self.prepared, variant)
         return LookedAt(

@@ -86,7 +86,7 @@ class PruningSpec(_Spec):
     @property
     def asks_trials(self) -> bool:
         """Whether plans are chosen by what they cost on windows."""
-        return self.remove == "auto" or len(self.method) > 1 or bool({"greedy", "auto"} & set(self.method))
+        return len(self.method) > 1 or bool({"greedy", "auto"} & set(self.method))
 
 
 class SearchSpec(_Spec):

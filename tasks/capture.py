@@ -170,7 +170,7 @@ def of_evaluation(use: WindowsUse) -> bool:
 def window_sizes(spec: RecompressSpec) -> dict[WindowsUse, tuple[int, ...]]:
     """How many windows of each kind each use takes, in the order in which they are dealt."""
     sizes: dict[WindowsUse, tuple[int, ...]] = {"calibration": (spec.calibration.num_windows,)}
-    if spec.pruning.asks_trials:
+    if spec.pruning.asks_trials or spec.pruning.remove == "auto":
         sizes["search"] = spec.search.sizes
     if spec.healing.method != "none":
         sizes["healing"] = spec.healing.sizes

@@ -92,14 +92,14 @@ class LookedAt:
 
     Attributes:
         candidate: The candidate.
-        looks: Its losses, and those of the dense model, on the same windows.
+        looks: Its losses on the first windows of the frontier, part by part.
         tasks: Its answers, if there are any.
         speed: Its speed, if it was timed.
         variant_bytes: Bytes of its weights.
     """
 
     candidate: Candidate
-    looks: tuple[tuple[Reference, Reference], ...]
+    looks: tuple[Reference, ...]
     tasks: Reference | None
     speed: Reference | None
     variant_bytes: int
@@ -111,6 +111,7 @@ class DrawFrontier(Request):
 
     STAGE: ClassVar[str] = "frontier"
     VERSION: ClassVar[int] = 1
+    dense: Reference
     looked_at: tuple[LookedAt, ...]
     chosen: int
     num_planned: int
@@ -120,11 +121,12 @@ class DrawFrontier(Request):
     def inputs(self) -> Mapping[str, Any]:
         """Digests of all that was found out, the choice, and the budgets."""
         return {
+            "dense": self.dense.sha256,
             "points": [
                 {
                     "plan": point.candidate.plan.sha256,
                     "patch": point.candidate.patch.sha256 if point.candidate.patch else None,
-                    "looks": [[dense.sha256, pruned.sha256] for dense, pruned in point.looks],
+                    "looks": [look.sha256 for look in point.looks],
                     "tasks": point.tasks.sha256 if point.tasks else None,
                     "speed": point.speed.sha256 if point.speed else None,
                 }
@@ -139,8 +141,7 @@ class DrawFrontier(Request):
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Gathers."""
         points = [self._point(vault, looked_at) for looked_at in self.looked_at]
-        most = max((point.looks for point in self.looked_at), key=len)
-        losses = [item.loss or 0.0 for dense, _ in most for item in decode(Losses, vault.read(dense)).losses]
+        losses = [item.loss for item in decode(Losses, vault.read(self.dense)).losses if item.loss is not None]
         frontier = Frontier(
             chosen=self.chosen,
             points=tuple(sorted(points, key=lambda point: point.count)),
@@ -161,24 +162,24 @@ class DrawFrontier(Request):
             count=len(plan.removed),
             removed=plan.removed,
             healing=decode(Patch, vault.read(candidate.patch)).method if candidate.patch else "none",
-            standing=stand(vault, looked_at.looks, self.gate, self.num_planned, self.gate_windows),
+            standing=stand(vault, self.dense, looked_at.looks, self.gate, self.num_planned, self.gate_windows),
             figures={name: value for name, value in figures.items() if math.isfinite(value)},
         )
 
 
 def stand(
-    vault: Vault, looks: Sequence[tuple[Reference, Reference]], gate: GateSpec, planned: int, gate_windows: int
+    vault: Vault, dense: Reference, looks: Sequence[Reference], gate: GateSpec, planned: int, gate_windows: int
 ) -> Standing | None:
     """Where a candidate stands after these looks, as `lorp.search.frontier.standing` says.
 
     Args:
         vault: Where they lie.
-        looks: The dense model's and the candidate's, pair by pair.
+        dense: The dense model's losses on all windows of the frontier.
+        looks: The candidate's on the first of them, part by part.
         gate: Whose budgets are asked about.
         planned: Windows that a candidate gets at most.
         gate_windows: Windows that the gate will have.
     """
-    dense, pruned = (
-        [item for pair in looks for item in decode(Losses, vault.read(pair[side])).losses] for side in (0, 1)
-    )
-    return standing(dense, pruned, gate, planned, gate_windows)
+    pruned = [item for look in looks for item in decode(Losses, vault.read(look)).losses]
+    beside = decode(Losses, vault.read(dense)).losses[: len(pruned)]
+    return standing(beside, pruned, gate, planned, gate_windows)

@@ -1,6 +1,5 @@
 """Similarity, clusters and what plans cost -> a plan, or how deep plans may get; no plan is tried twice."""
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -144,13 +143,15 @@ class GuessDepth(_Searching):
     STAGE: ClassVar[str] = "guess"
     VERSION: ClassVar[int] = 1
     max_perplexity_ratio: float
+    max_perplexity: float | None
 
     def inputs(self) -> Mapping[str, Any]:
-        """The budget too."""
-        return {**super().inputs(), "max_perplexity_ratio": self.max_perplexity_ratio}
+        """The budgets too."""
+        budgets = {"max_perplexity_ratio": self.max_perplexity_ratio, "max_perplexity": self.max_perplexity}
+        return {**super().inputs(), **budgets}
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Removes blocks until it is too many."""
         with self.grounds(vault) as grounds:
-            count = deepest_within(grounds, math.log(self.max_perplexity_ratio))
+            count = deepest_within(grounds, self.max_perplexity_ratio, self.max_perplexity)
         return {"depth": vault.put("values", encode(Depth(count)), ".json")}

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from lorp.evaluation.perplexity import WindowLoss
+from lorp.evaluation.perplexity import WindowLoss, exp
 from lorp.spec import GateSpec
 from lorp.statistics import clustered_mean, confidence_sequence
 
@@ -50,7 +50,7 @@ class FrontierPoint:
         count: Blocks removed.
         removed: Which.
         healing: How it was healed.
-        standing: On the windows of the frontier; None where its losses are not finite.
+        standing: On the windows of the frontier; None where nothing can be said of it.
         figures: What else was measured, by name.
     """
 
@@ -107,26 +107,27 @@ def standing(
         gate_windows: Windows that the gate will have.
 
     Returns:
-        None where a loss is not finite.
+        None where nothing can be said: a loss or a bound is not finite, or all windows come from one document.
     """
     of_dense, of_pruned = _losses(dense), _losses(pruned)
-    if not (np.isfinite(of_dense).all() and np.isfinite(of_pruned).all()):
-        return None
     clusters = [item.document for item in pruned]
+    if not (np.isfinite(of_dense).all() and np.isfinite(of_pruned).all()) or len(set(clusters)) < 2:
+        return None
     ratios = of_pruned - of_dense
     asked = [(ratios, math.log(gate.max_perplexity_ratio))]
     if gate.max_perplexity is not None:
         asked.append((of_pruned, math.log(gate.max_perplexity)))
     sides = {_side(values, clusters, budget, gate.confidence, planned, gate_windows) for values, budget in asked}
     bounds = confidence_sequence(ratios, clusters, gate.confidence, planned)
-    return Standing(
+    stood = Standing(
         side="outside" if "outside" in sides else "open" if "open" in sides else "inside",
         num_windows=len(pruned),
-        ratio=math.exp(bounds.value),
-        lower=math.exp(bounds.lower),
-        upper=math.exp(bounds.upper),
-        perplexity=math.exp(float(of_pruned.mean())),
+        ratio=exp(bounds.value),
+        lower=exp(bounds.lower),
+        upper=exp(bounds.upper),
+        perplexity=exp(float(of_pruned.mean())),
     )
+    return stood if math.isfinite(stood.upper) and math.isfinite(stood.perplexity) else None
 
 
 def explore(look: Callable[[int], bool], start: int, largest: int) -> int | None:

@@ -22,9 +22,17 @@ def removals(grounds: Grounds, count: int, mended: bool, shortlist: bool = False
     return list(islice(rounds(grounds, mended, shortlist), count))
 
 
-def deepest_within(grounds: Grounds, allowance: float) -> int:
-    """How many blocks go before the loss has risen by more than `allowance` nats; at least 1."""
-    most = mean(grounds.asked().losses((), mended=False)) + allowance
+def deepest_within(grounds: Grounds, max_ratio: float, max_perplexity: float | None = None) -> int:
+    """How many blocks go before perplexity is over a budget; at least 1.
+
+    Args:
+        grounds: Whose trials are asked.
+        max_ratio: Largest pruned / dense perplexity.
+        max_perplexity: Largest perplexity.
+    """
+    most = mean(grounds.asked().losses((), mended=False)) + math.log(max_ratio)
+    if max_perplexity is not None:
+        most = min(most, math.log(max_perplexity))
     within = takewhile(lambda step: step.score <= most, rounds(grounds, grounds.mended, shortlist=grounds.mended))
     return max(1, sum(1 for _ in within))
 

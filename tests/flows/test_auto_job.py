@@ -77,6 +77,14 @@ def test_where_nothing_keeps_the_budget_the_least_is_judged_and_rejected(auto: L
     assert not done.json["verdict"]["approved"]
 
 
+def test_depth_is_found_for_one_selector_without_healing_too(auto: Lorp) -> None:
+    done = auto("--method=shortgpt", "--heal=none", "--max-perplexity-ratio=100")
+    assert done.status == 0
+    assert done.json["frontier"]["chosen"] == 4
+    assert (done.json["plan"]["method"], done.json["healing"]["method"]) == ("shortgpt", "none")
+    assert done.json["plan"]["stability"]["over"] == "capture"
+
+
 def test_blocks_that_no_map_can_be_folded_into_are_searched_as_they_are(
     lorp: Lorp, tmp_path: Path, prefect_server: None
 ) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,8 +82,11 @@ def test_an_absolute_budget_is_kept_too() -> None:
         assert looked_at(dense, pruned, gate).side == side
 
 
-def test_losses_that_are_not_finite_stand_nowhere() -> None:
+def test_losses_that_are_not_finite_and_windows_of_one_document_stand_nowhere() -> None:
     dense, pruned = drawn(np.random.default_rng(4), 1.2, FIRST_LOOK)
+    together = tuple(replace(item, document="d") for item in losses(pruned))
+    assert standing(losses(dense), together, GATE, PLANNED, GATE_WINDOWS) is None
+    assert standing(losses(dense), losses(pruned + 1000), GATE, PLANNED, GATE_WINDOWS) is None
     broken = (*losses(pruned)[:-1], WindowLoss(window="x", document="x", num_predicted=255, loss=None))
     assert standing(losses(dense), broken, GATE, PLANNED, GATE_WINDOWS) is None
 

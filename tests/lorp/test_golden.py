@@ -1,7 +1,7 @@
 """A pico model's plans, patch and intervals, as they were when they were last looked at.
 
-`LORP_WRITE_GOLDEN=1 pytest tests/lorp/test_golden.py` writes them anew. Plans must be equal; what rests on sums of floating
-point numbers is compared within a thousandth.
+`LORP_WRITE_GOLDEN=1 pytest tests/lorp/test_golden.py` writes them anew. Plans must be equal; what rests on sums of
+floating point numbers is compared within a thousandth.
 """
 
 import json

@@ -72,9 +72,10 @@ def test_a_plan_that_breaks_the_model_is_never_the_cheapest() -> None:
 
 
 def test_depth_is_guessed_from_the_dense_models_loss() -> None:
-    assert deepest_within(grounds(additive), 0.35) == 2
-    assert deepest_within(grounds(additive), 0.0) == 1
-    assert deepest_within(grounds(additive), 100.0) == N - 2
+    assert deepest_within(grounds(additive), math.exp(0.35)) == 2
+    assert deepest_within(grounds(additive), 1.0) == 1
+    assert deepest_within(grounds(additive), 1e9) == N - 2
+    assert deepest_within(grounds(additive), 1e9, max_perplexity=math.exp(3.15)) == 1
 
 
 def test_local_search_leaves_a_trap_that_greedy_goes_into() -> None:

@@ -28,10 +28,11 @@ from tasks.fetch import FetchFolder, FetchGguf, FetchHub
 from tasks.frontier import Look
 from tasks.gate import Gate
 from tasks.heal import Heal
-from tasks.plan import Cluster, Plan, Prune, Score
-from tasks.search import Search
+from tasks.plan import Cluster, Plan, Prune, Resample, Score
+from tasks.search import GuessDepth, Search
 from tasks.speed import CompareSpeed
 from tasks.stage import Request
+from tasks.trials import Trial
 from tasks.vault import Reference
 
 CHECKPOINT = Reference(
@@ -52,6 +53,12 @@ SEARCH = Search(
     spec=PruningSpec(), count=3,
 )  # fmt: skip
 HEAL = Heal(checkpoint=CHECKPOINT, plan=A, windows=B, method="auto", compute_spec=CPU)
+TRIAL = Trial(known={"checkpoint": "c"}, removed=(1, 2), mended=True, ask=tuple)
+GUESS = GuessDepth(
+    checkpoint=CHECKPOINT, similarity=A, clustering=B, windows=A, mended=True, max_swaps=60, seed=0, compute_spec=CPU,
+    max_perplexity_ratio=1.5, max_perplexity=None,
+)  # fmt: skip
+RESAMPLE = Resample(shards=(A, B), spec=PruningSpec(method="lorp"), count=3, seed=0)
 LOOK = Look(checkpoint=CHECKPOINT, windows=A, first=16, size=8, compute_spec=CPU)
 EVALUATE = Evaluate(checkpoint=CHECKPOINT, windows=A, num_windows=64, compute_spec=CPU)
 GENERATE = Generate(
@@ -83,6 +90,12 @@ PINNED: list[tuple[Request, str]] = [
         "cluster-v1-d38c7d1635c87e1d55b472b3fdfeb18114e3b6b92c967938e480056070e2b850",
     ),
     (PLAN, "plan-v1-cbe7a26506c1540e9e951fc0a2edaad919f1102d317958301a15f5d04486d693"),
+    (SEARCH, "search-v1-d74e41afc6c82ae998b29c1277ac9390506233906fb0b131c8c8f9cb04873152"),
+    (HEAL, "heal-v2-1092e8eafb07375d36d3dfc46783b5c226c1279a5a450feef8933032fec5c052"),
+    (LOOK, "look-v1-9d7e433d352c182bea1c418fa420161d5a9038f7051f7145e0856b14ef25d501"),
+    (TRIAL, "trial-v1-bd9e5ff193d2de064e99f624207147bfe768a7224ea7a370999616b4b5d1ec94"),
+    (GUESS, "guess-v1-141ab64ea99c96a251b4a8d2f95f3cbdf4d1e05434b8b456a59a698d3d6df807"),
+    (RESAMPLE, "resample-v1-607e87cbcf08d38a57a4175ef26028c1a356fa82e57eab2a91ea05c7225fda7e"),
     (Prune(checkpoint=CHECKPOINT, plan=A), "prune-v1-834ad739559dea046c696f18228fa534fda32b7614ca1d97d7680ec7af8d05bb"),
     (EVALUATE, "evaluate-v1-7c53e8b66194c5045f6b8954f2ce005a4ef2b010b05ae4b3cf82b52458791420"),
     (GENERATE, "generate-v1-f9a70dbc528174487bcf063878c294d42396671e7ca78d3e490da13f56b8d268"),
@@ -107,6 +120,8 @@ def test_keys_are_pinned(request_: Request, key: str) -> None:
         (CAPTURE, replace(CAPTURE, compute_spec=ComputeSpec(device="cpu:0"))),
         (PLAN, replace(PLAN, spec=PruningSpec(remove=0.1, method="lorp"))),
         (SEARCH, replace(SEARCH, spec=PruningSpec(remove=3))),
+        (GUESS, replace(GUESS, seed=1, max_swaps=0)),
+        (RESAMPLE, replace(RESAMPLE, spec=PruningSpec(method="lorp", remove=3))),
         (GATE, replace(GATE, evaluations={"dense": A, "pruned": B, "speed": B})),
         (ASK, replace(ASK, sources=(TEXT, replace(TASK_ROWS, path="/y/copa.jsonl")))),
         (replace(ASK, sources=(TASK_ROWS,)), replace(ASK, sources=(TASK_ROWS,), windows=B)),
@@ -144,6 +159,12 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
         (SEARCH, replace(SEARCH, max_swaps=0)),
         (SEARCH, replace(SEARCH, seed=1)),
         (SEARCH, replace(SEARCH, windows=B)),
+        (TRIAL, replace(TRIAL, mended=False)),
+        (TRIAL, replace(TRIAL, removed=(1, 3))),
+        (GUESS, replace(GUESS, max_perplexity_ratio=1.4)),
+        (GUESS, replace(GUESS, max_perplexity=50.0)),
+        (RESAMPLE, replace(RESAMPLE, spec=PruningSpec(method="lorp", clustering="agglomerative"))),
+        (RESAMPLE, replace(RESAMPLE, seed=1)),
         (HEAL, replace(HEAL, method="refit")),
         (HEAL, replace(HEAL, windows=A)),
         (LOOK, replace(LOOK, first=24)),

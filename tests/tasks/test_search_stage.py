@@ -107,7 +107,7 @@ def test_another_count_tries_only_what_is_new(vault: Vault, searching: dict[str,
 
 def test_depth_is_guessed_from_the_same_trials(vault: Vault, searching: dict[str, object], asked: Asked) -> None:
     def depth(ratio: float) -> int:
-        guess = GuessDepth(**searching, max_perplexity_ratio=ratio)
+        guess = GuessDepth(**searching, max_perplexity_ratio=ratio, max_perplexity=None)
         return decode(Depth, vault.read(run_stage(vault, guess).outputs["depth"])).count
 
     assert depth(100.0) == 4
