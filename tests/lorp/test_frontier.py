@@ -74,6 +74,12 @@ def test_a_close_case_takes_more_windows_and_ends() -> None:
     assert sum(seen) > 2 * 20 * FIRST_LOOK
 
 
+def test_a_gate_of_few_windows_leaves_less_of_the_budget() -> None:
+    dense, pruned = drawn(np.random.default_rng(8), 1.44, PLANNED)
+    stood = [standing(losses(dense), losses(pruned), GATE, PLANNED, gate_windows) for gate_windows in (6, 10_000)]
+    assert [entry.side for entry in stood if entry] == ["outside", "inside"]
+
+
 def test_an_absolute_budget_is_kept_too() -> None:
     dense, pruned = drawn(np.random.default_rng(3), 1.2, PLANNED)
     perplexity = math.exp(pruned.mean())

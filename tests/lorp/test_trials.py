@@ -93,6 +93,10 @@ def test_a_settled_plan_is_not_run_from_the_start(trials: ModelTrials, monkeypat
     monkeypatch.setattr(trials._body, "step", lambda block, *rest: run.append(block) or step(block, *rest))
     trials.losses((1, 3, 4), mended=True)
     assert set(run) == {2, 5}
+    trials.settle((2,), mended=True)
+    run.clear()
+    trials.losses((1, 3, 4), mended=True)
+    assert set(run) == {0, 2, 5}  # only states along the last plan are held
 
 
 def test_a_loss_that_is_not_finite_is_infinite(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
