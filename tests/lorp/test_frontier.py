@@ -75,8 +75,8 @@ def test_a_close_case_takes_more_windows_and_ends() -> None:
 
 
 def test_a_gate_of_few_windows_leaves_less_of_the_budget() -> None:
-    dense, pruned = drawn(np.random.default_rng(8), 1.44, PLANNED)
-    stood = [standing(losses(dense), losses(pruned), GATE, PLANNED, gate_windows) for gate_windows in (6, 10_000)]
+    dense, pruned = drawn(np.random.default_rng(8), 1.425, PLANNED)
+    stood = [standing(losses(dense), losses(pruned), GATE, PLANNED, gate_windows) for gate_windows in (16, 10_000)]
     assert [entry.side for entry in stood if entry] == ["outside", "inside"]
 
 
