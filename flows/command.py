@@ -117,6 +117,7 @@ def _column(outcome: Outcome) -> list[tuple[str, str]]:
     ]
     return [
         ("blocks", ", ".join(map(str, outcome["plan"]["removed"]))),
+        *_looked_at(outcome),
         ("healing", outcome["healing"]["method"]),
         ("perplexity, dense", number(perplexity["dense"])),
         ("perplexity, pruned", number(perplexity["pruned"])),
@@ -128,6 +129,19 @@ def _column(outcome: Outcome) -> list[tuple[str, str]]:
         ("verdict", "APPROVED" if outcome["verdict"]["approved"] else "REJECTED"),
         ("model version", str(version) if version else "-"),
     ]
+
+
+def _looked_at(outcome: Outcome) -> list[tuple[str, str]]:
+    """The counts of the frontier, if it was asked for."""
+    if outcome["frontier"] is None:
+        return []
+    points = outcome["frontier"]["points"]
+    sides = {point["count"]: point["standing"]["side"] if point["standing"] else "outside" for point in points}
+    within, over = (
+        ", ".join(str(count) for count, side in sides.items() if (side == "inside") == inside)
+        for inside in (True, False)
+    )
+    return [("counts within / over budget", f"{within or '-'} / {over or '-'}")]
 
 
 def _measured(outcome: Outcome) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from flows.stages import Prepared, Stages
 from lorp.checkpoint import open_checkpoint
+from lorp.errors import CountError
 from lorp.search.frontier import FIRST_LOOK, NEXT_LOOK, explore
 from lorp.values import decode
 from tasks.frontier import Candidate, DrawFrontier, Look, LookedAt, stand
@@ -56,7 +57,10 @@ class FrontierSearch:
 
     def _inside(self, count: int) -> bool:
         spec = self.stages.spec
-        candidate = self.stages.candidate(self.prepared, count)
+        try:
+            candidate = self.stages.candidate(self.prepared, count)
+        except CountError:  # these clusters do not hold so many blocks that may go
+            return False
         dense, planned = self._dense(), spec.search.num_frontier_windows
         looks: list[Reference] = []
         side, num_seen = "open", 0

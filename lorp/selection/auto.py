@@ -1,5 +1,6 @@
 """All selectors propose; what they propose is compared by its cost, the best is bettered by local search, confirmed."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from lorp.plan import PruningPlan, Removal, plan_of
@@ -23,15 +24,20 @@ def select(grounds: Grounds, count: int, spec: PruningSpec) -> PruningPlan:
     plans = proposals(_proposers(grounds), grounds, count, spec)
     compared = sorted(((cost(grounds, plan), plan) for plan in plans), key=lambda pair: pair[0])
     blocks, loss = refined(grounds, compared[0][1].removed)
-    steps = [Removal(block=block, cluster=None, score=loss) for block in blocks]
-    compared.insert(0, (loss, plan_of("auto", grounds.num_blocks, steps)))
+    compared.insert(0, (loss, _plan(grounds, blocks, loss)))
+    losses = {plan.removed: loss for loss, plan in compared}
     confirming = grounds.confirming or grounds.asked()
     confirmed = {
-        plan.removed: mean(confirming.losses(plan.removed, grounds.mended)) for _, plan in compared[: 1 + _FINALISTS]
+        removed: mean(confirming.losses(removed, grounds.mended)) for removed in list(losses)[: 1 + _FINALISTS]
     }
-    _, best = min(compared[: 1 + _FINALISTS], key=lambda pair: confirmed[pair[1].removed])
+    best = min(confirmed, key=confirmed.__getitem__)
     noted = [proposal(plan, loss, confirmed.get(plan.removed)) for loss, plan in compared]
-    return replace(best, method="auto", proposals=listed(noted))
+    return replace(_plan(grounds, best, losses[best]), proposals=listed(noted))
+
+
+def _plan(grounds: Grounds, blocks: Sequence[int], loss: float) -> PruningPlan:
+    steps = [Removal(block=block, cluster=None, score=loss) for block in blocks]
+    return plan_of("auto", grounds.num_blocks, steps)
 
 
 def mended_greedy(grounds: Grounds, count: int, _spec: PruningSpec) -> PruningPlan:
