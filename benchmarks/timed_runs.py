@@ -14,6 +14,7 @@ from lorp.spec import (
     DownstreamSpec,
     EvaluationSpec,
     GenerationSpec,
+    HealingSpec,
     PruningSpec,
     RecompressSpec,
     SpeedSpec,
@@ -46,7 +47,8 @@ def small_job(checkpoint: str) -> RecompressSpec:
     return RecompressSpec(
         source=checkpoint,
         name="bench",
-        pruning=PruningSpec(remove=1),
+        pruning=PruningSpec(remove=1, method="lorp"),
+        healing=HealingSpec(method="none"),
         calibration=CalibrationSpec(num_windows=8),
         evaluation=EvaluationSpec(num_windows=30, window_tokens=64),
         tasks=DownstreamSpec(tasks=()),
@@ -56,9 +58,13 @@ def small_job(checkpoint: str) -> RecompressSpec:
 
 
 def whole_job(checkpoint: str) -> RecompressSpec:
-    """Everything that is measured by default, with fewer questions."""
+    """Everything that is measured by default, with fewer questions, of a plan that is neither searched for nor healed."""
     return RecompressSpec(
-        source=checkpoint, name="bench", pruning=PruningSpec(remove=3), tasks=DownstreamSpec(limit=30)
+        source=checkpoint,
+        name="bench",
+        pruning=PruningSpec(remove=3, method="lorp"),
+        healing=HealingSpec(method="none"),
+        tasks=DownstreamSpec(limit=30),
     )
 
 
