@@ -58,7 +58,7 @@ def small_job(checkpoint: str) -> RecompressSpec:
 
 
 def whole_job(checkpoint: str) -> RecompressSpec:
-    """Everything that is measured by default, with fewer questions, of a plan that is neither searched for nor healed."""
+    """Everything that is measured by default, with fewer questions, of a plan neither searched for nor healed."""
     return RecompressSpec(
         source=checkpoint,
         name="bench",
