@@ -1,9 +1,11 @@
 """`--remove auto`: candidates of one count after another, until it is known how deep the budgets let one cut."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from flows.stages import Prepared, Stages
 from lorp.checkpoint import open_checkpoint
+from lorp.corpus.uses import FrontierWindows
 from lorp.errors import CountError
 from lorp.search.frontier import FIRST_LOOK, NEXT_LOOK, explore
 from lorp.values import decode
@@ -38,7 +40,7 @@ class FrontierSearch:
                 dense=self._dense(),
                 looked_at=tuple(self.looked_at[count] for count in sorted(self.looked_at)),
                 chosen=chosen,
-                num_planned=spec.search.num_frontier_windows,
+                num_planned=self._num_planned,
                 gate_windows=spec.evaluation.num_windows,
                 gate=spec.gate,
             )
@@ -61,7 +63,7 @@ class FrontierSearch:
             candidate = self.stages.candidate(self.prepared, count)
         except CountError:  # these clusters do not hold so many blocks that may go
             return False
-        dense, planned = self._dense(), spec.search.num_frontier_windows
+        dense, planned = self._dense(), self._num_planned
         looks: list[Reference] = []
         side, num_seen = "open", 0
         while side == "open" and num_seen < planned:
@@ -74,7 +76,13 @@ class FrontierSearch:
         return side == "inside"
 
     def _dense(self) -> Reference:
-        return self._look(self.prepared.checkpoint, 0, self.stages.spec.search.num_frontier_windows, "dense")
+        return self._look(self.prepared.checkpoint, 0, self._num_planned, "dense")
+
+    @cached_property
+    def _num_planned(self) -> int:
+        """Windows of the frontier: as many as are asked for, or as the text gives."""
+        windows = self.stages.vault.read(self.prepared.windows["frontier"])
+        return len(decode(FrontierWindows, windows).windows)
 
     def _look(self, checkpoint: Reference, first: int, size: int, model: str) -> Reference:
         look = Look(

@@ -98,7 +98,7 @@ class SearchSpec(_Spec):
         num_confirm_windows: On which the few best are compared once more.
         max_swaps: Plans to try, at most, to better the best one found.
         num_frontier_windows: Windows of the evaluation text, none of them the gate's, on which it is found how many
-            blocks the budgets allow; at least 32 of them.
+            blocks the budgets allow; a third of them where the text gives no more.
     """
 
     num_mend_windows: int = Field(24, ge=1)
@@ -119,7 +119,8 @@ class HealingSpec(_Spec):
     Attributes:
         method: `linear` changes the MLP before each gap, `refit` every linear map from the first gap on, `magnitude`
             scales what blocks after a gap write; `auto` takes what costs least.
-        num_windows: Windows to fit on: of the calibration text, but none that was captured.
+        num_windows: Windows to fit on: of the calibration text, but none that was captured; a third of them where the
+            text gives no more.
         num_ridge_windows: Further ones, on which it is chosen how strongly each fit is held back.
     """
 

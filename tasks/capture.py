@@ -11,7 +11,7 @@ from lorp.checkpoint import CONFIG, open_checkpoint
 from lorp.corpus import Windows
 from lorp.corpus.documents import documents_digest
 from lorp.corpus.split import calibration_and_evaluation
-from lorp.corpus.uses import Dealt, DealtUse, deal
+from lorp.corpus.uses import Dealt, DealtUse, deal, fewest
 from lorp.corpus.windows import cut_windows
 from lorp.digest import digest_value
 from lorp.errors import CorpusError
@@ -108,6 +108,7 @@ class CutWindows(Request):
             spec.seed,
             spec.packing,
             tokenizer.eos_token_id,
+            self.skipped + fewest(self.use, self.sizes) if is_dealt(self.use) else None,
         )
         if windows.corpus_sha256 != self.corpus_sha256:
             raise CorpusError(f"the {self.use} text changed while it was read", "Run again once it is complete")

@@ -3,6 +3,7 @@
 It always asks the registry, which may have lost what the store remembers; it changes nothing that is there already.
 """
 
+import json
 import logging
 import math
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from lorp.report.text import headline
 from lorp.spec import RecompressSpec, without_paths
 from tasks.cache import can_pass
-from tasks.capture import WindowsUse, of_evaluation, window_sizes
+from tasks.capture import WindowsUse, of_evaluation
 from tasks.lineage import Lineage
 from tasks.registry import Registered, Registration, UsedWindows, register
 from tasks.report import make_report
@@ -101,9 +102,16 @@ def _windows(vault: Vault, use: WindowsUse, windows: Reference, spec: Recompress
         name=f"{', '.join(text.corpora)} ({use})",
         sha256=windows.sha256,
         source=vault.store.address(windows.key),
-        num_windows=sum(window_sizes(spec)[use]),
+        num_windows=num_windows(json.loads(vault.read(windows))),
         window_tokens=text.window_tokens,
     )
+
+
+def num_windows(value: Any) -> int:
+    """Windows in a stored value, whatever their use."""
+    if isinstance(value, dict):
+        return 1 if "tokens" in value else num_windows(list(value.values()))
+    return sum(map(num_windows, value)) if isinstance(value, list) else 0
 
 
 def _metrics(results: RunResults, values: RunValues) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Windows by their one use: what chose or fitted something must not judge it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -72,8 +73,14 @@ class FrontierWindows:
 Dealt = SearchWindows | HealingWindows | FrontierWindows
 
 
+def fewest(use: DealtUse, sizes: Sequence[int]) -> int:
+    """With how many windows a use makes do: of healing and of the frontier a third of the first part is enough."""
+    return sum(sizes) if use == "search" else math.ceil(sizes[0] / 3) + sum(sizes[1:])
+
+
 def deal(use: DealtUse, windows: Sequence[Window], sizes: Sequence[int]) -> Dealt:
-    """Windows in parts of these sizes, one after another, as what they are for."""
+    """Windows in parts of these sizes, one after another, as what they are for; of too few, the first part has fewer."""
+    sizes = (sizes[0] - max(0, sum(sizes) - len(windows)), *sizes[1:])
     parts = [tuple(windows[start:end]) for start, end in pairwise(accumulate(sizes, initial=0))]
     if use == "search":
         mend, score, confirm = parts

@@ -29,6 +29,7 @@ def cut_windows(
     seed: int,
     packing: Packing = "long",
     end_of_text: int | None = None,
+    at_least: int | None = None,
 ) -> Windows:
     """Chooses windows that do not overlap, from as many documents as possible.
 
@@ -39,7 +40,8 @@ def cut_windows(
     `document` share no text, as whatever is clustered by document assumes. What is left over at a passage's end, on
     average half a document, is not used.
 
-    One window is taken from each document or passage in turn, until the number is met.
+    One window is taken from each document or passage in turn, until the number is met. So the first windows are the
+    same however many are asked for.
 
     Args:
         documents: The documents.
@@ -49,6 +51,7 @@ def cut_windows(
         seed: Chooses documents, and windows within one.
         packing: Where windows come from.
         end_of_text: The tokenizer's end-of-text token; none where it has none.
+        at_least: With how many windows to make do where the text gives no more; all of them unless given.
 
     Raises:
         CorpusError: The text gives fewer windows; says how many.
@@ -66,8 +69,9 @@ def cut_windows(
         if len(piles) == num_windows:
             break
     available = sum(map(len, piles))
-    if available < num_windows:
-        raise _too_little(available, num_windows, window_tokens, packing)
+    needed = num_windows if at_least is None else at_least
+    if available < needed:
+        raise _too_little(available, needed, window_tokens, packing)
     deepest = max(map(len, piles))
     in_turn = [pile[round_] for round_ in range(deepest) for pile in piles if round_ < len(pile)]
     return Windows(corpus_sha256=documents_digest(documents), windows=tuple(in_turn[:num_windows]))

@@ -67,7 +67,7 @@ def test_every_option_says_what_it_means() -> None:
         (["pico", "--remove=1.5"], ["1.5 is no share"]),
         (["pico", "--remove=nan"], ["nan is no share"]),
         (["pico", "--remove=many"], ["'many' is no number"]),
-        (["pico"], ["--remove"]),
+        (["pico", "--method=lorp,magic"], ["magic"]),
         (["--remove=2"], ["source"]),
         (["pico", "--remove=2", "--method=magic"], ["magic", "shortgpt"]),
         (["pico", "--remove=2", "--max-perplexity-ratio=0"], ["max_perplexity_ratio"]),

@@ -9,6 +9,7 @@ from texts import documents, tokenize
 
 from lorp.corpus import Document
 from lorp.corpus.documents import documents_digest
+from lorp.corpus.uses import deal, fewest
 from lorp.corpus.windows import cut_windows
 from lorp.errors import CorpusError
 
@@ -54,6 +55,23 @@ def test_windows_come_from_as_many_documents_as_possible(lengths: list[int], see
     )
     most = max(drawn.values())
     assert all(drawn[document] >= min(number, most - 1) for document, number in held.items())
+
+
+def test_where_text_is_short_fewer_windows_may_do() -> None:
+    given_documents = documents(100, 40, 70)
+    everything = cut_windows(given_documents, tokenize, 21, 10, 0)
+    assert cut_windows(given_documents, tokenize, 30, 10, 0, at_least=21) == everything
+    assert len(cut_windows(given_documents, tokenize, 8, 10, 0, at_least=2).windows) == 8
+    with pytest.raises(CorpusError, match="gives 21 windows of 10 tokens, and 22 are asked for"):
+        cut_windows(given_documents, tokenize, 30, 10, 0, at_least=22)
+
+
+def test_uses_that_get_fewer_windows_fit_on_fewer() -> None:
+    windows = cut_windows(documents(100, 40, 70), tokenize, 20, 10, 0).windows
+    healing = deal("healing", windows, (24, 4))
+    assert (healing.fit.windows, healing.ridge.windows) == (windows[:16], windows[16:])
+    assert deal("frontier", windows[:9], (12,)).windows == windows[:9]
+    assert (fewest("healing", (24, 4)), fewest("frontier", (64,)), fewest("search", (3, 2, 1))) == (12, 22, 6)
 
 
 def test_the_first_windows_stay_when_more_are_asked_for() -> None:
