@@ -79,7 +79,7 @@ def fewest(use: DealtUse, sizes: Sequence[int]) -> int:
 
 
 def deal(use: DealtUse, windows: Sequence[Window], sizes: Sequence[int]) -> Dealt:
-    """Windows in parts of these sizes, one after another, as what they are for; of too few, the first part has fewer."""
+    """Windows in parts of these sizes, one after another, as what they are for; the first part bears a lack of them."""
     sizes = (sizes[0] - max(0, sum(sizes) - len(windows)), *sizes[1:])
     parts = [tuple(windows[start:end]) for start, end in pairwise(accumulate(sizes, initial=0))]
     if use == "search":

@@ -14,7 +14,8 @@ from support import PICO_OPTIONS, Lorp, manifests
 POINTS = (
     "half:checkpoints", "fetch", "windows", "capture", "score", "cluster", "questions", "plan", "resample",
     "half:variants", "prune", "evaluate", "answers", "generate", "speed", "gate", "registry:create_run",
-    "registry:log_batch", "registry:set_terminated", "registry:create_model_version", "registry:set_registered_model_alias", "register",
+    "registry:log_batch", "registry:set_terminated", "registry:create_model_version",
+    "registry:set_registered_model_alias", "register",
 )  # fmt: skip
 
 
