@@ -117,7 +117,8 @@ def test_the_documents_commands_from_top_to_bottom(installation: Installation) -
     run = client.get_run(one["mlflow_run"])
     assert run.info.artifact_uri.startswith("mlflow-artifacts:")
     assert run.data.metrics["accuracy_pruned"] == one["measured"]["accuracy_pruned"]
-    assert {tag.value for used in run.inputs.dataset_inputs for tag in used.tags} == {"calibration", "evaluation"}
+    used = {tag.value for entry in run.inputs.dataset_inputs for tag in entry.tags}
+    assert used == {"calibration", "search", "healing", "evaluation"}
     assert [Path(entry.path).suffix for entry in client.list_artifacts(one["mlflow_run"], "report")] == [".html"]
     runs = httpx.post(f"{installation.url('4200')}/api/flow_runs/filter", json={}).json()
     assert {entry["id"] for entry in runs} == {one["run"], other["run"]}
