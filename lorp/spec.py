@@ -26,12 +26,19 @@ HealingMethod = Literal["none", "linear", "refit", "magnitude", "auto"]
 DType = Literal["float32", "bfloat16", "float16"]
 Corpora = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 Count = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
-Methods = Annotated[tuple[Method, ...], Field(min_length=1), BeforeValidator(lambda names: _names_in(names))]  # noqa: PLW0108
 
 _SOURCE_ADDRESS = re.compile(
     r"hf://(?:[^/@]+/)?(?P<hub>[^/@]+)(?:@.*)?|s3://(?:[^/]+/)+(?P<bucket>[^/]+)/?"
     r"|mlflow:models:/(?P<registered>[^/@]+)[/@].*"
 )
+
+
+def _names_in(value: Any) -> Any:
+    """Names as they are, or those in a text with commas."""
+    return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+
+
+Methods = Annotated[tuple[Method, ...], Field(min_length=1), BeforeValidator(_names_in)]
 
 
 class _Spec(BaseModel):
@@ -272,11 +279,6 @@ def without_paths(spec: RecompressSpec) -> RecompressSpec:
             "tasks": spec.tasks.model_copy(update={"tasks": _names(spec.tasks.tasks)}),
         }
     )
-
-
-def _names_in(value: Any) -> Any:
-    """Names as they are, or those in a text with commas."""
-    return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
 
 
 def _names(corpora: Sequence[str]) -> tuple[str, ...]:
