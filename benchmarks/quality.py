@@ -6,7 +6,8 @@ joined as they are; what chooses and fits comes from the first half, what judges
 tokens, one every 1,280. C4 is dealt by documents.
 
 Every stage is the product's own, kept in the store under `--work`: the same command again goes on where it was stopped.
-Rows are written as they come: `quality.csv` in that folder; `quality.md` and `quality.png` at the end.
+Rows are written as they come, to `quality.csv` in that folder, beside those that earlier commands with other options
+left there; `quality.md` and `quality.png` show them all at the end.
 """
 
 import argparse
@@ -14,17 +15,20 @@ import csv
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from quality_bench import TASKS, Bench, Cell
-from quality_table import write_table
+from quality_table import Row, write_table
+
+Place = tuple[int | str, ...]
 
 COUNTS = (3, 5, 7, 9)
 METHODS = ("lorp", "shortgpt", "streamline", "greedy", "auto")
 HEALINGS = ("none", "linear", "auto")
+FITTED_ON = ("wikitext2", "c4")
 COLUMNS = (
     "fitted_on", "count", "method", "healing", "removed", "healed_by", "wikitext2", "wikitext2_ratio",
     "wikitext2_ratio_low", "wikitext2_ratio_high", "c4", "accuracy", *TASKS,
@@ -37,16 +41,37 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
-    bench = Bench(options)
-    rows = []
+    bench, file = Bench(options), options.work / "quality.csv"
+    rows = _read(file)
     for cell in _cells(options):
-        rows.append(bench.row(cell))
-        with (options.work / "quality.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        logging.info("%s", rows[-1])
-    write_table(options.work, rows, bench.dense)
+        figures = bench.row(cell)
+        row = {name: str(figures.get(name, "")) for name in COLUMNS}
+        rows[_place(row)] = row
+        _write(file, rows)
+        logging.info("%s", row)
+    write_table(options.work, [rows[place] for place in sorted(rows)], bench.dense)
+
+
+def _read(file: Path) -> dict[Place, Row]:
+    """Rows of earlier commands."""
+    if not file.exists():
+        return {}
+    with file.open(newline="") as lines:
+        return {_place(row): row for row in csv.DictReader(lines)}
+
+
+def _write(file: Path, rows: Mapping[Place, Row]) -> None:
+    with file.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[place] for place in sorted(rows))
+
+
+def _place(row: Row) -> Place:
+    """What a row is about, and where it stands in the table."""
+    texts, methods, healings = (FITTED_ON, row["fitted_on"]), (METHODS, row["method"]), (HEALINGS, row["healing"])
+    where = [names.index(name) if name in names else len(names) for names, name in (texts, methods, healings)]
+    return where[0], int(row["count"]), *where[1:], row["method"], row["healing"]
 
 
 def _cells(options: argparse.Namespace) -> Iterator[Cell]:
@@ -65,7 +90,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--counts", type=_several(int), default=COUNTS)
     parser.add_argument("--methods", type=_several(str), default=METHODS)
     parser.add_argument("--healings", type=_several(str), default=HEALINGS)
-    parser.add_argument("--fitted-on", type=_several(str), default=("wikitext2", "c4"))
+    parser.add_argument("--fitted-on", type=_several(str), default=FITTED_ON)
     parser.add_argument("--fit-windows", type=int, default=192)
     parser.add_argument("--swaps", type=int, default=60, help="plans that a search tries, at most, to better the best")
     parser.add_argument("--items", type=int, default=50, help="of each task set; 0 for none")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-Row = Mapping[str, object]
+Row = Mapping[str, str]
 
 FIGURES = {
     "wikitext2": "perplexity on WikiText-2",
@@ -14,19 +14,19 @@ FIGURES = {
 
 def write_table(folder: Path, rows: Sequence[Row], dense: Mapping[str, float]) -> None:
     """Writes `quality.md` and `quality.png`."""
-    texts = list(dict.fromkeys(str(row["fitted_on"]) for row in rows))
+    texts = list(dict.fromkeys(row["fitted_on"] for row in rows))
     lines = [line for text in texts for figure in FIGURES for line in _table(rows, dense, text, figure)]
     (folder / "quality.md").write_text("\n".join(lines))
     _draw(folder / "quality.png", rows, dense, texts)
 
 
 def _table(rows: Sequence[Row], dense: Mapping[str, float], text: str, figure: str) -> list[str]:
-    chosen = [row for row in rows if row["fitted_on"] == text and row.get(figure) is not None]
+    chosen = [row for row in rows if row["fitted_on"] == text and row[figure]]
     if not chosen or figure not in dense:
         return []
-    counts = sorted({int(str(row["count"])) for row in chosen})
+    counts = sorted({int(row["count"]) for row in chosen})
     kinds = list(dict.fromkeys((row["method"], row["healing"]) for row in chosen))
-    cells = {(row["method"], row["healing"], row["count"]): float(str(row[figure])) for row in chosen}
+    cells = {(row["method"], row["healing"], int(row["count"])): float(row[figure]) for row in chosen}
     head = [f"Fitted on {text}: {FIGURES[figure]} (dense {_text(dense[figure], figure)})", ""]
     head += [f"| method | healing | {' | '.join(map(str, counts))} |", f"|---|---|{'---:|' * len(counts)}"]
     best = {
@@ -64,7 +64,7 @@ def _draw(path: Path, rows: Sequence[Row], dense: Mapping[str, float], texts: Se
         styles = {"none": ":", "linear": "--"}
         for method, healing in kinds:
             line = [row for row in rows if (row["fitted_on"], row["method"], row["healing"]) == (text, method, healing)]
-            points = sorted((int(str(row["count"])), float(str(row["wikitext2"]))) for row in line)
+            points = sorted((int(row["count"]), float(row["wikitext2"])) for row in line)
             axis.plot(
                 *zip(*points, strict=True), styles.get(str(healing), "-"), color=colours[method], marker="o", ms=3,
                 label=f"{method}, {'unhealed' if healing == 'none' else healing}",
