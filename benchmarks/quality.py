@@ -5,9 +5,9 @@ SmolLM2-135M-Instruct, which comes with a package; texts and tasks from a folder
 joined as they are; what chooses and fits comes from the first half, what judges from the second, 32 windows of 256
 tokens, one every 1,280. C4 is dealt by documents.
 
-Every stage is the product's own, kept in the store under `--work`: the same command again goes on where it was stopped.
-Rows are written as they come, to `quality.csv` in that folder, beside those that earlier commands with other options
-left there; `quality.md` and `quality.png` show them all at the end.
+Every stage is the product's own, kept in the store under `--work`. Rows are written as they come, to `quality.csv` in that
+folder, beside those that earlier commands left there; a row that is there is not made again. `quality.md` and `quality.png`
+show all rows at the end. So the table may be filled by several commands, and any of them goes on where it was stopped.
 """
 
 import argparse
@@ -31,7 +31,7 @@ HEALINGS = ("none", "linear", "auto")
 FITTED_ON = ("wikitext2", "c4")
 COLUMNS = (
     "fitted_on", "count", "method", "healing", "removed", "healed_by", "wikitext2", "wikitext2_ratio",
-    "wikitext2_ratio_low", "wikitext2_ratio_high", "c4", "accuracy", *TASKS,
+    "wikitext2_ratio_low", "wikitext2_ratio_high", "c4", "accuracy", *TASKS, "fit_windows", "swaps", "dtype",
 )  # fmt: skip
 
 
@@ -44,11 +44,12 @@ def main() -> None:
     bench, file = Bench(options), options.work / "quality.csv"
     rows = _read(file)
     for cell in _cells(options):
-        figures = bench.row(cell)
-        row = {name: str(figures.get(name, "")) for name in COLUMNS}
-        rows[_place(row)] = row
-        _write(file, rows)
-        logging.info("%s", row)
+        place = _place(cell.named())
+        if place not in rows:
+            figures = bench.row(cell)
+            rows[place] = {name: str(figures.get(name, "")) for name in COLUMNS}
+            _write(file, rows)
+            logging.info("%s", rows[place])
     write_table(options.work, [rows[place] for place in sorted(rows)], bench.dense)
 
 
@@ -94,6 +95,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--fit-windows", type=int, default=192)
     parser.add_argument("--swaps", type=int, default=60, help="plans that a search tries, at most, to better the best")
     parser.add_argument("--items", type=int, default=50, help="of each task set; 0 for none")
+    parser.add_argument(
+        "--dtype", default="float32", help="of searches and answers; fits and perplexities are always in float32"
+    )
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     return options

@@ -36,12 +36,16 @@ SEARCH, COMPUTE = SearchSpec(), ComputeSpec()
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of the table."""
+    """One row of the table, by its columns."""
 
     fitted_on: str
     count: int
     method: str
     healing: str
+
+    def named(self) -> dict[str, str]:
+        """Its columns."""
+        return {name: str(value) for name, value in vars(self).items()}
 
 
 class Bench:
@@ -53,6 +57,7 @@ class Bench:
         self._checkpoint = self._run(fetch_request(str(demo_source()), "float32", ""))["checkpoint"]
         self._tokenizer = load_tokenizer(self._vault.folder(self._checkpoint))
         self._parts = cache(self._dealt)
+        self._quick = ComputeSpec(dtype=options.dtype)
 
     @cached_property
     def dense(self) -> dict[str, float]:
@@ -74,13 +79,13 @@ class Bench:
         removed = decode(PruningPlan, self._vault.read(plan)).removed
         patch = decode(Patch, self._vault.read(healed["patch"])) if healed else None
         return {
-            "fitted_on": cell.fitted_on,
-            "count": cell.count,
-            "method": cell.method,
-            "healing": cell.healing,
+            **cell.named(),
             "removed": " ".join(map(str, removed)),
             "healed_by": patch.method if patch else "none",
             **self._figures(variant),
+            "fit_windows": self._options.fit_windows,
+            "swaps": self._options.swaps,
+            "dtype": self._options.dtype,
         }
 
     def _plan(self, cell: Cell) -> Reference:
@@ -93,7 +98,7 @@ class Bench:
         search = Search(
             label=str(cell), checkpoint=self._checkpoint, similarity=similarity, clustering=clustering,
             windows=parts["search"], mended=cell.method == "auto" and cell.healing != "none",
-            max_swaps=self._options.swaps, seed=0, compute_spec=COMPUTE, spec=spec, count=cell.count,
+            max_swaps=self._options.swaps, seed=0, compute_spec=self._quick, spec=spec, count=cell.count,
         )  # fmt: skip
         return self._run(search)["plan"]
 
@@ -125,7 +130,7 @@ class Bench:
         files = tuple(str(self._options.data / f"{task}.jsonl") for task in TASKS)
         spec = DownstreamSpec(tasks=files, limit=self._options.items)
         questions = self._run(questions_request(self._checkpoint, self._judged("wikitext2"), spec))["questions"]
-        answer = AnswerQuestions(checkpoint=checkpoint, questions=questions, compute_spec=COMPUTE)
+        answer = AnswerQuestions(checkpoint=checkpoint, questions=questions, compute_spec=self._quick)
         done = decode(DownstreamEvaluation, self._vault.read(self._run(answer)["evaluation"]))
         return {name.removeprefix("accuracy_"): value for name, value in done.figures.items() if math.isfinite(value)}
 
