@@ -5,9 +5,9 @@ SmolLM2-135M-Instruct, which comes with a package; texts and tasks from a folder
 joined as they are; what chooses and fits comes from the first half, what judges from the second, 32 windows of 256
 tokens, one every 1,280. C4 is dealt by documents.
 
-Every stage is the product's own, kept in the store under `--work`. Rows are written as they come, to `quality.csv` in that
-folder, beside those that earlier commands left there; a row that is there is not made again. `quality.md` and `quality.png`
-show all rows at the end. So the table may be filled by several commands, and any of them goes on where it was stopped.
+Every stage is the product's own, kept in the store under `--work`. Rows are written as they come, to `quality.csv` in
+that folder, beside those that earlier commands left there; a row that is there is not made again. `quality.md` and
+`quality.png` show all rows at the end. So several commands may fill one table, and each goes on where it was stopped.
 """
 
 import argparse
