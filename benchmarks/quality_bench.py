@@ -181,7 +181,7 @@ class Bench:
     def _c4(self) -> tuple[Window, ...]:
         documents = read_local(str(self._options.data / "c4.train.first1000.jsonl"))
         total = CAPTURED + sum(SEARCH.sizes) + self._options.fit_windows + RIDGE + NUM_JUDGED
-        return cut_windows(documents, self._tokenize, total, WINDOW, 0).windows
+        return cut_windows([documents], self._tokenize, total, WINDOW, 0).windows
 
     def _tokenize(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.options import read_config
-from lorp.spec import ClusteringKind, Criterion, DType, HealingMethod, Packing
+from lorp.spec import ClusteringKind, Criterion, DType, HealingMethod, MixtureChoice, Packing
 
 _WHAT, _HOW, _TEXT, _MEASURED = "What to remove", "How to choose", "Text", "What else to measure"
 _BUDGET, _WHERE = "Budget", "Where and how to run"
@@ -96,9 +96,18 @@ Calibration = Annotated[
     list[str],
     typer.Option(
         help="Text to calibrate on: a UTF-8 file, .jsonl, .parquet, a folder, hf://datasets/OWNER/NAME@REVISION, "
-        "pydoc, or c4, wikitext2, ptb. May be repeated.",
+        "pydoc, or c4, wikitext2, ptb. May be repeated, or joined: a+b.",
         rich_help_panel=_TEXT,
         metavar="TEXT",
+    ),
+]
+CalibrationMixture = Annotated[
+    MixtureChoice,
+    typer.Option(
+        "--mixture",
+        help="Of several calibration texts: all together, windows from each in turn; or (auto) the best of all together"
+        " and each alone, by what its plan costs on held-out windows of the evaluation text.",
+        rich_help_panel=_TEXT,
     ),
 ]
 CalibrationWindows = Annotated[

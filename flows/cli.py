@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from flows import arguments
-from flows.options import make, parse_remove, parse_tasks
+from flows.options import make, parse_corpora, parse_remove, parse_tasks
 from lorp import __version__
 from lorp.errors import LorpError, without_passwords
 from lorp.spec import (
@@ -102,6 +102,7 @@ def recompress(
     calibration_windows: arguments.CalibrationWindows = None,
     evaluation: arguments.Evaluation = _EMBEDDED,
     evaluation_windows: arguments.EvaluationWindows = None,
+    mixture: arguments.CalibrationMixture = "all",
     window_tokens: arguments.WindowTokens = None,
     windows: arguments.Windows = "long",
     seed: arguments.Seed = 0,
@@ -147,7 +148,13 @@ def recompress(
         source=source,
         name=name,
         weights_dtype=weights_dtype,
-        calibration=make(CalibrationSpec, corpora=calibration, num_windows=calibration_windows, **windows_asked),
+        calibration=make(
+            CalibrationSpec,
+            corpora=parse_corpora(calibration),
+            mixture=mixture,
+            num_windows=calibration_windows,
+            **windows_asked,
+        ),
         pruning=make(
             PruningSpec,
             remove=parse_remove(remove),
@@ -163,7 +170,9 @@ def recompress(
             num_frontier_windows=frontier_windows,
         ),
         healing=make(HealingSpec, method=heal, num_windows=heal_windows),
-        evaluation=make(EvaluationSpec, corpora=evaluation, num_windows=evaluation_windows, **windows_asked),
+        evaluation=make(
+            EvaluationSpec, corpora=parse_corpora(evaluation), num_windows=evaluation_windows, **windows_asked
+        ),
         tasks=make(DownstreamSpec, tasks=parse_tasks(tasks), num_fewshot=num_fewshot, limit=limit, seed=seed),
         generation=make(GenerationSpec, num_prompts=generation_prompts, max_new_tokens=generation_tokens),
         speed=make(SpeedSpec, repeats=speed_rounds, prefill_tokens=speed_tokens),

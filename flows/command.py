@@ -117,6 +117,7 @@ def _column(outcome: Outcome) -> list[tuple[str, str]]:
     ]
     return [
         ("blocks", ", ".join(map(str, outcome["plan"]["removed"]))),
+        *([("calibrated on", " + ".join(outcome["calibrated_on"]))] if outcome["mixtures"] else []),
         *_looked_at(outcome),
         ("healing", outcome["healing"]["method"]),
         ("perplexity, dense", number(perplexity["dense"])),

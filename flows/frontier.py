@@ -9,8 +9,7 @@ from lorp.corpus.uses import FrontierWindows
 from lorp.errors import CountError
 from lorp.search.frontier import FIRST_LOOK, NEXT_LOOK, explore
 from lorp.values import decode
-from tasks.frontier import Candidate, DrawFrontier, Look, LookedAt, stand
-from tasks.search import Depth, GuessDepth
+from tasks.frontier import Candidate, DrawFrontier, LookedAt, stand
 from tasks.vault import Reference
 
 
@@ -32,7 +31,7 @@ class FrontierSearch:
 
     def deepest(self) -> tuple[Candidate, Reference]:
         """The candidate, and the frontier; the shallowest candidate that was looked at where none keeps the budgets."""
-        found = explore(self._inside, self._first_guess(), self.prepared.num_blocks - 2)
+        found = explore(self._inside, self.stages.first_count(self.prepared), self.prepared.num_blocks - 2)
         chosen = min(self.looked_at) if found is None else found
         spec = self.stages.spec
         drawn = self.stages.run(
@@ -46,16 +45,6 @@ class FrontierSearch:
             )
         )
         return self.looked_at[chosen].candidate, drawn["frontier"]
-
-    def _first_guess(self) -> int:
-        gate = self.stages.spec.gate
-        guess = GuessDepth(
-            **self.stages.searching(self.prepared),
-            max_perplexity_ratio=gate.max_perplexity_ratio,
-            max_perplexity=gate.max_perplexity,
-        )
-        depth = decode(Depth, self.stages.vault.read(self.stages.run(guess)["depth"]))
-        return min(depth.count, self.prepared.num_blocks - 2)
 
     def _inside(self, count: int) -> bool:
         spec = self.stages.spec
@@ -85,15 +74,8 @@ class FrontierSearch:
         return len(decode(FrontierWindows, windows).windows)
 
     def _look(self, checkpoint: Reference, first: int, size: int, model: str) -> Reference:
-        look = Look(
-            label=f"{model}, windows {first} to {first + size - 1}",
-            checkpoint=checkpoint,
-            windows=self.prepared.windows["frontier"],
-            first=first,
-            size=size,
-            compute_spec=self.stages.spec.compute,
-        )
-        return self.stages.run(look)["losses"]
+        label = f"{model}, windows {first} to {first + size - 1}"
+        return self.stages.look(checkpoint, self.prepared, "frontier", first, size, label)
 
     def _measured(self, candidate: Candidate, looks: list[Reference]) -> LookedAt:
         variant = candidate.variant

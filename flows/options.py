@@ -1,6 +1,6 @@
 """Options of the command line -> specs, with errors in one line."""
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -50,6 +50,17 @@ def parse_remove(text: str) -> int | float | Literal["auto"]:
             f"--remove {text!r} is no number",
             "Give a number of blocks such as 3, a share of depth such as 0.1, or auto",
         ) from None
+
+
+def parse_corpora(addresses: Sequence[str]) -> tuple[str, ...]:
+    """Addresses of text; `a+b` is two of them, unless a file or folder is called so."""
+    return tuple(part for address in addresses for part in _joined(address))
+
+
+def _joined(address: str) -> list[str]:
+    parts = address.split("+")
+    is_one = not all(parts) or Path(address.partition("#")[0]).exists()
+    return [address] if is_one else parts
 
 
 def parse_tasks(text: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from flows.wording import Outcome
 from lorp.checkpoint import open_checkpoint
+from lorp.corpus.mixtures import names_of
 from lorp.healing.patch import Patch
 from lorp.search.frontier import Frontier
 from tasks.register import RegisteredVerdict, Registering
@@ -29,7 +30,10 @@ def make_outcome(vault: Vault, request: Registering, done: RegisteredVerdict) ->
             "rls_interval": [similarity.rls_low, similarity.rls_high],
             "num_clusters": len(clusters),
             "clusters": [list(members) for members in clusters],
+            "corpora": [vars(entry) for entry in similarity.corpora],
         },
+        calibrated_on=list(names_of(request.spec.calibration, results.mixture)),
+        mixtures=asdict(values.mixtures) if values.mixtures else None,
         plan={
             "method": plan.method,
             "removed": list(plan.removed),

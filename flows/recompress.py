@@ -17,10 +17,11 @@ from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.frontier import FrontierSearch
+from flows.mixtures import prepare
 from flows.outcome import make_outcome
 from flows.stages import Stages
 from flows.wording import Outcome, criteria_rows, markdown, summary
-from lorp.spec import RecompressSpec, resolve_count, source_name
+from lorp.spec import RecompressSpec, source_name
 from tasks.cache import PLAIN_JSON
 from tasks.gate import Gate
 from tasks.register import Registering, register_verdict
@@ -78,14 +79,14 @@ def run_recompress(spec: RecompressSpec, places: Workspace) -> Outcome:
 
 def run_stages(spec: RecompressSpec, stages: Stages) -> RunResults:
     """Runs every stage up to the verdict."""
-    prepared = stages.prepare()
+    prepared, mixtures = prepare(stages)
     questions = stages.questions(prepared)
     frontier = None
     if spec.pruning.remove == "auto":
         search = FrontierSearch(stages=stages, prepared=prepared, questions=questions)
         candidate, frontier = search.deepest()
     else:
-        candidate = stages.candidate(prepared, resolve_count(spec.pruning.remove, prepared.num_blocks))
+        candidate = stages.candidate(prepared, stages.first_count(prepared))
     evaluations = stages.evaluations(prepared, candidate.variant, questions)
     gate = Gate(variant=candidate.variant, evaluations=evaluations, spec=spec.gate)
     return RunResults(
@@ -93,6 +94,8 @@ def run_stages(spec: RecompressSpec, stages: Stages) -> RunResults:
         windows=prepared.windows,
         similarity=prepared.similarity,
         clustering=prepared.clustering,
+        mixture=prepared.mixture,
+        mixtures=mixtures,
         frontier=frontier,
         candidate=candidate,
         questions=questions,

@@ -1,26 +1,43 @@
 """The stages of the main job, each run as a task; what they make is gathered as they are run."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from lorp.checkpoint import Checkpoint, open_checkpoint
+from lorp.corpus.mixtures import Mixture
 from lorp.errors import SpecError
 from lorp.healing import check_healing
-from lorp.spec import RecompressSpec, check_count
+from lorp.spec import RecompressSpec, check_count, resolve_count
+from lorp.values import decode
 from tasks.cache import run, run_all
 from tasks.capture import WindowsUse, shard_requests, window_requests, windows_beyond
 from tasks.corpora import fetch_rows_requests
 from tasks.downstream import AnswerQuestions, questions_request
 from tasks.evaluate import Evaluate, Generate
 from tasks.fetch import fetch_request
-from tasks.frontier import Candidate
+from tasks.frontier import Candidate, Look
 from tasks.heal import Heal
 from tasks.plan import Cluster, Plan, Prune, Resample, Score
-from tasks.search import Search
+from tasks.search import Depth, GuessDepth, Search
 from tasks.speed import CompareSpeed
 from tasks.stage import Request
 from tasks.vault import Manifest, Reference, Vault, open_vault
 from tasks.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """What is the same whatever is calibrated on.
+
+    Attributes:
+        checkpoint: The dense model.
+        num_blocks: N.
+        fetched: Text from the hub, by address.
+    """
+
+    checkpoint: Reference
+    num_blocks: int
+    fetched: dict[str, Reference]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +47,7 @@ class Prepared:
     Attributes:
         checkpoint: The dense model.
         num_blocks: N.
+        mixture: Numbers of the corpora that are calibrated on.
         windows: By use.
         shards: Window tables of the capture.
         similarity: Of block boundaries.
@@ -38,10 +56,16 @@ class Prepared:
 
     checkpoint: Reference
     num_blocks: int
+    mixture: Mixture
     windows: dict[WindowsUse, Reference]
     shards: tuple[Reference, ...]
     similarity: Reference
     clustering: Reference
+
+    @property
+    def by_corpus(self) -> bool:
+        """Whether there are several corpora to tell apart."""
+        return len(self.mixture) > 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +94,8 @@ class Stages:
             self.done.append(manifest)
         return manifest.outputs
 
-    def prepare(self) -> Prepared:
-        """Everything up to the clusters.
+    def begin(self) -> Begun:
+        """The checkpoint, and text that lies on the hub.
 
         Raises:
             InputError: What is asked cannot be done with this checkpoint, or this text.
@@ -80,13 +104,30 @@ class Stages:
         checkpoint = self.run(fetch_request(spec.source, spec.weights_dtype, self.places.tracking_uri))["checkpoint"]
         opened = open_checkpoint(self.vault.folder(checkpoint))
         check_possible(opened, spec)
-        windows = self._windows(checkpoint)
-        shards = self._captured(checkpoint, windows["calibration"])
-        similarity = self.run(Score(shards=shards, seed=spec.calibration.seed))["similarity"]
-        cluster = Cluster(similarity=similarity, kind=spec.pruning.clustering, num_clusters=spec.pruning.num_clusters)
+        requests = fetch_rows_requests(spec.calibration, spec.evaluation, windows_beyond(spec))
+        fetched = {request.address: self.run(request)["rows"] for request in requests}
+        return Begun(checkpoint=checkpoint, num_blocks=opened.num_blocks, fetched=fetched)
+
+    def prepare(self, begun: Begun, mixture: Mixture) -> Prepared:
+        """Everything up to the clusters.
+
+        Args:
+            begun: What it starts from.
+            mixture: The corpora to calibrate on.
+
+        Raises:
+            CorpusError: Their text cannot be used.
+        """
+        pruning, seed = self.spec.pruning, self.spec.calibration.seed
+        cuts = window_requests(self.vault, begun.checkpoint, self.spec, begun.fetched, mixture)
+        windows = {use: self.run(request)["windows"] for use, request in cuts.items()}
+        shards = self._captured(begun.checkpoint, windows["calibration"])
+        similarity = self.run(Score(shards=shards, seed=seed, by_corpus=len(mixture) > 1))["similarity"]
+        cluster = Cluster(similarity=similarity, kind=pruning.clustering, num_clusters=pruning.num_clusters)
         return Prepared(
-            checkpoint=checkpoint,
-            num_blocks=opened.num_blocks,
+            checkpoint=begun.checkpoint,
+            num_blocks=begun.num_blocks,
+            mixture=mixture,
             windows=windows,
             shards=shards,
             similarity=similarity,
@@ -123,6 +164,40 @@ class Stages:
             "seed": self.spec.calibration.seed,
             "compute_spec": self.spec.compute,
         }
+
+    def first_count(self, prepared: Prepared) -> int:
+        """The count that is asked for; where it is left open, a first guess at how deep the budgets let one cut."""
+        remove, gate = self.spec.pruning.remove, self.spec.gate
+        if remove != "auto":
+            return resolve_count(remove, prepared.num_blocks)
+        guess = GuessDepth(
+            **self.searching(prepared),
+            max_perplexity_ratio=gate.max_perplexity_ratio,
+            max_perplexity=gate.max_perplexity,
+        )
+        depth = decode(Depth, self.vault.read(self.run(guess)["depth"]))
+        return min(depth.count, prepared.num_blocks - 2)
+
+    def look(
+        self,
+        checkpoint: Reference,
+        prepared: Prepared,
+        use: Literal["frontier", "mixture"],
+        first: int,
+        size: int,
+        label: str,
+    ) -> Reference:
+        """Losses of the dense model or a candidate on some of the windows on which candidates compete."""
+        request = Look(
+            label=label,
+            checkpoint=checkpoint,
+            use=use,
+            windows=prepared.windows[use],
+            first=first,
+            size=size,
+            compute_spec=self.spec.compute,
+        )
+        return self.run(request)["losses"]
 
     def questions(self, prepared: Prepared) -> Reference | None:
         """Those of the tasks, if there are any."""
@@ -165,19 +240,24 @@ class Stages:
         """The plan, and how sure it is."""
         pruning = self.spec.pruning
         if pruning.asks_trials:
-            search = Search(**self.searching(prepared), label=f"{count} removed", spec=pruning, count=count)
+            search = Search(
+                **self.searching(prepared),
+                label=f"{count} removed",
+                spec=pruning,
+                count=count,
+                by_corpus=prepared.by_corpus,
+            )
             found = self.run(search)
             return found["plan"], found["stability"]
         plan = Plan(similarity=prepared.similarity, clustering=prepared.clustering, spec=pruning, count=count)
-        resample = Resample(shards=prepared.shards, spec=pruning, count=count, seed=self.spec.calibration.seed)
+        resample = Resample(
+            shards=prepared.shards,
+            spec=pruning,
+            count=count,
+            seed=self.spec.calibration.seed,
+            by_corpus=prepared.by_corpus,
+        )
         return self.run(plan)["plan"], self.run(resample)["stability"]
-
-    def _windows(self, checkpoint: Reference) -> dict[WindowsUse, Reference]:
-        spec = self.spec
-        requests = fetch_rows_requests(spec.calibration, spec.evaluation, windows_beyond(spec))
-        fetched = {request.address: self.run(request)["rows"] for request in requests}
-        cuts = window_requests(self.vault, checkpoint, spec, fetched)
-        return {use: self.run(request)["windows"] for use, request in cuts.items()}
 
     def _captured(self, checkpoint: Reference, windows: Reference) -> tuple[Reference, ...]:
         requests = shard_requests(checkpoint, windows, self.spec.calibration, self.spec.compute)

@@ -11,6 +11,8 @@ class Outcome(TypedDict):
     name: str
     checkpoint: dict[str, Any]
     similarity: dict[str, Any]
+    calibrated_on: list[str]
+    mixtures: dict[str, Any] | None
     plan: dict[str, Any]
     frontier: dict[str, Any] | None
     healing: dict[str, Any]

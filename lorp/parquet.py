@@ -28,6 +28,25 @@ class WindowSums:
     num_tokens: NDArray[np.int64]
     cosine_sums_WLL: NDArray[np.float64]
 
+    def at(self, positions: Sequence[int]) -> "WindowSums":
+        """Some of the windows."""
+        return WindowSums(
+            ids=tuple(self.ids[position] for position in positions),
+            documents=tuple(self.documents[position] for position in positions),
+            num_tokens=self.num_tokens[positions],
+            cosine_sums_WLL=self.cosine_sums_WLL[positions],
+        )
+
+
+def joined_windows(shards: Sequence[WindowSums]) -> WindowSums:
+    """The windows of several tables as one."""
+    return WindowSums(
+        ids=tuple(name for shard in shards for name in shard.ids),
+        documents=tuple(document for shard in shards for document in shard.documents),
+        num_tokens=np.concatenate([shard.num_tokens for shard in shards]),
+        cosine_sums_WLL=np.concatenate([shard.cosine_sums_WLL for shard in shards]),
+    )
+
 
 def encode_windows(captures: Sequence[WindowCapture], metadata: Mapping[str, str]) -> bytes:
     """The table `windows` as Parquet bytes; `metadata` (digests, versions) goes into its schema."""

@@ -5,17 +5,40 @@ Source: arXiv 2605.27786, equations 3 to 6. Shapes: N blocks, L = N + 1 boundari
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lorp.corpus.mixtures import positions_by_corpus
 from lorp.errors import SimilarityError
-from lorp.parquet import WindowSums
+from lorp.parquet import WindowSums, joined_windows
 
 Matrix = NDArray[np.float64]
 
 _RESAMPLES = 1_000
 _ASYMMETRY = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusLocality:
+    """How alike they are on one corpus of several.
+
+    Attributes:
+        corpus: Its number, from 1.
+        rls: Representation Locality Score of the block inputs, in bits.
+        rls_low: 2.5th percentile of RLS over resamples of its documents.
+        rls_high: 97.5th percentile.
+        num_windows: Windows of it that were captured.
+        num_documents: Documents that they come from.
+    """
+
+    corpus: int
+    rls: float
+    rls_low: float
+    rls_high: float
+    num_windows: int
+    num_documents: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +53,7 @@ class Similarity:
         num_windows: Windows captured.
         num_tokens: Tokens captured.
         num_documents: Documents that they come from.
+        corpora: The same by corpus, where there are several.
     """
 
     boundaries: tuple[tuple[float, ...], ...]
@@ -39,6 +63,7 @@ class Similarity:
     num_windows: int
     num_tokens: int
     num_documents: int
+    corpora: tuple[CorpusLocality, ...] = ()
 
     @property
     def num_blocks(self) -> int:
@@ -51,32 +76,54 @@ class Similarity:
         return np.array(self.boundaries)[:-1, :-1]
 
 
-def similarity_of(shards: Sequence[WindowSums], seed: int) -> Similarity:
+def similarity_of(shards: Sequence[WindowSums], seed: int, by_corpus: bool = False) -> Similarity:
     """Scores a capture.
 
     Args:
         shards: All of its windows.
         seed: Of the bootstrap over documents.
+        by_corpus: Whether there are several corpora, each of which is scored by itself too.
 
     Raises:
         SimilarityError: The mean similarity is not positive, so that RLS does not exist.
     """
-    sums_WLL = np.concatenate([shard.cosine_sums_WLL for shard in shards])
-    tokens_W = np.concatenate([shard.num_tokens for shard in shards])
-    documents = [document for shard in shards for document in shard.documents]
-    boundaries = sums_WLL.sum(axis=0) / tokens_W.sum()
-    boundaries = np.clip((boundaries + boundaries.T) / 2, -1, 1)
-    np.fill_diagonal(boundaries, 1.0)
-    low, high = _bootstrap_rls(sums_WLL[:, :-1, :-1], tokens_W, documents, seed)
+    windows = joined_windows(shards)
+    boundaries = boundary_similarity(windows)
+    positions = positions_by_corpus(windows.documents) if by_corpus else {}
     return Similarity(
         boundaries=tuple(tuple(map(float, row)) for row in boundaries),
-        rls=rls(boundaries[:-1, :-1]),
-        rls_low=low,
-        rls_high=high,
-        num_windows=len(tokens_W),
-        num_tokens=int(tokens_W.sum()),
-        num_documents=len(set(documents)),
+        num_tokens=int(windows.num_tokens.sum()),
+        corpora=tuple(
+            CorpusLocality(corpus=corpus, **_locality(windows.at(positions[corpus]), seed)) for corpus in positions
+        ),
+        **_locality(windows, seed),
     )
+
+
+def boundary_similarity(windows: WindowSums, weights_W: NDArray[np.float64] | None = None) -> Matrix:
+    """L x L mean cosines over tokens, symmetric, diagonal 1.
+
+    Args:
+        windows: Which.
+        weights_W: How often each counts; once unless given.
+    """
+    weights_W = np.ones(len(windows.num_tokens)) if weights_W is None else weights_W
+    boundaries = np.tensordot(weights_W, windows.cosine_sums_WLL, axes=1) / (weights_W @ windows.num_tokens)
+    boundaries = np.clip((boundaries + boundaries.T) / 2, -1, 1)
+    np.fill_diagonal(boundaries, 1.0)
+    return boundaries
+
+
+def _locality(windows: WindowSums, seed: int) -> dict[str, Any]:
+    """RLS, its interval, and what it rests on."""
+    low, high = _bootstrap_rls(windows.cosine_sums_WLL[:, :-1, :-1], windows.num_tokens, windows.documents, seed)
+    return {
+        "rls": rls(boundary_similarity(windows)[:-1, :-1]),
+        "rls_low": low,
+        "rls_high": high,
+        "num_windows": len(windows.num_tokens),
+        "num_documents": len(set(windows.documents)),
+    }
 
 
 def rls(similarity: Matrix) -> float:
@@ -118,7 +165,7 @@ def checked_block_inputs(similarity: Matrix) -> Matrix:
 
 
 def _bootstrap_rls(
-    sums_WNN: Matrix, tokens_W: NDArray[np.int64], documents: list[str], seed: int
+    sums_WNN: Matrix, tokens_W: NDArray[np.int64], documents: Sequence[str], seed: int
 ) -> tuple[float, float]:
     rows, columns = np.triu_indices(sums_WNN.shape[1], k=1)
     pair_mean_W = sums_WNN[:, rows, columns].mean(axis=1)

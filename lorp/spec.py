@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from lorp.corpus.presets import with_presets
 from lorp.errors import CountError
@@ -22,9 +22,9 @@ Method = Literal["lorp", "shortgpt", "streamline", "greedy", "auto"]
 ClusteringKind = Literal["spectral", "agglomerative"]
 Criterion = Literal["similarity", "residual-variance"]
 Packing = Literal["long", "packed"]
+MixtureChoice = Literal["all", "auto"]
 HealingMethod = Literal["none", "linear", "refit", "magnitude", "auto"]
 DType = Literal["float32", "bfloat16", "float16"]
-Corpora = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 Count = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
 
 _SOURCE_ADDRESS = re.compile(
@@ -38,6 +38,12 @@ def _names_in(value: Any) -> Any:
     return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
 
 
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Each name where it stands first."""
+    return tuple(dict.fromkeys(names))
+
+
+Corpora = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1), AfterValidator(_once)]
 Methods = Annotated[tuple[Method, ...], Field(min_length=1), BeforeValidator(_names_in)]
 
 
@@ -52,6 +58,8 @@ class CalibrationSpec(_Spec):
         corpora: Addresses of text, as `lorp.corpus.address` says; `pydoc` is the Python standard library's topics. A
             preset (`lorp.corpus.presets`) is replaced by what it stands for, with its number and length of windows
             unless these are given.
+        mixture: Of several corpora, `all` together, windows from each in turn; or `auto`, the best of all together and
+            of each alone: that whose plan costs least on held-out windows of the evaluation text.
         packing: Whether a window is cut from one document that is long enough, or from several packed together.
         num_windows: Windows to capture.
         window_tokens: Tokens a window.
@@ -60,6 +68,7 @@ class CalibrationSpec(_Spec):
     """
 
     corpora: Corpora = (EMBEDDED_CORPUS,)
+    mixture: MixtureChoice = "all"
     packing: Packing = "long"
     num_windows: int = Field(32, ge=1)
     window_tokens: int = Field(256, ge=2)
@@ -106,6 +115,8 @@ class SearchSpec(_Spec):
         max_swaps: Plans to try, at most, to better the best one found.
         num_frontier_windows: Windows of the evaluation text, none of them the gate's, on which it is found how many
             blocks the budgets allow; a third of them where the text gives no more.
+        num_mixture_windows: Windows of the evaluation text, none of them used otherwise, on which mixtures of corpora
+            are compared where the best one is asked for.
     """
 
     num_mend_windows: int = Field(24, ge=1)
@@ -113,6 +124,7 @@ class SearchSpec(_Spec):
     num_confirm_windows: int = Field(24, ge=1)
     max_swaps: int = Field(60, ge=0)
     num_frontier_windows: int = Field(64, ge=32)
+    num_mixture_windows: int = Field(32, ge=8)
 
     @property
     def sizes(self) -> tuple[int, int, int]:

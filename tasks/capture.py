@@ -10,6 +10,7 @@ from lorp.capture import capture_windows
 from lorp.checkpoint import CONFIG, open_checkpoint
 from lorp.corpus import Windows
 from lorp.corpus.documents import documents_digest
+from lorp.corpus.mixtures import Mixture, mixtures_of, of_mixture
 from lorp.corpus.split import calibration_and_evaluation
 from lorp.corpus.uses import Dealt, DealtUse, deal, fewest
 from lorp.corpus.windows import cut_windows
@@ -49,6 +50,7 @@ class CutWindows(Request):
         fetched: What was fetched from the hub, by address.
         corpus_sha256: Digest of this use's documents.
         model_type: The checkpoint's, which chooses the tokenizer's class where its own files do not name one.
+        mixture: The corpora that calibration text is taken from; all of them unless given.
     """
 
     STAGE: ClassVar[str] = "windows"
@@ -62,6 +64,11 @@ class CutWindows(Request):
     fetched: tuple[tuple[str, Reference], ...] = ()
     corpus_sha256: str
     model_type: str | None = None
+    mixture: Mixture = (1,)
+
+    @property
+    def _in_turn(self) -> bool:
+        return len(self.mixture) > 1 and not of_evaluation(self.use)
 
     @property
     def spec(self) -> CalibrationSpec | EvaluationSpec:
@@ -86,6 +93,7 @@ class CutWindows(Request):
             "num_windows": self.skipped + sum(self.sizes),
             "window_tokens": self.spec.window_tokens,
             "seed": self.spec.seed,
+            **({"corpora": "in turn"} if self._in_turn else {}),
             **(dealt if is_dealt(self.use) else {}),
         }
 
@@ -100,8 +108,9 @@ class CutWindows(Request):
             return ids
 
         spec = self.spec
+        ours = of_mixture(parts[0], self.mixture, len(self.calibration.corpora))
         windows = cut_windows(
-            parts[1] if of_evaluation(self.use) else parts[0],
+            [parts[1]] if of_evaluation(self.use) else ours,
             tokenize,
             self.skipped + sum(self.sizes),
             spec.window_tokens,
@@ -165,7 +174,7 @@ def is_dealt(use: WindowsUse) -> TypeGuard[DealtUse]:
 
 def of_evaluation(use: WindowsUse) -> bool:
     """Whether a use's windows come from evaluation text."""
-    return use in {"evaluation", "frontier"}
+    return use in {"evaluation", "mixture", "frontier"}
 
 
 def window_sizes(spec: RecompressSpec) -> dict[WindowsUse, tuple[int, ...]]:
@@ -176,6 +185,8 @@ def window_sizes(spec: RecompressSpec) -> dict[WindowsUse, tuple[int, ...]]:
     if spec.healing.method != "none":
         sizes["healing"] = spec.healing.sizes
     sizes["evaluation"] = (spec.evaluation.num_windows,)
+    if len(mixtures_of(spec.calibration)) > 1:
+        sizes["mixture"] = (spec.search.num_mixture_windows,)
     if spec.pruning.remove == "auto":
         sizes["frontier"] = (spec.search.num_frontier_windows,)
     return sizes
@@ -192,7 +203,7 @@ def windows_beyond(spec: RecompressSpec) -> tuple[int, int]:
 
 
 def window_requests(
-    vault: Vault, checkpoint: Reference, spec: RecompressSpec, fetched: Fetched
+    vault: Vault, checkpoint: Reference, spec: RecompressSpec, fetched: Fetched, mixture: Mixture
 ) -> dict[WindowsUse, CutWindows]:
     """The stages that cut windows, a use each; those that evaluate from other documents than the rest.
 
@@ -201,12 +212,14 @@ def window_requests(
         checkpoint: Whose tokenizer cuts.
         spec: Corpora and windows.
         fetched: What was fetched from the hub, by address.
+        mixture: The corpora that calibration text is taken from.
 
     Raises:
         CorpusError: Text is missing or empty, cannot be split, or is shared.
     """
-    parts = calibration_and_evaluation(spec.calibration, spec.evaluation, read_documents(vault, fetched))
-    digests = [documents_digest(documents) for documents in parts]
+    ours, theirs = calibration_and_evaluation(spec.calibration, spec.evaluation, read_documents(vault, fetched))
+    taken = [document for corpus in of_mixture(ours, mixture, len(spec.calibration.corpora)) for document in corpus]
+    digests = documents_digest(taken), documents_digest(theirs)
     model_type = _model_type(vault, checkpoint)
     requests: dict[WindowsUse, CutWindows] = {}
     dealt = [0, 0]
@@ -223,6 +236,7 @@ def window_requests(
             fetched=tuple(fetched.items()),
             corpus_sha256=digests[text],
             model_type=model_type,
+            mixture=mixture,
         )
         dealt[text] += sum(sizes)
     return requests

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from lorp.corpus.uses import FrontierWindows
+from lorp.corpus.uses import FrontierWindows, MixtureWindows
 from lorp.evaluation.downstream.results import DownstreamEvaluation
 from lorp.evaluation.perplexity import WindowLoss, exp, window_losses
 from lorp.evaluation.speed import SpeedComparison
@@ -30,11 +30,12 @@ class Losses:
 
 @dataclass(frozen=True, kw_only=True)
 class Look(Request):
-    """Perplexity of a dense model or candidate on some of the frontier's windows.
+    """Perplexity of a dense model or candidate on some windows on which candidates compete.
 
     Attributes:
         checkpoint: What is looked at.
-        windows: The frontier's.
+        use: Whose windows.
+        windows: All of that use.
         first: The first of them.
         size: How many.
         compute_spec: Where and how the model runs.
@@ -43,6 +44,7 @@ class Look(Request):
     STAGE: ClassVar[str] = "look"
     VERSION: ClassVar[int] = 1
     checkpoint: Reference
+    use: Literal["frontier", "mixture"] = "frontier"
     windows: Reference
     first: int
     size: int
@@ -61,7 +63,9 @@ class Look(Request):
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Runs the model over the windows."""
-        windows = decode(FrontierWindows, vault.read(self.windows)).windows[self.first : self.first + self.size]
+        stored = vault.read(self.windows)
+        dealt = decode(FrontierWindows, stored) if self.use == "frontier" else decode(MixtureWindows, stored)
+        windows = dealt.windows[self.first : self.first + self.size]
         with shared_model(vault.folder(self.checkpoint), self.compute_spec) as model:
             losses = window_losses(model, windows)
         return {"losses": vault.put("values", encode(Losses(losses)), ".json")}

@@ -22,20 +22,29 @@ from tasks.vault import Reference, Vault
 
 @dataclass(frozen=True, kw_only=True)
 class Score(Request):
-    """Similarity and RLS from all shards of a capture."""
+    """Similarity and RLS from all shards of a capture.
+
+    Attributes:
+        shards: The capture's window tables.
+        seed: Of the bootstrap.
+        by_corpus: Whether its windows are of several corpora.
+    """
 
     STAGE: ClassVar[str] = "score"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     shards: tuple[Reference, ...]
     seed: int
+    by_corpus: bool = False
 
     def inputs(self) -> Mapping[str, Any]:
         """Digests of the shards' window tables, and the bootstrap's seed."""
-        return {"windows": [shard.sha256 for shard in self.shards], "seed": self.seed}
+        windows = [shard.sha256 for shard in self.shards]
+        return {"windows": windows, "seed": self.seed, "by_corpus": self.by_corpus}
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Scores."""
-        similarity = similarity_of([decode_windows(vault.read(shard)) for shard in self.shards], self.seed)
+        shards = [decode_windows(vault.read(shard)) for shard in self.shards]
+        similarity = similarity_of(shards, self.seed, self.by_corpus)
         return {"similarity": vault.put("values", encode(similarity), ".json")}
 
 
@@ -101,14 +110,16 @@ class Resample(Request):
         spec: How blocks are clustered and chosen.
         count: Blocks to remove.
         seed: Of the bootstrap.
+        by_corpus: Whether the windows are of several corpora.
     """
 
     STAGE: ClassVar[str] = "resample"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     shards: tuple[Reference, ...]
     spec: PruningSpec
     count: int
     seed: int
+    by_corpus: bool = False
 
     def inputs(self) -> Mapping[str, Any]:
         """Digests of the shards' window tables, how blocks are clustered and chosen, count and seed."""
@@ -117,6 +128,7 @@ class Resample(Request):
             "pruning": self.spec.model_dump(mode="json", exclude={"remove"}),
             "count": self.count,
             "seed": self.seed,
+            "by_corpus": self.by_corpus,
         }
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
@@ -128,7 +140,7 @@ class Resample(Request):
             clustering = cluster_blocks(block_inputs, num_clusters, self.spec.clustering)
             return make_plan(Grounds(similarity=block_inputs, clustering=clustering), self.count, self.spec).removed
 
-        stability = stability_of_capture(shards, plan, self.seed)
+        stability = stability_of_capture(shards, plan, self.seed, self.by_corpus)
         return {"stability": vault.put("values", encode(stability), ".json")}
 
 

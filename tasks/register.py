@@ -13,6 +13,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from lorp.corpus.mixtures import names_of
 from lorp.report.text import headline
 from lorp.spec import RecompressSpec, without_paths
 from tasks.cache import can_pass
@@ -88,18 +89,25 @@ def _registration(vault: Vault, request: Registering, values: RunValues, report:
         gate=spec.gate,
         source=vault.store.address(results.candidate.variant.key),
         digests=results.digests() | {"report": report.sha256},
-        parameters=_flat(without_paths(spec).model_dump(mode="json")) | {"removed": str(list(plan.removed))},
+        parameters=_flat(without_paths(spec).model_dump(mode="json"))
+        | {"removed": str(list(plan.removed)), "calibrated_on": _calibrated_on(request)},
         metrics={name: value for name, value in _metrics(results, values).items() if math.isfinite(value)},
         report=vault.store.local(report.key),
-        datasets=tuple(_windows(vault, use, windows, without_paths(spec)) for use, windows in results.windows.items()),
+        datasets=tuple(_windows(vault, use, windows, request) for use, windows in results.windows.items()),
     )
 
 
-def _windows(vault: Vault, use: WindowsUse, windows: Reference, spec: RecompressSpec) -> UsedWindows:
+def _calibrated_on(request: Registering) -> str:
+    return ", ".join(names_of(without_paths(request.spec).calibration, request.results.mixture))
+
+
+def _windows(vault: Vault, use: WindowsUse, windows: Reference, request: Registering) -> UsedWindows:
+    spec = without_paths(request.spec)
     text = spec.evaluation if of_evaluation(use) else spec.calibration
+    corpora = ", ".join(spec.evaluation.corpora) if of_evaluation(use) else _calibrated_on(request)
     return UsedWindows(
         use=use,
-        name=f"{', '.join(text.corpora)} ({use})",
+        name=f"{corpora} ({use})",
         sha256=windows.sha256,
         source=vault.store.address(windows.key),
         num_windows=num_windows(json.loads(vault.read(windows))),

@@ -29,6 +29,7 @@ def make_report(
         plan=values.plan,
         stability=values.stability,
         patch=values.patch,
+        mixtures=values.mixtures,
         frontier=values.frontier,
         evidence=values.evidence,
         verdict=values.verdict,

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from lorp.clustering import Clustering
+from lorp.corpus.mixtures import Mixture
 from lorp.gate import Evidence, Verdict
 from lorp.healing.patch import Patch
 from lorp.plan import PruningPlan
 from lorp.search.frontier import Frontier
+from lorp.search.mixtures import MixtureComparison
 from lorp.similarity import Similarity
 from lorp.stability import Stability
 from lorp.values import decode
@@ -14,6 +16,9 @@ from tasks.capture import WindowsUse
 from tasks.evidence import read_evidence
 from tasks.frontier import Candidate
 from tasks.vault import Reference, Vault
+
+#: What windows are called beside what was found on them.
+_ROLES = {"frontier": "frontier_windows", "mixture": "mixture_windows"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,8 @@ class RunResults:
         windows: By use.
         similarity: Of block boundaries.
         clustering: Of blocks.
+        mixture: Numbers of the corpora that were calibrated on.
+        mixtures: How mixtures of corpora compare, if the best was asked for.
         frontier: What was looked at to find how deep to cut, if that was left open.
         candidate: What is judged.
         questions: Of the tasks, if there are any.
@@ -36,6 +43,8 @@ class RunResults:
     windows: dict[WindowsUse, Reference]
     similarity: Reference
     clustering: Reference
+    mixture: Mixture
+    mixtures: Reference | None
     frontier: Reference | None
     candidate: Candidate
     questions: Reference | None
@@ -48,13 +57,14 @@ class RunResults:
 
     def by_role(self) -> dict[str, Reference]:
         """The references by role, in the order they were made."""
-        windows = {"frontier_windows" if use == "frontier" else use: cut for use, cut in self.windows.items()}
+        windows = {_ROLES.get(use, use): cut for use, cut in self.windows.items()}
         candidate = self.candidate
         made = {
             "checkpoint": self.checkpoint,
             **windows,
             "similarity": self.similarity,
             "clustering": self.clustering,
+            "mixtures": self.mixtures,
             "frontier": self.frontier,
             "plan": candidate.plan,
             "stability": candidate.stability,
@@ -77,6 +87,7 @@ class RunValues:
     plan: PruningPlan
     stability: Stability
     patch: Patch | None
+    mixtures: MixtureComparison | None
     frontier: Frontier | None
     evidence: Evidence
     verdict: Verdict
@@ -95,6 +106,7 @@ def read_values(vault: Vault, results: RunResults) -> RunValues:
         plan=decode(PruningPlan, vault.read(candidate.plan)),
         stability=decode(Stability, vault.read(candidate.stability)),
         patch=decode(Patch, vault.read(candidate.patch)) if candidate.patch else None,
+        mixtures=decode(MixtureComparison, vault.read(results.mixtures)) if results.mixtures else None,
         frontier=decode(Frontier, vault.read(results.frontier)) if results.frontier else None,
         evidence=read_evidence(vault, results.evaluations),
         verdict=decode(Verdict, vault.read(results.verdict)),

@@ -96,12 +96,19 @@ class _Searching(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class Search(_Searching):
-    """The plan of selectors that ask what plans cost."""
+    """The plan of selectors that ask what plans cost.
+
+    Attributes:
+        spec: How blocks are chosen.
+        count: Blocks to remove.
+        by_corpus: Whether the windows are of several corpora.
+    """
 
     STAGE: ClassVar[str] = "search"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     spec: PruningSpec
     count: int
+    by_corpus: bool = False
 
     def inputs(self) -> Mapping[str, Any]:
         """Count, methods and criterion too, and how long and from which seed is searched."""
@@ -112,6 +119,7 @@ class Search(_Searching):
             "criterion": self.spec.criterion,
             "max_swaps": self.max_swaps,
             "seed": self.seed,
+            "by_corpus": self.by_corpus,
         }
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
@@ -122,7 +130,7 @@ class Search(_Searching):
             assert isinstance(grounds.trials, StoredTrials)
             tried = grounds.trials.of_count(self.count, grounds.mended and self.spec.method != ("greedy",))
         documents = [window.document for window in windows.score.windows]
-        stability = stability_of_trials(tried, documents, plan.num_blocks, self.seed)
+        stability = stability_of_trials(tried, documents, plan.num_blocks, self.seed, self.by_corpus)
         return {
             "plan": vault.put("values", encode(plan), ".json"),
             "stability": vault.put("values", encode(stability), ".json"),

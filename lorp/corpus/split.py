@@ -82,12 +82,11 @@ def split_documents(documents: Sequence[Document], seed: int) -> Parts:
 
 def _read_all(corpora: Sequence[str], read: Read, window_tokens: int) -> tuple[Document, ...]:
     """The documents of several corpora, each text once; where there are several, ids begin with the corpus's number."""
-    addresses = list(dict.fromkeys(corpora))
-    if len(addresses) == 1:
-        return read(addresses[0], window_tokens)
+    if len(corpora) == 1:
+        return read(corpora[0], window_tokens)
     return distinct(
         replace(document, id=f"{number}:{document.id}")
-        for number, address in enumerate(addresses, start=1)
+        for number, address in enumerate(corpora, start=1)
         for document in read(address, window_tokens)
     )
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from lorp.corpus.documents import Window
 
-DealtUse = Literal["search", "healing", "frontier"]
+DealtUse = Literal["search", "healing", "mixture", "frontier"]
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,19 @@ class FrontierWindows:
     windows: tuple[Window, ...]
 
 
-Dealt = SearchWindows | HealingWindows | FrontierWindows
+@dataclass(frozen=True)
+class MixtureWindows:
+    """Windows on which mixtures of corpora compete by their plans: of the gate's text, but none of the gate's own."""
+
+    windows: tuple[Window, ...]
+
+
+Dealt = SearchWindows | HealingWindows | MixtureWindows | FrontierWindows
 
 
 def fewest(use: DealtUse, sizes: Sequence[int]) -> int:
     """With how many windows a use makes do: of healing and of the frontier a third of the first part is enough."""
-    return sum(sizes) if use == "search" else math.ceil(sizes[0] / 3) + sum(sizes[1:])
+    return sum(sizes) if use in {"search", "mixture"} else math.ceil(sizes[0] / 3) + sum(sizes[1:])
 
 
 def deal(use: DealtUse, windows: Sequence[Window], sizes: Sequence[int]) -> Dealt:
@@ -88,4 +95,4 @@ def deal(use: DealtUse, windows: Sequence[Window], sizes: Sequence[int]) -> Deal
     if use == "healing":
         fit, ridge = parts
         return HealingWindows(fit=FitWindows(fit), ridge=RidgeWindows(ridge))
-    return FrontierWindows(*parts)
+    return MixtureWindows(*parts) if use == "mixture" else FrontierWindows(*parts)

@@ -22,7 +22,7 @@ class _Passage:
 
 
 def cut_windows(
-    documents: Sequence[Document],
+    corpora: Sequence[Sequence[Document]],
     tokenize: Tokenize,
     num_windows: int,
     window_tokens: int,
@@ -40,11 +40,11 @@ def cut_windows(
     `document` share no text, as whatever is clustered by document assumes. What is left over at a passage's end, on
     average half a document, is not used.
 
-    One window is taken from each document or passage in turn, until the number is met. So the first windows are the
-    same however many are asked for.
+    One window is taken from each corpus in turn, and of a corpus from each document or passage in turn, until the
+    number is met; one that has no more is passed over. So the first windows are the same however many are asked for.
 
     Args:
-        documents: The documents.
+        corpora: The documents of each.
         tokenize: Token ids of a text, without special tokens.
         num_windows: Windows to cut.
         window_tokens: Tokens a window.
@@ -54,8 +54,31 @@ def cut_windows(
         at_least: With how many windows to make do where the text gives no more; all of them unless given.
 
     Raises:
-        CorpusError: The text gives fewer windows; says how many.
+        CorpusError: The text gives fewer windows, or a corpus gives none; says how many.
     """
+    of_corpora = [
+        _drawn(documents, tokenize, num_windows, window_tokens, seed, packing, end_of_text) for documents in corpora
+    ]
+    windows = _in_turn(of_corpora)
+    needed = num_windows if at_least is None else at_least
+    if len(windows) < needed:
+        raise _too_little(len(windows), needed, window_tokens, packing)
+    if not all(of_corpora):
+        raise _too_little(0, 1, window_tokens, packing, f"corpus {of_corpora.index([]) + 1} has too little text")
+    documents = [document for documents in corpora for document in documents]
+    return Windows(corpus_sha256=documents_digest(documents), windows=tuple(windows[:num_windows]))
+
+
+def _drawn(
+    documents: Sequence[Document],
+    tokenize: Tokenize,
+    num_windows: int,
+    window_tokens: int,
+    seed: int,
+    packing: Packing,
+    end_of_text: int | None,
+) -> list[Window]:
+    """Windows of one corpus: as many as are wanted and more, or all there are."""
     shuffled = random.Random(seed).sample(documents, len(documents))
     if packing == "packed":
         passages = _packed(shuffled, tokenize, window_tokens, end_of_text)
@@ -68,13 +91,13 @@ def cut_windows(
             piles.append(random.Random(f"{seed}/{passage.id}").sample(windows, len(windows)))
         if len(piles) == num_windows:
             break
-    available = sum(map(len, piles))
-    needed = num_windows if at_least is None else at_least
-    if available < needed:
-        raise _too_little(available, needed, window_tokens, packing)
-    deepest = max(map(len, piles))
-    in_turn = [pile[round_] for round_ in range(deepest) for pile in piles if round_ < len(pile)]
-    return Windows(corpus_sha256=documents_digest(documents), windows=tuple(in_turn[:num_windows]))
+    return _in_turn(piles)
+
+
+def _in_turn(piles: Sequence[Sequence[Window]]) -> list[Window]:
+    """The first of each pile, then the second, and so on."""
+    deepest = max(map(len, piles), default=0)
+    return [pile[turn] for turn in range(deepest) for pile in piles if turn < len(pile)]
 
 
 def _packed(
@@ -113,9 +136,11 @@ def _cut(passage: _Passage, window_tokens: int) -> list[Window]:
     ]
 
 
-def _too_little(available: int, num_windows: int, window_tokens: int, packing: Packing) -> CorpusError:
+def _too_little(
+    available: int, num_windows: int, window_tokens: int, packing: Packing, what: str = "too little text"
+) -> CorpusError:
     shorter = "" if packing == "packed" else ", or pack short documents with --windows packed"
     return CorpusError(
-        f"too little text: it gives {available} windows of {window_tokens} tokens, and {num_windows} are asked for",
+        f"{what}: it gives {available} windows of {window_tokens} tokens, and {num_windows} are asked for",
         f"Give more text, or ask for fewer or shorter windows{shorter}",
     )

@@ -16,12 +16,14 @@ from lorp.plan import PruningPlan
 from lorp.report import text
 from lorp.report.budget_line import budget_line
 from lorp.report.colours import cluster_swatch
+from lorp.report.corpora import corpora_section
 from lorp.report.frontier import frontier_section
 from lorp.report.healing import healing_section
 from lorp.report.heat_map import heat_map
 from lorp.report.losses import budget_lines, hardest_hit, model_perplexity
 from lorp.report.measurements import generation_section, speed_section, tasks_section
 from lorp.search.frontier import Frontier
+from lorp.search.mixtures import MixtureComparison
 from lorp.similarity import Similarity
 from lorp.spec import RecompressSpec
 from lorp.stability import Stability
@@ -74,6 +76,7 @@ class ReportData:
         plan: Which blocks were removed.
         stability: How sure that is, where it is known.
         patch: How the others were healed, if they were.
+        mixtures: How mixtures of corpora compare, if the best was asked for.
         frontier: What was looked at to find how deep to cut, if that was left open.
         evidence: What was measured of dense model and variant.
         verdict: What the gate said.
@@ -92,6 +95,7 @@ class ReportData:
     plan: PruningPlan
     stability: Stability | None = None
     patch: Patch | None = None
+    mixtures: MixtureComparison | None = None
     frontier: Frontier | None = None
     evidence: Evidence
     verdict: Verdict
@@ -137,6 +141,9 @@ def render_report(data: ReportData) -> str:
         ),
         lines=[(line.caption, budget_line(line)) for line in budget_lines(data.verdict.criteria, data.dense)],
         hardest_hit=hardest_hit(data.dense, data.pruned, _DOCUMENTS_SHOWN),
+        corpora=corpora_section(
+            data.spec.calibration, data.similarity, data.stability, data.mixtures, data.plan.removed
+        ),
         frontier=frontier_section(data.frontier, data.spec.gate.max_perplexity_ratio),
         healing=healing_section(data.patch),
         tasks=tasks_section(data.evidence, confidence),

@@ -28,6 +28,7 @@ from tasks.fetch import FetchFolder, FetchGguf, FetchHub
 from tasks.frontier import Look
 from tasks.gate import Gate
 from tasks.heal import Heal
+from tasks.mixtures import CompareMixtures, TriedMixture
 from tasks.plan import Cluster, Plan, Prune, Resample, Score
 from tasks.search import GuessDepth, Search
 from tasks.speed import CompareSpeed
@@ -60,6 +61,8 @@ GUESS = GuessDepth(
 )  # fmt: skip
 RESAMPLE = Resample(shards=(A, B), spec=PruningSpec(method="lorp"), count=3, seed=0)
 LOOK = Look(checkpoint=CHECKPOINT, windows=A, first=16, size=8, compute_spec=CPU)
+TRIED = TriedMixture(mixture=(1, 2), similarity=A)
+MIXTURES = CompareMixtures(dense=A, tried=(TRIED,), count=3)
 EVALUATE = Evaluate(checkpoint=CHECKPOINT, windows=A, num_windows=64, compute_spec=CPU)
 GENERATE = Generate(
     checkpoint=CHECKPOINT, windows=A, num_windows=64, spec=GenerationSpec(), compute_spec=CPU,
@@ -84,18 +87,18 @@ PINNED: list[tuple[Request, str]] = [
     (ROWS, "corpus-v1-a9c412d643448ca00e3523461c09f3622ad66c93524783485580a450ee9977e8"),
     (WINDOWS, "windows-v2-28f46c439ec5df73109e0d7c17e84a69db2713fd19643e0738d6946f6034395c"),
     (CAPTURE, "capture-v2-ba4253da716e7c3edc8842b0fc3bc201cd441cd5626d48cfd7f5e4fbd2967753"),
-    (Score(shards=(A, B), seed=0), "score-v1-43586b451452d0b3261dbdfbd8655ef72841f5a373ea4d0861c1058454e87e56"),
+    (Score(shards=(A, B), seed=0), "score-v2-b0e4bb643b51556a48da76019d197b70161aba58980d5d8b581ecec174d96bca"),
     (
         Cluster(similarity=A, kind="spectral", num_clusters=None),
         "cluster-v1-d38c7d1635c87e1d55b472b3fdfeb18114e3b6b92c967938e480056070e2b850",
     ),
     (PLAN, "plan-v1-cbe7a26506c1540e9e951fc0a2edaad919f1102d317958301a15f5d04486d693"),
-    (SEARCH, "search-v1-d74e41afc6c82ae998b29c1277ac9390506233906fb0b131c8c8f9cb04873152"),
+    (SEARCH, "search-v2-bbc5f52c04b2c0d05f6d575ed2977402df6e4525817d007ff745fccd9a5360f3"),
     (HEAL, "heal-v2-1092e8eafb07375d36d3dfc46783b5c226c1279a5a450feef8933032fec5c052"),
     (LOOK, "look-v1-9d7e433d352c182bea1c418fa420161d5a9038f7051f7145e0856b14ef25d501"),
     (TRIAL, "trial-v1-bd9e5ff193d2de064e99f624207147bfe768a7224ea7a370999616b4b5d1ec94"),
     (GUESS, "guess-v1-141ab64ea99c96a251b4a8d2f95f3cbdf4d1e05434b8b456a59a698d3d6df807"),
-    (RESAMPLE, "resample-v1-607e87cbcf08d38a57a4175ef26028c1a356fa82e57eab2a91ea05c7225fda7e"),
+    (RESAMPLE, "resample-v2-867f251d6f446697db080c22546963aaa10bfddee1e91f2b8a67ddf67b30d885"),
     (Prune(checkpoint=CHECKPOINT, plan=A), "prune-v1-834ad739559dea046c696f18228fa534fda32b7614ca1d97d7680ec7af8d05bb"),
     (EVALUATE, "evaluate-v1-7c53e8b66194c5045f6b8954f2ce005a4ef2b010b05ae4b3cf82b52458791420"),
     (GENERATE, "generate-v1-f9a70dbc528174487bcf063878c294d42396671e7ca78d3e490da13f56b8d268"),
@@ -150,6 +153,11 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
         (WINDOWS, replace(WINDOWS, use="healing")),
         (replace(WINDOWS, use="healing"), replace(WINDOWS, use="healing", skipped=8)),
         (WINDOWS, replace(WINDOWS, model_type="llama")),
+        (WINDOWS, replace(WINDOWS, mixture=(1, 2))),
+        (RESAMPLE, replace(RESAMPLE, by_corpus=True)),
+        (SEARCH, replace(SEARCH, by_corpus=True)),
+        (MIXTURES, replace(MIXTURES, count=4)),
+        (MIXTURES, replace(MIXTURES, tried=(TRIED, replace(TRIED, refused="no")))),
         (CAPTURE, replace(CAPTURE, first=8)),
         (CAPTURE, replace(CAPTURE, compute_spec=ComputeSpec(dtype="bfloat16"))),
         (CAPTURE, replace(CAPTURE, sampled_tokens=9)),
