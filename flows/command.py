@@ -13,10 +13,11 @@ from rich.text import Text
 
 from flows.terminal import shown_progress
 from flows.wording import Outcome, label, number, summary
+from lorp.depth import check_count
 from lorp.errors import SpecError
 from lorp.gate import MIN_ITEMS, MIN_PROMPTS, MIN_WINDOWS, min_rounds, needed
 from lorp.models import device_kind
-from lorp.spec import RecompressSpec, check_count
+from lorp.spec import RecompressSpec
 from tasks.corpora import check_text
 from tasks.downstream import check_tasks
 from tasks.fetch import source_num_blocks

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from lorp.clustering import cluster_blocks, num_clusters_for
+from lorp.depth import resolve_count
 from lorp.errors import SimilarityError, SpecError
 from lorp.selection import Grounds, make_plan
 from lorp.similarity import Matrix, checked_block_inputs, rls
-from lorp.spec import PruningSpec, resolve_count
+from lorp.spec import PruningSpec
 
 
 def plan_offline(path: Path, specs: Sequence[PruningSpec]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from flows.mixtures import prepare
 from flows.outcome import make_outcome
 from flows.stages import Stages
 from flows.wording import Outcome, criteria_rows, markdown, summary
-from lorp.spec import RecompressSpec, source_name
+from lorp.names import source_name
+from lorp.spec import RecompressSpec
 from tasks.cache import PLAIN_JSON
 from tasks.gate import Gate
 from tasks.register import Registering, register_verdict

@@ -5,9 +5,10 @@ from typing import Any, Literal
 
 from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.corpus.mixtures import Mixture
+from lorp.depth import check_count, resolve_count
 from lorp.errors import SpecError
 from lorp.healing import check_healing
-from lorp.spec import RecompressSpec, check_count, resolve_count
+from lorp.spec import RecompressSpec
 from lorp.values import decode
 from tasks.cache import run, run_all
 from tasks.capture import WindowsUse, shard_requests, window_requests, windows_beyond

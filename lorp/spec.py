@@ -4,16 +4,11 @@ Nothing here says where things are kept or how fast they are computed: these val
 are applied to, identify a result.
 """
 
-import math
-import re
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from lorp.corpus.presets import with_presets
-from lorp.errors import CountError
 
 EMBEDDED_CORPUS = "pydoc"
 EMBEDDED_TASK = "continuation"
@@ -26,11 +21,6 @@ MixtureChoice = Literal["all", "auto"]
 HealingMethod = Literal["none", "linear", "refit", "magnitude", "auto"]
 DType = Literal["float32", "bfloat16", "float16"]
 Count = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
-
-_SOURCE_ADDRESS = re.compile(
-    r"hf://(?:[^/@]+/)?(?P<hub>[^/@]+)(?:@.*)?|s3://(?:[^/]+/)+(?P<bucket>[^/]+)/?"
-    r"|mlflow:models:/(?P<registered>[^/@]+)[/@].*"
-)
 
 
 def _names_in(value: Any) -> Any:
@@ -273,57 +263,3 @@ class RecompressSpec(_Spec):
     speed: SpeedSpec = SpeedSpec()
     gate: GateSpec = GateSpec()
     compute: ComputeSpec = ComputeSpec()
-
-
-def source_name(source: str) -> str:
-    """The last part of a source's path, also where that is given as `.`; of an address, the model's name in it."""
-    match = _SOURCE_ADDRESS.fullmatch(source)
-    return match[match.lastgroup or 0] if match else Path(source).expanduser().absolute().name
-
-
-def without_paths(spec: RecompressSpec) -> RecompressSpec:
-    """The same spec with the last part of every path only: what is shown and recorded names no machine's folders."""
-    return spec.model_copy(
-        update={
-            "source": source_name(spec.source),
-            "calibration": spec.calibration.model_copy(update={"corpora": _names(spec.calibration.corpora)}),
-            "evaluation": spec.evaluation.model_copy(update={"corpora": _names(spec.evaluation.corpora)}),
-            "tasks": spec.tasks.model_copy(update={"tasks": _names(spec.tasks.tasks)}),
-        }
-    )
-
-
-def _names(corpora: Sequence[str]) -> tuple[str, ...]:
-    """Addresses on the hub as they are, others without their folders."""
-    return tuple(address if "://" in address else source_name(address) for address in corpora)
-
-
-def check_count(remove: float | Literal["auto"], num_blocks: int) -> None:
-    """Refuses what `resolve_count` refuses, and a model that has no block to spare.
-
-    Raises:
-        CountError: So many blocks cannot be removed.
-    """
-    resolve_count(1 if remove == "auto" else remove, num_blocks)
-
-
-def resolve_count(remove: float, num_blocks: int) -> int:
-    """Number of blocks that `remove` means for a model of `num_blocks`.
-
-    A share of depth (float) is rounded to the nearest whole number of blocks, at least 1. The first and the last
-    block always stay, so the largest count is `num_blocks - 2`.
-
-    Raises:
-        CountError: Zero, negative, not a share, or too many.
-    """
-    largest = num_blocks - 2
-    remedy = f"Remove 1 to {largest} blocks, or a share of depth such as 0.1"
-    if largest < 1:
-        raise CountError(f"a model of {num_blocks} blocks has none to spare", "Choose a deeper one")
-    if isinstance(remove, float):
-        if not 0 < remove < 1:
-            raise CountError(f"{remove:g} is no share of depth", f"{remedy}; a whole number of blocks has no point")
-        remove = max(1, math.floor(remove * num_blocks + 0.5))
-    if not 1 <= remove <= largest:
-        raise CountError(f"{remove} of {num_blocks} blocks cannot be removed: the first and the last stay", remedy)
-    return remove

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from lorp.gate import Verdict
 from lorp.lineage import SCHEMA, LineageRecord
-from lorp.spec import RecompressSpec, without_paths
+from lorp.names import without_paths
+from lorp.spec import RecompressSpec
 from lorp.values import decode, encode
 from tasks.registry import Registered
 from tasks.stage import Outputs, Request

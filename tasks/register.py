@@ -14,8 +14,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lorp.corpus.mixtures import names_of
+from lorp.names import without_paths
 from lorp.report.text import headline
-from lorp.spec import RecompressSpec, without_paths
+from lorp.spec import RecompressSpec
 from tasks.cache import can_pass
 from tasks.capture import WindowsUse, of_evaluation
 from tasks.lineage import Lineage

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from lorp.checkpoint import open_checkpoint
+from lorp.names import source_name, without_paths
 from lorp.report import ReportData, StageLine, StoredObject, render_report
-from lorp.spec import RecompressSpec, source_name, without_paths
+from lorp.spec import RecompressSpec
 from tasks.results import RunResults, RunValues
 from tasks.vault import Manifest, Reference, Vault
 

@@ -41,7 +41,7 @@ def arm(point: str) -> None:
     if kind == "registry":
         before(MlflowClient, detail)
     elif kind == "half":
-        before(FolderStore, "create", lambda _, key, __: key.startswith(detail) and key.endswith("model.safetensors"))
+        before(FolderStore, "create", lambda _, key, __: key.startswith(detail) and key.endswith(".safetensors"))
     else:
         before(Vault, "commit", lambda _, manifest: manifest.stage == kind)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from flows.recompress import default_name
-from lorp.spec import source_name
+from lorp.names import source_name
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from oracle import oracle_plan
 
 from lorp.clustering import Clustering
+from lorp.depth import resolve_count
 from lorp.errors import CountError
 from lorp.plan import PruningPlan
 from lorp.selection import SELECTORS, Grounds, make_plan
-from lorp.spec import Criterion, Method, PruningSpec, resolve_count
+from lorp.spec import Criterion, Method, PruningSpec
 
 METHODS: tuple[Method, ...] = ("lorp", "shortgpt", "streamline")
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
