@@ -15,6 +15,9 @@ from support import PICO_OPTIONS, Lorp, Result
 
 os.environ.update(PREFECT_HOME=tempfile.mkdtemp(prefix="lorp-prefect-"), HF_HOME=tempfile.mkdtemp(prefix="lorp-hf-"))
 os.environ.update(DO_NOT_TRACK="1", HF_HUB_OFFLINE="1", MLFLOW_DISABLE_TELEMETRY="true", TOKENIZERS_PARALLELISM="false")
+# Tests that run side by side share the cores.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _WORKERS)))
 
 
 @pytest.fixture(scope="session")
