@@ -29,9 +29,10 @@ COUNTS = (3, 5, 7, 9)
 METHODS = ("lorp", "shortgpt", "streamline", "greedy", "auto")
 HEALINGS = ("none", "linear", "auto")
 FITTED_ON = ("wikitext2", "c4")
+SETTINGS = ("fit_windows", "swaps", "items", "dtype")
 COLUMNS = (
     "fitted_on", "count", "method", "healing", "removed", "healed_by", "wikitext2", "wikitext2_ratio",
-    "wikitext2_ratio_low", "wikitext2_ratio_high", "c4", "accuracy", *TASKS, "fit_windows", "swaps", "dtype",
+    "wikitext2_ratio_low", "wikitext2_ratio_high", "c4", "accuracy", *TASKS, *SETTINGS,
 )  # fmt: skip
 
 
@@ -42,30 +43,36 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
     bench, file = Bench(options), options.work / "quality.csv"
-    rows = _read(file)
+    settings = {name: str(getattr(options, name)) for name in SETTINGS}
+    rows = _read(file, settings)
     for cell in _cells(options):
         place = _place(cell.named())
         if place not in rows:
-            figures = bench.row(cell)
+            figures = bench.row(cell) | settings
             rows[place] = {name: str(figures.get(name, "")) for name in COLUMNS}
             _write(file, rows)
             logging.info("%s", rows[place])
     write_table(options.work, [rows[place] for place in sorted(rows)], bench.dense)
 
 
-def _read(file: Path) -> dict[Place, Row]:
-    """Rows of earlier commands."""
+def _read(file: Path, settings: Mapping[str, str]) -> dict[Place, Row]:
+    """Rows of earlier commands, which must have been made as those of this one are."""
     if not file.exists():
         return {}
     with file.open(newline="") as lines:
-        return {_place(row): row for row in csv.DictReader(lines)}
+        rows = list(csv.DictReader(lines))
+    if any(row[name] != value for row in rows for name, value in settings.items()):
+        raise SystemExit(f"{file} holds rows of other settings than {settings}: use another --work")
+    return {_place(row): row for row in rows}
 
 
 def _write(file: Path, rows: Mapping[Place, Row]) -> None:
-    with file.open("w", newline="") as lines:
+    aside = file.with_suffix(".new")
+    with aside.open("w", newline="") as lines:
         writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows[place] for place in sorted(rows))
+    aside.replace(file)
 
 
 def _place(row: Row) -> Place:

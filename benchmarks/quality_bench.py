@@ -83,9 +83,6 @@ class Bench:
             "removed": " ".join(map(str, removed)),
             "healed_by": patch.method if patch else "none",
             **self._figures(variant),
-            "fit_windows": self._options.fit_windows,
-            "swaps": self._options.swaps,
-            "dtype": self._options.dtype,
         }
 
     def _plan(self, cell: Cell) -> Reference:
@@ -145,7 +142,7 @@ class Bench:
             "healing": (self._options.fit_windows, RIDGE),
         }
         total = CAPTURED + sum(sum(parts) for parts in sizes.values())
-        windows = self._first_half(total) if text == "wikitext2" else self._c4[:-NUM_JUDGED][:total]
+        windows = self._first_half(total) if text == "wikitext2" else self._c4[NUM_JUDGED:]
         if len(windows) < total:
             raise SystemExit(f"{text} gives {len(windows)} windows, and {total} are asked for")
         parts = {"calibration": self._put(Windows(corpus_sha256=text, windows=tuple(windows[:CAPTURED])))}
@@ -158,7 +155,7 @@ class Bench:
     @cache  # noqa: B019
     def _judged(self, text: str) -> Reference:
         if text == "c4":
-            return self._put(Windows(corpus_sha256=text, windows=tuple(self._c4[-NUM_JUDGED:])))
+            return self._put(Windows(corpus_sha256=text, windows=tuple(self._c4[:NUM_JUDGED])))
         half = len(self._wikitext) // 2
         starts = [half + index * STRIDE for index in range(NUM_JUDGED)]
         return self._put(Windows(corpus_sha256=text, windows=tuple(map(self._window, starts))))
