@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from flows.stages import Begun, Prepared, Stages
-from lorp.corpus.mixtures import mixtures_of
-from lorp.errors import CountError
+from lorp.corpus.mixtures import Mixture, mixtures_of
+from lorp.errors import CorpusError, CountError, SimilarityError
 from lorp.search.mixtures import MixtureComparison
 from lorp.values import decode
 from tasks.mixtures import CompareMixtures, TriedMixture
@@ -15,16 +15,23 @@ def prepare(stages: Stages) -> tuple[Prepared, Reference | None]:
     """Everything up to the clusters, on the best mixture; and how mixtures compare, if that was asked.
 
     Raises:
-        InputError: What is asked cannot be done with this checkpoint, or this text.
+        InputError: What is asked cannot be done with this checkpoint, or with all text together.
     """
     begun = stages.begin()
-    mixtures = mixtures_of(stages.spec.calibration)
-    prepared = [stages.prepare(begun, mixture) for mixture in mixtures]
-    if len(mixtures) == 1:
-        return prepared[0], None
-    compared = _Comparing(stages=stages, begun=begun, prepared=prepared).compared()
-    chosen = decode(MixtureComparison, stages.vault.read(compared)).chosen
-    return prepared[mixtures.index(chosen)], compared
+    together, *alone = mixtures_of(stages.spec.calibration)
+    prepared = stages.prepare(begun, together)
+    if not alone:
+        return prepared, None
+    comparing = _Comparing(stages=stages, begun=begun, count=stages.first_count(prepared))
+    attempts = {together: comparing.tried(prepared)} | {mixture: comparing.attempted(mixture) for mixture in alone}
+    dense = comparing.losses(begun.checkpoint, prepared, "dense")
+    tried = tuple(attempt for attempt, _ in attempts.values())
+    compared = stages.run(CompareMixtures(dense=dense, tried=tried, count=comparing.count))["mixtures"]
+    _, best = attempts[decode(MixtureComparison, stages.vault.read(compared)).chosen]
+    return best or prepared, compared
+
+
+_Attempt = tuple[TriedMixture, Prepared | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,33 +41,30 @@ class _Comparing:
     Attributes:
         stages: Runs stages.
         begun: What all of them start from.
-        prepared: A mixture each, all corpora together first.
+        count: Blocks to remove: as many as are asked for, or the first guess at how deep to cut.
     """
 
     stages: Stages
     begun: Begun
-    prepared: list[Prepared]
+    count: int
 
-    def compared(self) -> Reference:
-        """The comparison, at the count that is asked for, or at the first guess at how deep to cut."""
-        together = self.prepared[0]
-        count = self.stages.first_count(together)
-        tried = tuple(self._tried(prepared, count) for prepared in self.prepared)
-        dense = self._losses(self.begun.checkpoint, together, "dense")
-        return self.stages.run(CompareMixtures(dense=dense, tried=tried, count=count))["mixtures"]
+    def attempted(self, mixture: Mixture) -> _Attempt:
+        """A mixture, unless its text is too little for it."""
+        try:
+            return self.tried(self.stages.prepare(self.begun, mixture))
+        except (CorpusError, SimilarityError) as refusal:
+            return TriedMixture(mixture=mixture, refused=refusal.reason), None
 
-    def _tried(self, prepared: Prepared, count: int) -> TriedMixture:
+    def tried(self, prepared: Prepared) -> _Attempt:
+        """Its plan, healed and cut, on held-out windows; or why it has none."""
         mixture, similarity = prepared.mixture, prepared.similarity
         try:
-            candidate = self.stages.candidate(prepared, count)
+            candidate = self.stages.candidate(prepared, self.count)
         except CountError as refusal:
-            return TriedMixture(mixture=mixture, similarity=similarity, refused=refusal.reason)
-        losses = self._losses(candidate.variant, prepared, f"calibrated on {_numbered(mixture)}")
-        return TriedMixture(mixture=mixture, similarity=similarity, candidate=candidate, losses=losses)
+            return TriedMixture(mixture=mixture, similarity=similarity, refused=refusal.reason), prepared
+        losses = self.losses(candidate.variant, prepared, f"{self.count} removed")
+        return TriedMixture(mixture=mixture, similarity=similarity, candidate=candidate, losses=losses), prepared
 
-    def _losses(self, checkpoint: Reference, prepared: Prepared, label: str) -> Reference:
+    def losses(self, checkpoint: Reference, prepared: Prepared, label: str) -> Reference:
+        """On the held-out windows."""
         return self.stages.look(checkpoint, prepared, "mixture", 0, self.stages.spec.search.num_mixture_windows, label)
-
-
-def _numbered(mixture: tuple[int, ...]) -> str:
-    return f"{'corpus' if len(mixture) == 1 else 'corpora'} {', '.join(map(str, mixture))}"

@@ -59,7 +59,9 @@ def parse_corpora(addresses: Sequence[str]) -> tuple[str, ...]:
 
 def _joined(address: str) -> list[str]:
     parts = address.split("+")
-    is_one = not all(parts) or Path(address.partition("#")[0]).exists()
+    is_one = not all(parts) or any(
+        "+" in path and Path(path).expanduser().exists() for path in (address, address.partition("#")[0])
+    )
     return [address] if is_one else parts
 
 

@@ -1,10 +1,10 @@
 """The stages of the main job, each run as a task; what they make is gathered as they are run."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from lorp.checkpoint import Checkpoint, open_checkpoint
-from lorp.corpus.mixtures import Mixture
+from lorp.corpus.mixtures import Mixture, mixtures_of, told
 from lorp.depth import check_count, resolve_count
 from lorp.errors import SpecError
 from lorp.healing import check_healing
@@ -121,9 +121,10 @@ class Stages:
         """
         pruning, seed = self.spec.pruning, self.spec.calibration.seed
         cuts = window_requests(self.vault, begun.checkpoint, self.spec, begun.fetched, mixture)
-        windows = {use: self.run(request)["windows"] for use, request in cuts.items()}
-        shards = self._captured(begun.checkpoint, windows["calibration"])
-        similarity = self.run(Score(shards=shards, seed=seed, by_corpus=len(mixture) > 1))["similarity"]
+        windows = {use: self.run(self._told(request, mixture))["windows"] for use, request in cuts.items()}
+        shards = self._captured(begun.checkpoint, windows["calibration"], mixture)
+        score = Score(shards=shards, seed=seed, by_corpus=len(mixture) > 1)
+        similarity = self.run(score)["similarity"]
         cluster = Cluster(similarity=similarity, kind=pruning.clustering, num_clusters=pruning.num_clusters)
         return Prepared(
             checkpoint=begun.checkpoint,
@@ -148,7 +149,7 @@ class Stages:
                 method=self.spec.healing.method,
                 compute_spec=self.spec.compute,
             )
-            healed = self.run(heal)
+            healed = self.run(self._told(heal, prepared.mixture))
         weights = healed.get("weights")
         variant = self.run(Prune(checkpoint=prepared.checkpoint, plan=plan, weights=weights))["variant"]
         return Candidate(plan=plan, stability=stability, patch=healed.get("patch"), weights=weights, variant=variant)
@@ -198,7 +199,7 @@ class Stages:
             size=size,
             compute_spec=self.spec.compute,
         )
-        return self.run(request)["losses"]
+        return self.run(self._told(request, prepared.mixture))["losses"]
 
     def questions(self, prepared: Prepared) -> Reference | None:
         """Those of the tasks, if there are any."""
@@ -248,7 +249,7 @@ class Stages:
                 count=count,
                 by_corpus=prepared.by_corpus,
             )
-            found = self.run(search)
+            found = self.run(self._told(search, prepared.mixture))
             return found["plan"], found["stability"]
         plan = Plan(similarity=prepared.similarity, clustering=prepared.clustering, spec=pruning, count=count)
         resample = Resample(
@@ -260,9 +261,15 @@ class Stages:
         )
         return self.run(plan)["plan"], self.run(resample)["stability"]
 
-    def _captured(self, checkpoint: Reference, windows: Reference) -> tuple[Reference, ...]:
+    def _told(self, request: Request, mixture: Mixture) -> Request:
+        """Says for which mixture, where there are several."""
+        if len(mixtures_of(self.spec.calibration)) == 1:
+            return request
+        return replace(request, label=f"{request.label}, {told(mixture)}")
+
+    def _captured(self, checkpoint: Reference, windows: Reference, mixture: Mixture) -> tuple[Reference, ...]:
         requests = shard_requests(checkpoint, windows, self.spec.calibration, self.spec.compute)
-        shards = run_all(self.places.store, requests)
+        shards = run_all(self.places.store, [self._told(request, mixture) for request in requests])
         self.done.extend(shards)
         return tuple(shard.outputs["windows"] for shard in shards)
 

@@ -31,5 +31,6 @@ def without_paths(spec: RecompressSpec) -> RecompressSpec:
 
 
 def _names(corpora: Sequence[str]) -> tuple[str, ...]:
-    """Addresses on the hub as they are, others without their folders."""
-    return tuple(address if "://" in address else source_name(address) for address in corpora)
+    """Addresses on the hub as they are, others without their folders; those that are then alike with their numbers."""
+    names = [address if "://" in address else source_name(address) for address in corpora]
+    return tuple(f"{number}: {name}" if names.count(name) > 1 else name for number, name in enumerate(names, start=1))

@@ -26,7 +26,7 @@ class CorpusLocality:
 
     Attributes:
         corpus: Its number, from 1.
-        rls: Representation Locality Score of the block inputs, in bits.
+        rls: Representation Locality Score of the block inputs, in bits; None, as its bounds, where it does not exist.
         rls_low: 2.5th percentile of RLS over resamples of its documents.
         rls_high: 97.5th percentile.
         num_windows: Windows of it that were captured.
@@ -34,9 +34,9 @@ class CorpusLocality:
     """
 
     corpus: int
-    rls: float
-    rls_low: float
-    rls_high: float
+    rls: float | None
+    rls_low: float | None
+    rls_high: float | None
     num_windows: int
     num_documents: int
 
@@ -93,10 +93,9 @@ def similarity_of(shards: Sequence[WindowSums], seed: int, by_corpus: bool = Fal
     return Similarity(
         boundaries=tuple(tuple(map(float, row)) for row in boundaries),
         num_tokens=int(windows.num_tokens.sum()),
-        corpora=tuple(
-            CorpusLocality(corpus=corpus, **_locality(windows.at(positions[corpus]), seed)) for corpus in positions
-        ),
+        corpora=tuple(_of_corpus(corpus, windows.at(positions[corpus]), seed) for corpus in positions),
         **_locality(windows, seed),
+        **_size(windows),
     )
 
 
@@ -107,23 +106,31 @@ def boundary_similarity(windows: WindowSums, weights_W: NDArray[np.float64] | No
         windows: Which.
         weights_W: How often each counts; once unless given.
     """
-    weights_W = np.ones(len(windows.num_tokens)) if weights_W is None else weights_W
-    boundaries = np.tensordot(weights_W, windows.cosine_sums_WLL, axes=1) / (weights_W @ windows.num_tokens)
+    boundaries: Matrix
+    if weights_W is None:
+        boundaries = windows.cosine_sums_WLL.sum(axis=0) / windows.num_tokens.sum()
+    else:
+        boundaries = np.tensordot(weights_W, windows.cosine_sums_WLL, axes=1) / (weights_W @ windows.num_tokens)
     boundaries = np.clip((boundaries + boundaries.T) / 2, -1, 1)
     np.fill_diagonal(boundaries, 1.0)
     return boundaries
 
 
+def _of_corpus(corpus: int, windows: WindowSums, seed: int) -> CorpusLocality:
+    try:
+        return CorpusLocality(corpus=corpus, **_locality(windows, seed), **_size(windows))
+    except SimilarityError:
+        return CorpusLocality(corpus=corpus, rls=None, rls_low=None, rls_high=None, **_size(windows))
+
+
+def _size(windows: WindowSums) -> dict[str, int]:
+    return {"num_windows": len(windows.num_tokens), "num_documents": len(set(windows.documents))}
+
+
 def _locality(windows: WindowSums, seed: int) -> dict[str, Any]:
-    """RLS, its interval, and what it rests on."""
+    """RLS and its interval."""
     low, high = _bootstrap_rls(windows.cosine_sums_WLL[:, :-1, :-1], windows.num_tokens, windows.documents, seed)
-    return {
-        "rls": rls(boundary_similarity(windows)[:-1, :-1]),
-        "rls_low": low,
-        "rls_high": high,
-        "num_windows": len(windows.num_tokens),
-        "num_documents": len(set(windows.documents)),
-    }
+    return {"rls": rls(boundary_similarity(windows)[:-1, :-1]), "rls_low": low, "rls_high": high}
 
 
 def rls(similarity: Matrix) -> float:

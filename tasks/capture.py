@@ -10,7 +10,7 @@ from lorp.capture import capture_windows
 from lorp.checkpoint import CONFIG, open_checkpoint
 from lorp.corpus import Windows
 from lorp.corpus.documents import documents_digest
-from lorp.corpus.mixtures import Mixture, mixtures_of, of_mixture
+from lorp.corpus.mixtures import Mixture, corpus_of, mixtures_of, names_of, of_mixture
 from lorp.corpus.split import calibration_and_evaluation
 from lorp.corpus.uses import Dealt, DealtUse, deal, fewest
 from lorp.corpus.windows import cut_windows
@@ -50,7 +50,7 @@ class CutWindows(Request):
         fetched: What was fetched from the hub, by address.
         corpus_sha256: Digest of this use's documents.
         model_type: The checkpoint's, which chooses the tokenizer's class where its own files do not name one.
-        mixture: The corpora that calibration text is taken from; all of them unless given.
+        mixture: The corpora that calibration text is taken from.
     """
 
     STAGE: ClassVar[str] = "windows"
@@ -64,7 +64,7 @@ class CutWindows(Request):
     fetched: tuple[tuple[str, Reference], ...] = ()
     corpus_sha256: str
     model_type: str | None = None
-    mixture: Mixture = (1,)
+    mixture: Mixture
 
     @property
     def _in_turn(self) -> bool:
@@ -108,9 +108,9 @@ class CutWindows(Request):
             return ids
 
         spec = self.spec
-        ours = of_mixture(parts[0], self.mixture, len(self.calibration.corpora))
+        of_calibration = of_mixture(parts[0], self.mixture, len(self.calibration.corpora))
         windows = cut_windows(
-            [parts[1]] if of_evaluation(self.use) else ours,
+            [parts[1]] if of_evaluation(self.use) else of_calibration,
             tokenize,
             self.skipped + sum(self.sizes),
             spec.window_tokens,
@@ -119,12 +119,23 @@ class CutWindows(Request):
             tokenizer.eos_token_id,
             self.skipped + fewest(self.use, self.sizes) if is_dealt(self.use) else None,
         )
+        if self._in_turn:
+            self._check_all_are_in(windows)
         if windows.corpus_sha256 != self.corpus_sha256:
             raise CorpusError(f"the {self.use} text changed while it was read", "Run again once it is complete")
         value: Windows | Dealt = windows
         if is_dealt(self.use):
             value = deal(self.use, windows.windows[self.skipped :], self.sizes)
         return {"windows": vault.put("values", encode(value), ".json")}
+
+    def _check_all_are_in(self, windows: Windows) -> None:
+        there = {corpus_of(window.document) for window in windows.windows}
+        for number, name in zip(self.mixture, names_of(self.calibration, self.mixture), strict=True):
+            if number not in there and len(windows.windows) >= len(self.mixture):
+                raise CorpusError(
+                    f"{name} gives no window of {self.spec.window_tokens} tokens",
+                    "Give more text of it, ask for shorter windows, or pack short documents with --windows packed",
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

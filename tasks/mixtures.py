@@ -22,14 +22,14 @@ class TriedMixture:
 
     Attributes:
         mixture: Numbers of its corpora, from 1.
-        similarity: Of block boundaries, on its text.
+        similarity: Of block boundaries, on its text, if there is enough of it.
         candidate: Its plan as it would ship, if it has one.
         losses: The candidate's, on held-out windows.
         refused: Why it has none.
     """
 
     mixture: Mixture
-    similarity: Reference
+    similarity: Reference | None = None
     candidate: Candidate | None = None
     losses: Reference | None = None
     refused: str | None = None
@@ -59,7 +59,7 @@ class CompareMixtures(Request):
             "tried": [
                 {
                     "mixture": list(tried.mixture),
-                    "similarity": tried.similarity.sha256,
+                    "similarity": tried.similarity.sha256 if tried.similarity else None,
                     "plan": tried.candidate.plan.sha256 if tried.candidate else None,
                     "patch": tried.candidate.patch.sha256 if tried.candidate and tried.candidate.patch else None,
                     "losses": tried.losses.sha256 if tried.losses else None,
@@ -77,8 +77,8 @@ class CompareMixtures(Request):
 
 
 def _trial(vault: Vault, tried: TriedMixture, dense: Losses) -> MixtureTrial:
-    similarity = decode(Similarity, vault.read(tried.similarity))
-    known = {name: getattr(similarity, name) for name in ("rls", "rls_low", "rls_high")}
+    similarity = decode(Similarity, vault.read(tried.similarity)) if tried.similarity else None
+    known: dict[str, Any] = {name: getattr(similarity, name, None) for name in ("rls", "rls_low", "rls_high")}
     if tried.candidate is None or tried.losses is None:
         return MixtureTrial(mixture=tried.mixture, refused=tried.refused, **known)
     candidate, losses = tried.candidate, decode(Losses, vault.read(tried.losses))

@@ -33,6 +33,11 @@ def of_mixture(documents: Sequence[Document], mixture: Mixture, num_corpora: int
     return [[document for document in documents if corpus_of(document.id) == number] for number in mixture]
 
 
+def told(mixture: Mixture) -> str:
+    """`corpus 2`, or `corpora 1, 3`."""
+    return f"{'corpus' if len(mixture) == 1 else 'corpora'} {', '.join(map(str, mixture))}"
+
+
 def names_of(spec: CalibrationSpec, mixture: Mixture) -> tuple[str, ...]:
     """Addresses of a mixture's corpora."""
     return tuple(spec.corpora[number - 1] for number in mixture)

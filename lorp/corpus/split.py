@@ -3,9 +3,11 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from lorp.corpus.documents import Document, distinct
 from lorp.corpus.local import read_local
+from lorp.corpus.mixtures import corpus_of
 from lorp.errors import CorpusError
 from lorp.spec import CalibrationSpec, EvaluationSpec
 
@@ -18,9 +20,10 @@ def calibration_and_evaluation(
 ) -> Parts:
     """The documents of both uses.
 
-    The same corpora for both are split by whole documents, and evaluation documents that share text with calibration
-    documents are left out. Other corpora are used whole, and refused if they share text. What counts as shared is said
-    in `lorp.corpus.overlap`; documents too short to give a window are not compared.
+    The same corpora for both are split by whole documents, each by itself, and evaluation documents that share text
+    with calibration documents are left out. Other corpora are used whole, and refused if they share text. Text that
+    several corpora of one use have belongs to the first of them. What counts as shared is said in
+    `lorp.corpus.overlap`; documents too short to give a window are not compared.
 
     Args:
         calibration: Its corpora, windows, and the seed of the split.
@@ -32,10 +35,15 @@ def calibration_and_evaluation(
     """
     longest = max(calibration.window_tokens, evaluation.window_tokens)
     if is_split(calibration, evaluation):
-        ours, theirs = split_documents(_read_all(calibration.corpora, read, longest), calibration.seed)
+        corpora = _read_each(calibration.corpora, read, longest)
+        parts = [_split(documents, name, calibration) for name, documents in corpora.items()]
+        ours, theirs = (tuple(chain.from_iterable(part)) for part in zip(*parts, strict=True))
         shared = {document.id for document, _ in _overlapping(ours, theirs, calibration, evaluation)}
         return ours, tuple(document for document in theirs if document.id not in shared)
-    ours, theirs = (_read_all(spec.corpora, read, longest) for spec in (calibration, evaluation))
+    ours, theirs = (
+        tuple(chain.from_iterable(_read_each(spec.corpora, read, longest).values()))
+        for spec in (calibration, evaluation)
+    )
     for document, share in _overlapping(ours, theirs, calibration, evaluation):
         raise CorpusError(
             f"calibration and evaluation share text: {share:.0%} of evaluation document {document.id}",
@@ -80,15 +88,32 @@ def split_documents(documents: Sequence[Document], seed: int) -> Parts:
     return tuple(parts[0]), tuple(parts[1])
 
 
-def _read_all(corpora: Sequence[str], read: Read, window_tokens: int) -> tuple[Document, ...]:
-    """The documents of several corpora, each text once; where there are several, ids begin with the corpus's number."""
+def _split(documents: Sequence[Document], name: str, calibration: CalibrationSpec) -> Parts:
+    """One corpus in two parts."""
+    if len(documents) == 1 and len(calibration.corpora) > 1:
+        raise CorpusError(
+            f"{name} is one document, which cannot be split into calibration and evaluation",
+            "Give more text of it, or other text with --evaluation",
+        )
+    return split_documents(documents, calibration.seed)
+
+
+def _read_each(corpora: Sequence[str], read: Read, window_tokens: int) -> dict[str, list[Document]]:
+    """The documents of corpora, each text once; where there are several, ids begin with the corpus's number."""
     if len(corpora) == 1:
-        return read(corpora[0], window_tokens)
-    return distinct(
+        return {corpora[0]: list(read(corpora[0], window_tokens))}
+    numbered = distinct(
         replace(document, id=f"{number}:{document.id}")
         for number, address in enumerate(corpora, start=1)
         for document in read(address, window_tokens)
     )
+    each: dict[str, list[Document]] = {address: [] for address in corpora}
+    for document in numbered:
+        each[corpora[corpus_of(document.id) - 1]].append(document)
+    for address, documents in each.items():
+        if not documents:
+            raise CorpusError(f"all text of {address} is in the corpora named before it", "Name it once")
+    return each
 
 
 def _overlapping(

@@ -33,10 +33,10 @@ def cut_windows(
 ) -> Windows:
     """Chooses windows that do not overlap, from as many documents as possible.
 
-    Documents are taken in a seeded order, and no more of them are tokenized than the windows take. `long` cuts each
-    window from one document that is long enough. `packed` joins documents in that order, with `end_of_text` between
-    two: as soon as the joined tokens fill a window they are closed into a passage, and the next document begins a new
-    one. So a document's tokens lie in one passage only, and passages stand for documents: windows of different
+    Documents are taken in a seeded order, and no more of a corpus are tokenized than the windows could take. `long`
+    cuts each window from one document that is long enough. `packed` joins documents in that order, with `end_of_text`
+    between two: as soon as the joined tokens fill a window they are closed into a passage, and the next document begins
+    a new one. So a document's tokens lie in one passage only, and passages stand for documents: windows of different
     `document` share no text, as whatever is clustered by document assumes. What is left over at a passage's end, on
     average half a document, is not used.
 
@@ -54,7 +54,7 @@ def cut_windows(
         at_least: With how many windows to make do where the text gives no more; all of them unless given.
 
     Raises:
-        CorpusError: The text gives fewer windows, or a corpus gives none; says how many.
+        CorpusError: The text gives fewer windows; says how many.
     """
     of_corpora = [
         _drawn(documents, tokenize, num_windows, window_tokens, seed, packing, end_of_text) for documents in corpora
@@ -63,8 +63,6 @@ def cut_windows(
     needed = num_windows if at_least is None else at_least
     if len(windows) < needed:
         raise _too_little(len(windows), needed, window_tokens, packing)
-    if not all(of_corpora):
-        raise _too_little(0, 1, window_tokens, packing, f"corpus {of_corpora.index([]) + 1} has too little text")
     documents = [document for documents in corpora for document in documents]
     return Windows(corpus_sha256=documents_digest(documents), windows=tuple(windows[:num_windows]))
 
@@ -136,11 +134,9 @@ def _cut(passage: _Passage, window_tokens: int) -> list[Window]:
     ]
 
 
-def _too_little(
-    available: int, num_windows: int, window_tokens: int, packing: Packing, what: str = "too little text"
-) -> CorpusError:
+def _too_little(available: int, num_windows: int, window_tokens: int, packing: Packing) -> CorpusError:
     shorter = "" if packing == "packed" else ", or pack short documents with --windows packed"
     return CorpusError(
-        f"{what}: it gives {available} windows of {window_tokens} tokens, and {num_windows} are asked for",
+        f"too little text: it gives {available} windows of {window_tokens} tokens, and {num_windows} are asked for",
         f"Give more text, or ask for fewer or shorter windows{shorter}",
     )

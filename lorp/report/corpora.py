@@ -9,7 +9,7 @@ from lorp.report.text import number, percent
 from lorp.search.mixtures import MixtureComparison, MixtureTrial
 from lorp.similarity import Similarity
 from lorp.spec import CalibrationSpec
-from lorp.stability import Stability
+from lorp.stability import CorpusStability, Stability
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class CorpusRow:
     locality: str
     num_windows: int
     num_documents: int
+    num_resampled: int
     shares: tuple[str, ...]
 
 
@@ -62,7 +63,7 @@ def corpora_section(
     """
     if not similarity.corpora and mixtures is None:
         return None
-    shares = {entry.corpus: entry.shares for entry in stability.corpora} if stability else {}
+    of_corpus = {entry.corpus: entry for entry in stability.corpora} if stability else {}
     return CorporaSection(
         rows=tuple(
             CorpusRow(
@@ -70,15 +71,20 @@ def corpora_section(
                 locality=_interval(entry.rls, entry.rls_low, entry.rls_high),
                 num_windows=entry.num_windows,
                 num_documents=entry.num_documents,
-                shares=tuple(
-                    percent(shares[entry.corpus][block]) if entry.corpus in shares else "–" for block in removed
-                ),
+                num_resampled=of_corpus[entry.corpus].num_windows if entry.corpus in of_corpus else 0,
+                shares=_shares(of_corpus.get(entry.corpus), removed),
             )
             for entry in similarity.corpora
         ),
         mixtures=tuple(_mixture(spec, trial, mixtures) for trial in mixtures.trials) if mixtures else (),
         num_windows=mixtures.num_windows if mixtures else 0,
     )
+
+
+def _shares(stability: CorpusStability | None, removed: Sequence[int]) -> tuple[str, ...]:
+    """Of the removed blocks; a dash where no resample came to a plan."""
+    found = stability is not None and stability.num_resamples > 0
+    return tuple(percent(stability.shares[block]) if stability and found else "–" for block in removed)
 
 
 def _mixture(spec: CalibrationSpec, trial: MixtureTrial, mixtures: MixtureComparison) -> MixtureRow:
@@ -99,5 +105,5 @@ def _ratio(trial: MixtureTrial) -> str:
     return number(trial.ratio) if None in bounds else _interval(trial.ratio, *bounds)
 
 
-def _interval(value: float, low: float | None, high: float | None) -> str:
-    return f"{number(value)} ({number(low)} to {number(high)})"
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    return "–" if value is None else f"{number(value)} ({number(low)} to {number(high)})"

@@ -20,7 +20,7 @@ class MixtureTrial:
 
     Attributes:
         mixture: Numbers of its corpora, from 1.
-        rls: Representation Locality Score of the block inputs, in bits.
+        rls: Representation Locality Score of the block inputs, in bits; None where there is too little text.
         rls_low: 2.5th percentile of RLS over resamples of documents.
         rls_high: 97.5th percentile.
         removed: Its plan; empty where there is none.
@@ -32,9 +32,9 @@ class MixtureTrial:
     """
 
     mixture: Mixture
-    rls: float
-    rls_low: float
-    rls_high: float
+    rls: float | None
+    rls_low: float | None
+    rls_high: float | None
     removed: tuple[int, ...] = ()
     healing: str = "none"
     ratio: float | None = None

@@ -7,6 +7,7 @@ import pytest
 from support import PICO_OPTIONS, Lorp, Result, manifests, window_ids
 from test_recompress import redone
 
+from flows.options import parse_corpora
 from tasks.store import FolderStore
 from tasks.vault import Vault
 
@@ -82,14 +83,41 @@ def _held_out_windows_have_no_other_use(home: Path) -> None:
     assert not held_out & of_evaluation[0]
 
 
-def test_a_plus_joins_texts_unless_a_file_is_called_so(lorp: Lorp, pico: Path, tmp_path: Path) -> None:
-    missing = ("recompress", pico, "--remove=1", f"--evaluation={rows(tmp_path / 'x.jsonl', 'x', 9)}")
-    one = rows(tmp_path / "one.jsonl", "alpha", 9)
-    joined = lorp(*missing, f"--calibration={one}+{tmp_path / 'two.jsonl'}")
-    assert joined.status == 2
-    assert f"there is no text file {tmp_path / 'two.jsonl'}" in joined.err
-    named = lorp(*missing, f"--calibration={tmp_path / 'c++.jsonl'}")
-    assert f"there is no text file {tmp_path / 'c++.jsonl'}" in named.err
+def test_the_best_mixture_is_found_before_the_depth(mixed: Lorp, home: Path, tmp_path: Path) -> None:
+    short = rows(tmp_path / "short.jsonl", "gamma", 3)
+    outcome = mixed(
+        "--json", "--remove=auto", "--max-perplexity-ratio=1.2", "--mixture=auto", f"--calibration={short}",
+        "--frontier-windows=32", "--evaluation-windows=32", "--tasks=none", "--speed-rounds=0",
+    ).json  # fmt: skip
+    trials = {tuple(trial["mixture"]): trial for trial in outcome["mixtures"]["trials"]}
+    assert list(trials) == [(1, 2, 3), (1,), (2,), (3,)]
+    assert "too little text" in trials[3,]["refused"]
+    assert trials[3,]["ratio"] is None
+    assert all(len(trials[key]["removed"]) == outcome["mixtures"]["count"] for key in list(trials)[:3])
+    assert outcome["mixtures"]["chosen"] != [3]
+    assert outcome["frontier"]["chosen"] == len(outcome["plan"]["removed"])
+    page = Path(outcome["report"]).read_text()
+    assert "none: too little text" in page
+    vault = Vault(FolderStore(home / "store"))
+    cut = [manifest for manifest in manifests(home).values() if manifest.stage == "windows"]
+    of_use = {
+        use: window_ids(json.loads(vault.read(manifest.outputs["windows"])))
+        for manifest in cut
+        if (use := manifest.inputs.get("use")) in ("mixture", "frontier")
+    }
+    assert {use: len(ids) for use, ids in of_use.items()} == {"mixture": 32, "frontier": 32}
+    assert not set(of_use["mixture"]) & set(of_use["frontier"])
+
+
+def test_a_plus_joins_texts_unless_a_file_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("a+b.txt", "x+y.jsonl", "rows.jsonl"):
+        (tmp_path / name).touch()
+    for whole in ("~/a+b.txt", f"{tmp_path}/x+y.jsonl#content", f"{tmp_path}/c++.jsonl", "pydoc"):
+        assert parse_corpora([whole]) == (whole,)
+    assert parse_corpora(["a.txt+c4", "b"]) == ("a.txt", "c4", "b")
+    column = f"{tmp_path}/rows.jsonl#content,joined"
+    assert parse_corpora([f"{column}+other.txt"]) == (column, "other.txt")
 
 
 def test_a_corpus_too_short_for_a_window_is_named(mixed: Lorp, tmp_path: Path) -> None:
@@ -97,4 +125,4 @@ def test_a_corpus_too_short_for_a_window_is_named(mixed: Lorp, tmp_path: Path) -
     short.write_text(json.dumps({"text": "too short"}))
     done = mixed(f"--calibration={short}")
     assert done.status == 2
-    assert "corpus 3 has too little text" in done.err
+    assert f"{short} gives no window of 32 tokens" in done.err

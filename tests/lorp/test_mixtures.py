@@ -8,13 +8,14 @@ from pydantic import ValidationError
 
 from lorp.corpus import Document
 from lorp.corpus.mixtures import mixtures_of, names_of, of_mixture, positions_by_corpus
+from lorp.corpus.split import calibration_and_evaluation
 from lorp.corpus.windows import cut_windows
 from lorp.errors import CorpusError
 from lorp.evaluation.perplexity import WindowLoss
 from lorp.parquet import WindowSums
 from lorp.search.mixtures import MixtureTrial, compare, ratio_with_bounds
 from lorp.similarity import similarity_of
-from lorp.spec import CalibrationSpec
+from lorp.spec import CalibrationSpec, EvaluationSpec
 from lorp.stability import stability_of_capture, stability_of_trials
 
 TOKENS = 10
@@ -44,9 +45,31 @@ def test_windows_come_from_each_corpus_in_turn_however_large_it_is() -> None:
     assert many[:5] == few
 
 
-def test_a_corpus_that_gives_no_window_is_named() -> None:
-    with pytest.raises(CorpusError, match="corpus 2 has too little text: it gives 0 windows of 10 tokens"):
-        drawn([corpus(1, 100, 100), corpus(2, 9)], 4)
+def test_each_corpus_is_split_by_itself_so_that_both_uses_have_all() -> None:
+    rows = {"a": 50, "b": 2}
+
+    def read(address: str, window_tokens: int) -> tuple[Document, ...]:
+        return tuple(
+            Document(id=f"rows/{row}", text=" ".join(f"{address}{row}{word}" for word in range(30)))
+            for row in range(rows[address])
+        )
+
+    for seed in range(8):
+        calibration = CalibrationSpec(corpora=("a", "b"), window_tokens=8, seed=seed)
+        evaluation = EvaluationSpec(corpora=("b", "a"), window_tokens=8)
+        for part in calibration_and_evaluation(calibration, evaluation, read):
+            assert set(positions_by_corpus([document.id for document in part])) == {1, 2}
+    rows["b"] = 1
+    with pytest.raises(CorpusError, match="b is one document, which cannot be split"):
+        calibration_and_evaluation(calibration, evaluation, read)
+
+
+def test_a_corpus_whose_text_is_all_in_another_is_named() -> None:
+    def read(address: str, window_tokens: int) -> tuple[Document, ...]:
+        return (Document(id="rows/1", text="judged" if address == "judged" else "the same " * 9),)
+
+    with pytest.raises(CorpusError, match="all text of copy is in the corpora named before it"):
+        calibration_and_evaluation(CalibrationSpec(corpora=("a", "copy")), EvaluationSpec(corpora=("judged",)), read)
 
 
 def test_mixtures_are_all_together_and_each_alone_where_the_best_is_asked_for() -> None:
@@ -94,6 +117,13 @@ def test_each_corpus_is_scored_by_itself_as_if_there_were_no_other() -> None:
         assert (entry.rls, entry.rls_low, entry.rls_high) == (scored.rls, scored.rls_low, scored.rls_high)
         assert not scored.corpora
     assert both.corpora[1].rls < both.rls < both.corpora[0].rls
+
+
+def test_a_corpus_without_locality_spoils_nothing() -> None:
+    scored = similarity_of([sums({"1:a": 0.9, "1:b": 0.9, "2:a": -0.5})], seed=0, by_corpus=True)
+    assert scored.rls > 0
+    assert [entry.rls is None for entry in scored.corpora] == [False, True]
+    assert scored.corpora[1].num_windows == 1
 
 
 def test_resamples_of_one_corpus_hold_no_window_of_another() -> None:

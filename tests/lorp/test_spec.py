@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from lorp.depth import resolve_count
 from lorp.errors import CountError
+from lorp.names import without_paths
 from lorp.spec import (
     CalibrationSpec,
     ComputeSpec,
@@ -14,8 +16,6 @@ from lorp.spec import (
     GateSpec,
     PruningSpec,
     RecompressSpec,
-    resolve_count,
-    without_paths,
 )
 
 PRUNING = {"remove": 3}
@@ -178,3 +178,8 @@ def test_without_paths_leaves_what_names_no_path() -> None:
     spec = RecompressSpec(source="small", pruning=PruningSpec(remove=3))
     assert without_paths(spec) == spec
     assert without_paths(spec.model_copy(update={"source": "models/small/"})) == spec
+
+
+def test_names_that_are_alike_are_told_apart_by_number() -> None:
+    spec = RecompressSpec(source="m", calibration=CalibrationSpec(corpora=("a/x.txt", "y.txt", "b/x.txt")))
+    assert without_paths(spec).calibration.corpora == ("1: x.txt", "y.txt", "3: x.txt")

@@ -87,14 +87,16 @@ def test_fetched_text_comes_from_the_store_from_then_on(
     assert run_stage(vault, request) == manifest
     assert streamed == [5_000]
     fetched = {HUB: manifest.outputs["rows"]}
-    cut = window_requests(vault, CHECKPOINT, spec(HUB, HUB), fetched)
+    cut = window_requests(vault, CHECKPOINT, spec(HUB, HUB), fetched, (1,))
     assert set(cut) == {"calibration", "evaluation"}
     assert cut["calibration"].corpus_sha256 != cut["evaluation"].corpus_sha256
-    assert window_requests(vault, CHECKPOINT, spec(HUB, HUB), fetched) == cut
+    assert window_requests(vault, CHECKPOINT, spec(HUB, HUB), fetched, (1,)) == cut
 
 
 def test_each_use_takes_the_windows_that_those_before_it_left(vault: Vault) -> None:
-    cut = window_requests(vault, CHECKPOINT, spec("pydoc", "pydoc", pruning=PruningSpec(), healing=HealingSpec()), {})
+    cut = window_requests(
+        vault, CHECKPOINT, spec("pydoc", "pydoc", pruning=PruningSpec(), healing=HealingSpec()), {}, (1,)
+    )
     assert {use: (request.skipped, request.sizes) for use, request in cut.items()} == {
         "calibration": (0, (32,)),
         "search": (32, (24, 16, 24)),
@@ -108,7 +110,7 @@ def test_windows_depend_on_the_kind_of_model_that_may_choose_the_tokenizer(vault
     def key(**config: object) -> str:
         (tmp_path / "config.json").write_text(json.dumps(config))
         checkpoint = vault.put_folder("checkpoints", tmp_path, ["config.json"])
-        cut = window_requests(vault, checkpoint, spec("pydoc", "pydoc"), {})
+        cut = window_requests(vault, checkpoint, spec("pydoc", "pydoc"), {}, (1,))
         return cut["calibration"].key
 
     assert key(model_type="llama") == key(model_type="llama", num_hidden_layers=3) != key(model_type="qwen2")
@@ -118,7 +120,7 @@ def test_fetched_text_is_compared_with_a_files_text(vault: Vault, streamed: list
     request = FetchRows(address=HUB, commit=COMMIT, max_characters=5_000)
     fetched = {HUB: run_stage(vault, request).outputs["rows"]}
     with pytest.raises(CorpusError, match="share text: 100% of evaluation document o/n/1"):
-        window_requests(vault, CHECKPOINT, spec(rows_file, HUB), fetched)
+        window_requests(vault, CHECKPOINT, spec(rows_file, HUB), fetched, (1,))
 
 
 def test_text_is_checked_before_anything_is_fetched(streamed: list[int], rows_file: str, tmp_path: Path) -> None:

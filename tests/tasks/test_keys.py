@@ -43,7 +43,7 @@ A, B = (Reference(key=f"values/{name}", sha256=name, bytes=1) for name in "ab")
 CPU = ComputeSpec()
 
 WINDOWS = CutWindows(
-    use="calibration", checkpoint=CHECKPOINT, calibration=CalibrationSpec(), evaluation=EvaluationSpec(),
+    use="calibration", checkpoint=CHECKPOINT, calibration=CalibrationSpec(), evaluation=EvaluationSpec(), mixture=(1,),
     sizes=(32,), corpus_sha256="d",
 )  # fmt: skip
 ROWS = FetchRows(address="hf://datasets/o/n@main/en:train#text", commit="c", max_characters=9)
@@ -100,6 +100,8 @@ PINNED: list[tuple[Request, str]] = [
     (GUESS, "guess-v1-141ab64ea99c96a251b4a8d2f95f3cbdf4d1e05434b8b456a59a698d3d6df807"),
     (RESAMPLE, "resample-v2-867f251d6f446697db080c22546963aaa10bfddee1e91f2b8a67ddf67b30d885"),
     (Prune(checkpoint=CHECKPOINT, plan=A), "prune-v1-834ad739559dea046c696f18228fa534fda32b7614ca1d97d7680ec7af8d05bb"),
+    (MIXTURES, "mixtures-v1-af6c423b69fcb83648313888c2fe34a143f608406ea302447c5fe829709ee849"),
+    (replace(WINDOWS, mixture=(1, 2)), "windows-v2-5b7b32c83b3b82aa0e82ad53c950bd52ef583adff50b5ae86bc4c713069c5553"),
     (EVALUATE, "evaluate-v1-7c53e8b66194c5045f6b8954f2ce005a4ef2b010b05ae4b3cf82b52458791420"),
     (GENERATE, "generate-v1-f9a70dbc528174487bcf063878c294d42396671e7ca78d3e490da13f56b8d268"),
     (GATE, "gate-v2-d61d1f4d96cd2d637dc99440dee1dcc59e98de3d7efc50e15a77f44a0e14fb6d"),
@@ -157,7 +159,10 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
         (RESAMPLE, replace(RESAMPLE, by_corpus=True)),
         (SEARCH, replace(SEARCH, by_corpus=True)),
         (MIXTURES, replace(MIXTURES, count=4)),
+        (MIXTURES, replace(MIXTURES, dense=B)),
         (MIXTURES, replace(MIXTURES, tried=(TRIED, replace(TRIED, refused="no")))),
+        (MIXTURES, replace(MIXTURES, tried=(replace(TRIED, similarity=B),))),
+        (MIXTURES, replace(MIXTURES, tried=(replace(TRIED, losses=A),))),
         (CAPTURE, replace(CAPTURE, first=8)),
         (CAPTURE, replace(CAPTURE, compute_spec=ComputeSpec(dtype="bfloat16"))),
         (CAPTURE, replace(CAPTURE, sampled_tokens=9)),
