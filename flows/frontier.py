@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from flows.stages import Prepared, Stages
+from flows.prepared import Prepared
+from flows.stages import Stages
 from lorp.checkpoint import open_checkpoint
 from lorp.corpus.uses import FrontierWindows
 from lorp.errors import CountError

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from flows.stages import Begun, Prepared, Stages
+from flows.prepared import Begun, Prepared
+from flows.stages import Stages
 from lorp.corpus.mixtures import Mixture, mixtures_of
 from lorp.errors import CorpusError, CountError, SimilarityError
 from lorp.search.mixtures import MixtureComparison

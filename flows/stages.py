@@ -3,15 +3,15 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from lorp.checkpoint import Checkpoint, open_checkpoint
+from flows.checks import check_possible
+from flows.prepared import Begun, Prepared
+from lorp.checkpoint import open_checkpoint
 from lorp.corpus.mixtures import Mixture, mixtures_of, told
-from lorp.depth import check_count, resolve_count
-from lorp.errors import SpecError
-from lorp.healing import check_healing
+from lorp.depth import resolve_count
 from lorp.spec import RecompressSpec
 from lorp.values import decode
 from tasks.cache import run, run_all
-from tasks.capture import WindowsUse, shard_requests, window_requests, windows_beyond
+from tasks.capture import of_evaluation, shard_requests, window_requests, windows_beyond
 from tasks.corpora import fetch_rows_requests
 from tasks.downstream import AnswerQuestions, questions_request
 from tasks.evaluate import Evaluate, Generate
@@ -24,49 +24,6 @@ from tasks.speed import CompareSpeed
 from tasks.stage import Request
 from tasks.vault import Manifest, Reference, Vault, open_vault
 from tasks.workspace import Workspace
-
-
-@dataclass(frozen=True, kw_only=True)
-class Begun:
-    """What is the same whatever is calibrated on.
-
-    Attributes:
-        checkpoint: The dense model.
-        num_blocks: N.
-        fetched: Text from the hub, by address.
-    """
-
-    checkpoint: Reference
-    num_blocks: int
-    fetched: dict[str, Reference]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """What candidates are made from.
-
-    Attributes:
-        checkpoint: The dense model.
-        num_blocks: N.
-        mixture: Numbers of the corpora that are calibrated on.
-        windows: By use.
-        shards: Window tables of the capture.
-        similarity: Of block boundaries.
-        clustering: Of blocks.
-    """
-
-    checkpoint: Reference
-    num_blocks: int
-    mixture: Mixture
-    windows: dict[WindowsUse, Reference]
-    shards: tuple[Reference, ...]
-    similarity: Reference
-    clustering: Reference
-
-    @property
-    def by_corpus(self) -> bool:
-        """Whether there are several corpora to tell apart."""
-        return len(self.mixture) > 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +78,10 @@ class Stages:
         """
         pruning, seed = self.spec.pruning, self.spec.calibration.seed
         cuts = window_requests(self.vault, begun.checkpoint, self.spec, begun.fetched, mixture)
-        windows = {use: self.run(self._told(request, mixture))["windows"] for use, request in cuts.items()}
+        windows = {
+            use: self.run(request if of_evaluation(use) else self._told(request, mixture))["windows"]
+            for use, request in cuts.items()
+        }
         shards = self._captured(begun.checkpoint, windows["calibration"], mixture)
         score = Score(shards=shards, seed=seed, by_corpus=len(mixture) > 1)
         similarity = self.run(score)["similarity"]
@@ -296,40 +256,3 @@ class Stages:
             )
             evaluations[f"{model}_generation"] = self.run(generate)["evaluation"]
         return evaluations
-
-
-def check_possible(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
-    """Refuses, before anything is computed, what cannot be done with this checkpoint.
-
-    Raises:
-        InputError: A count, a healing or a length that it does not allow.
-    """
-    check_count(spec.pruning.remove, checkpoint.num_blocks)
-    check_context(checkpoint, spec)
-    method = spec.healing.method
-    if method != "none" and method != "auto":  # noqa: PLR1714  # mypy follows the comparisons, and not a set
-        check_healing(checkpoint, method)
-
-
-def check_context(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
-    """Refuses windows longer than the model was made for: perplexity there means nothing.
-
-    Raises:
-        SpecError: They are.
-    """
-    context = checkpoint.config.get("max_position_embeddings", checkpoint.config.get("n_positions"))
-    generation, speed = spec.generation, spec.speed
-    asked = {
-        "windows": (max(spec.calibration.window_tokens, spec.evaluation.window_tokens), "--window-tokens"),
-        "continuations": (
-            generation.num_prompts and generation.prompt_tokens + generation.max_new_tokens,
-            "--generation-tokens",
-        ),
-        "timed prompts": (speed.repeats and speed.prefill_tokens + speed.decode_tokens, "--speed-tokens"),
-    }
-    for what, (longest, option) in asked.items():
-        if isinstance(context, int) and longest > context:
-            raise SpecError(
-                f"{what} of {longest} tokens are longer than the model's context of {context}",
-                f"Ask for fewer with {option}",
-            )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from families import CASES, make_case
 
-from flows.stages import check_context
+from flows.checks import check_context
 from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.errors import SpecError
 from lorp.spec import RecompressSpec

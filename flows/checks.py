@@ -1,0 +1,44 @@
+"""What cannot be done with a checkpoint, found before anything is computed."""
+
+from lorp.checkpoint import Checkpoint
+from lorp.depth import check_count
+from lorp.errors import SpecError
+from lorp.healing import check_healing
+from lorp.spec import RecompressSpec
+
+
+def check_possible(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
+    """Refuses, before anything is computed, what cannot be done with this checkpoint.
+
+    Raises:
+        InputError: A count, a healing or a length that it does not allow.
+    """
+    check_count(spec.pruning.remove, checkpoint.num_blocks)
+    check_context(checkpoint, spec)
+    method = spec.healing.method
+    if method != "none" and method != "auto":  # noqa: PLR1714  # mypy follows the comparisons, and not a set
+        check_healing(checkpoint, method)
+
+
+def check_context(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
+    """Refuses windows longer than the model was made for: perplexity there means nothing.
+
+    Raises:
+        SpecError: They are.
+    """
+    context = checkpoint.config.get("max_position_embeddings", checkpoint.config.get("n_positions"))
+    generation, speed = spec.generation, spec.speed
+    asked = {
+        "windows": (max(spec.calibration.window_tokens, spec.evaluation.window_tokens), "--window-tokens"),
+        "continuations": (
+            generation.num_prompts and generation.prompt_tokens + generation.max_new_tokens,
+            "--generation-tokens",
+        ),
+        "timed prompts": (speed.repeats and speed.prefill_tokens + speed.decode_tokens, "--speed-tokens"),
+    }
+    for what, (longest, option) in asked.items():
+        if isinstance(context, int) and longest > context:
+            raise SpecError(
+                f"{what} of {longest} tokens are longer than the model's context of {context}",
+                f"Ask for fewer with {option}",
+            )
