@@ -72,6 +72,8 @@ def _draw(path: Path, rows: Sequence[Row], dense: Mapping[str, float], texts: Se
         axis.axhline(dense["wikitext2"], color="grey", lw=1)
         axis.set(title=f"fitted on {text}", xlabel="blocks removed of 30", ylabel="perplexity on WikiText-2")
         axis.set(yscale="log", ylim=(0.9 * dense["wikitext2"], 12 * dense["wikitext2"]))
+        for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+            ticks(lambda value, _: f"{value:g}")
         axis.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=120, metadata={"Software": None})
