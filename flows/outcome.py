@@ -18,29 +18,16 @@ def make_outcome(vault: Vault, request: Registering, done: RegisteredVerdict) ->
     """Reads a run's results from the store."""
     results = request.results
     values = read_values(vault, results)
-    similarity, plan, verdict = values.similarity, values.plan, values.verdict
-    clusters = values.clustering.clusters
+    verdict = values.verdict
     return Outcome(
         run=request.flow_run,
         source=request.spec.source,
         name=request.name,
-        checkpoint=_checkpoint(vault, results.checkpoint) | {"num_blocks": plan.num_blocks},
-        similarity={
-            "rls": similarity.rls,
-            "rls_interval": [similarity.rls_low, similarity.rls_high],
-            "num_clusters": len(clusters),
-            "clusters": [list(members) for members in clusters],
-            "corpora": [vars(entry) for entry in similarity.corpora],
-        },
+        checkpoint=_checkpoint(vault, results.checkpoint) | {"num_blocks": values.plan.num_blocks},
+        similarity=_similarity(values),
         calibrated_on=list(names_of(request.spec.calibration, results.mixture)),
         mixtures=asdict(values.mixtures) if values.mixtures else None,
-        plan={
-            "method": plan.method,
-            "removed": list(plan.removed),
-            "kept": list(plan.kept),
-            "stability": asdict(values.stability),
-            "proposals": [vars(entry) for entry in plan.proposals],
-        },
+        plan=_plan(values),
         frontier=_frontier(values.frontier),
         healing=_healing(values.patch),
         perplexity=_perplexity(values),
@@ -61,6 +48,28 @@ def make_outcome(vault: Vault, request: Registering, done: RegisteredVerdict) ->
 def _checkpoint(vault: Vault, reference: Reference) -> dict[str, Any]:
     weights = open_checkpoint(vault.folder(reference)).weight_bytes
     return {"uri": vault.store.address(reference.key), "digest": reference.sha256, "weight_bytes": weights}
+
+
+def _similarity(values: RunValues) -> dict[str, Any]:
+    similarity, clusters = values.similarity, values.clustering.clusters
+    return {
+        "rls": similarity.rls,
+        "rls_interval": [similarity.rls_low, similarity.rls_high],
+        "num_clusters": len(clusters),
+        "clusters": [list(members) for members in clusters],
+        "corpora": [vars(entry) for entry in similarity.corpora],
+    }
+
+
+def _plan(values: RunValues) -> dict[str, Any]:
+    plan = values.plan
+    return {
+        "method": plan.method,
+        "removed": list(plan.removed),
+        "kept": list(plan.kept),
+        "stability": asdict(values.stability),
+        "proposals": [vars(entry) for entry in plan.proposals],
+    }
 
 
 def _healing(patch: Patch | None) -> dict[str, Any]:
