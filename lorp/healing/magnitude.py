@@ -31,15 +31,16 @@ def scale_writes(
     Raises:
         HealingError: States are not finite.
     """
-    norms = [torch.zeros((), dtype=torch.float64)] * (plan.num_blocks + 1)
+    past = plan.removed[-1] + 1
+    norms = [torch.zeros((), dtype=torch.float64)] * (past + 1)
     num_tokens = 0
     for stream in streams:
         state = stream.dense
-        for block in range(plan.num_blocks + 1):
+        for block in range(past + 1):
             norms[block] = norms[block] + torch.linalg.vector_norm(state.double(), dim=-1).log().sum().cpu()
-            state = body.step(block, state) if block < plan.num_blocks else state
+            state = body.step(block, state) if block < past else state
         num_tokens += state[..., 0].numel()
-    grown = [torch.exp((norms[block + 1] - norms[block]) / num_tokens).item() for block in range(plan.num_blocks)]
+    grown = [torch.exp((norms[block + 1] - norms[block]) / num_tokens).item() for block in range(past)]
     factor, repairs = 1.0, []
     for block in range(plan.num_blocks):
         if block in plan.removed:

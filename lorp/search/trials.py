@@ -50,7 +50,7 @@ class _Pass:
     scored: bool
 
 
-#: A state for each pass, B x T x D; None where a pass only mends, and nothing is mended.
+#: A state for each pass, B x T x D; None where a pass only mends, and nothing is mended, or nothing more.
 _States = list[torch.Tensor | None]
 
 
@@ -104,6 +104,8 @@ class ModelTrials:
         block, states = self._start(removed, mended)
         while block < self._body.num_blocks:
             following = _following(block, removed, self._body.num_blocks)
+            if not keep and block > max(removed, default=-1):
+                states = self._scored_only(states)
             if mended and following > block + 1:
                 states = self._mended_step(block, following, states)
             else:
@@ -124,6 +126,10 @@ class ModelTrials:
             if (block, before, mended) in self._settled:
                 return block, self._settled[block, before, mended]
         raise AssertionError("the first block is never removed")
+
+    def _scored_only(self, states: _States) -> _States:
+        """Past the last gap nothing is mended any more."""
+        return [state if part.scored else None for part, state in zip(self._passes, states, strict=True)]
 
     def _step(self, block: int, state_BTD: torch.Tensor | None) -> torch.Tensor:
         assert state_BTD is not None
