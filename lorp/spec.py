@@ -13,6 +13,9 @@ from lorp.corpus.presets import with_presets
 EMBEDDED_CORPUS = "pydoc"
 EMBEDDED_TASK = "continuation"
 
+#: What a registered model may be called.
+MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
 Method = Literal["lorp", "shortgpt", "streamline", "greedy", "auto"]
 ClusteringKind = Literal["spectral", "agglomerative"]
 Criterion = Literal["similarity", "residual-variance"]
@@ -251,7 +254,7 @@ class RecompressSpec(_Spec):
     """
 
     source: str = Field(min_length=1)
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    name: str | None = Field(None, pattern=MODEL_NAME)
     weights_dtype: DType = "float32"
     calibration: CalibrationSpec = CalibrationSpec()
     pruning: PruningSpec = PruningSpec()

@@ -1,0 +1,57 @@
+"""A model name's ledger in the store: `ledger/<name>/<sequence>.json`, each entry written once and never again."""
+
+import re
+from collections.abc import Callable
+
+from lorp.errors import SpecError
+from lorp.ledger import Change, Entry, Standing, next_entry, read_chain, standing
+from lorp.spec import MODEL_NAME
+from tasks.vault import Vault
+
+_FILE = re.compile(r"(?P<sequence>[0-9]{8})\.json")
+
+
+def read_ledger(vault: Vault, name: str) -> tuple[Entry, ...]:
+    """All entries so far, every link of the chain checked; none for a name that was never used.
+
+    Raises:
+        SpecError: Nothing can have such a name.
+        IntegrityError: An entry is missing, or is not what was written.
+        OutageError: The store does not answer.
+    """
+    folder = _folder(name)
+    if not vault.store.keys(folder):
+        return ()
+    files = {path: _FILE.fullmatch(path.name) for path in vault.store.local(folder).iterdir()}
+    return read_chain(name, {int(match["sequence"]): path.read_bytes() for path, match in files.items() if match})
+
+
+def record(vault: Vault, name: str, decide: Callable[[Standing], Change | None]) -> Entry | None:
+    """Writes the entry of what is decided, given how things stand; None if there is nothing to write.
+
+    If someone else writes an entry meanwhile it is decided anew, so what an entry rests on is what stands before it.
+
+    Args:
+        vault: Where.
+        name: The registered model's.
+        decide: May be asked several times; what it raises ends it, with nothing written.
+
+    Raises:
+        SpecError: Nothing can have such a name.
+        IntegrityError: The ledger is broken.
+        OutageError: The store does not answer.
+    """
+    while True:
+        entries = read_ledger(vault, name)
+        change = decide(standing(entries))
+        if change is None:
+            return None
+        entry = next_entry(name, entries, change)
+        if vault.store.create(f"{_folder(name)}/{entry.sequence:08d}.json", entry.data):
+            return entry
+
+
+def _folder(name: str) -> str:
+    if not re.fullmatch(MODEL_NAME, name):
+        raise SpecError(f"{name} is no model's name", "Give letters, digits, dots, dashes and underscores, 100 at most")
+    return f"ledger/{name}"
