@@ -14,7 +14,7 @@ from lorp.checkpoint import Checkpoint
 from lorp.corpus.uses import HealingWindows, RidgeWindows
 from lorp.errors import HealingError
 from lorp.evaluation.perplexity import mean_loss
-from lorp.healing.repair import Healing, Repaired, repair
+from lorp.healing.repair import Healing, Repaired, repair, repair_from, start
 from lorp.plan import PruningPlan
 from lorp.spec import HealingMethod
 
@@ -60,9 +60,10 @@ def heal(
     loss = _loss(model, checkpoint, plan, {}, windows.ridge)
     best: tuple[float, HealingMethod, Repaired] = (loss, "none", _NOTHING)
     attempts = [Attempt(method="none", loss=_finite(loss))]
+    begun = start(model, checkpoint, plan, windows)
     for kind in get_args(Healing):
         try:
-            done = repair(model, checkpoint, plan, windows, kind)
+            done = repair_from(begun, checkpoint, plan, kind)
         except HealingError as refusal:
             attempts.append(Attempt(method=kind, loss=None, refused=refusal.reason))
             continue

@@ -6,45 +6,52 @@ of huge norm do not decide. With norms before attention, MLP and head this is th
 before, embeddings too, as the paper does; and it works where these are tied to the head.
 """
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from lorp.body import Body
 from lorp.errors import HealingError
-from lorp.healing.block import SiteRepair, Stream
+from lorp.healing.block import SiteRepair
 from lorp.healing.stored import StoredWeights
 from lorp.plan import PruningPlan
 
 
 def scale_writes(
-    body: Body, weights: StoredWeights, streams: list[Stream], plan: PruningPlan, paths: tuple[str, ...]
+    body: Body,
+    weights: StoredWeights,
+    states: Sequence[torch.Tensor],
+    first: int,
+    plan: PruningPlan,
+    paths: tuple[str, ...],
 ) -> list[SiteRepair]:
     """Scales what blocks after each gap write.
 
     Args:
         body: The dense model's blocks.
         weights: Of the checkpoint, which are changed.
-        streams: Windows on which norms are measured.
+        states: Of the dense model on windows on which norms are measured, B x T x D a pass.
+        first: The block that they enter, no deeper than the first gap.
         plan: Which blocks are removed.
         paths: Of the maps whose output is added to the state.
 
     Raises:
         HealingError: States are not finite.
     """
-    past = plan.removed[-1] + 1
-    norms = [torch.zeros((), dtype=torch.float64)] * (past + 1)
+    boundaries = range(first, plan.removed[-1] + 2)
+    norms = dict.fromkeys(boundaries, 0.0)
     num_tokens = 0
-    for stream in streams:
-        state = stream.dense
-        for block in range(past + 1):
-            norms[block] = norms[block] + torch.linalg.vector_norm(state.double(), dim=-1).log().sum().cpu()
-            state = body.step(block, state) if block < past else state
+    for state in states:
+        for block in boundaries:
+            norms[block] += torch.linalg.vector_norm(state.double(), dim=-1).log().sum().item()
+            state = body.step(block, state) if block + 1 in norms else state  # noqa: PLW2901
         num_tokens += state[..., 0].numel()
-    grown = [torch.exp((norms[block + 1] - norms[block]) / num_tokens).item() for block in range(past)]
     factor, repairs = 1.0, []
     for block in range(plan.num_blocks):
         if block in plan.removed:
-            factor /= grown[block]
+            factor /= math.exp((norms[block + 1] - norms[block]) / num_tokens)
         elif factor != 1.0:
             _scale(body.blocks[block], weights, block, paths, factor)
             repairs.append(SiteRepair(block=block, site="writes", ridge=None, error=None, factor=factor))

@@ -6,7 +6,6 @@ the first of a window has a norm a hundred times that of the others, and would o
 moved at will.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -41,9 +40,48 @@ class Repaired:
     tensors: dict[str, torch.Tensor]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where every kind of healing begins: up to there the healed model is the dense one.
+
+    Attributes:
+        body: The dense model's.
+        block: The kept block before the first gap.
+        states: What enters it, B x T x D a pass; and whether maps are fitted there, or ridges chosen.
+    """
+
+    body: Body
+    block: int
+    states: tuple[tuple[torch.Tensor, bool], ...]
+
+    def streams(self) -> list[Stream]:
+        """The states, to be taken further."""
+        return [Stream(fits=fits, dense=state_BTD, healed=state_BTD) for state_BTD, fits in self.states]
+
+
+def start(model: PreTrainedModel, checkpoint: Checkpoint, plan: PruningPlan, windows: HealingWindows) -> Start:
+    """Runs the windows through the blocks that no healing changes."""
+    body, first = Body(model, checkpoint.family), max(plan.removed[0] - 1, 0)
+    states = []
+    with torch.inference_mode():
+        for used, fits in ((windows.fit, True), (windows.ridge, False)):
+            for tokens_BT in batches(used.windows, body.device):
+                state_BTD = body.embedded(tokens_BT)
+                for block in range(first):
+                    state_BTD = body.step(block, state_BTD)
+                states.append((state_BTD, fits))
+    return Start(body=body, block=first, states=tuple(states))
+
+
 def repair(
     model: PreTrainedModel, checkpoint: Checkpoint, plan: PruningPlan, windows: HealingWindows, method: Healing
 ) -> Repaired:
+    """Starts, then heals. Arguments and errors are those of `start` and `repair_from`."""
+    check_healing(checkpoint, method)
+    return repair_from(start(model, checkpoint, plan, windows), checkpoint, plan, method)
+
+
+def repair_from(begun: Start, checkpoint: Checkpoint, plan: PruningPlan, method: Healing) -> Repaired:
     """Fits kept blocks to the dense model's states; the model is as before afterwards.
 
     `linear` (ReplaceMe): before each gap, the MLP's output M becomes `M + M X`, as close as it comes to the state that
@@ -52,24 +90,23 @@ def repair(
     (Prune&Comp): what blocks after a gap write is scaled, and nothing is fitted.
 
     Args:
-        model: The dense model.
-        checkpoint: Where its weights are stored.
+        begun: States of the dense model on what is fitted on, and on what the ridge is chosen.
+        checkpoint: Where the model's weights are stored.
         plan: Which blocks are removed.
-        windows: What is fitted on, and on what the ridge is chosen.
         method: What is fitted.
 
     Raises:
         HealingError: Its blocks cannot be healed so; states or new weights are not finite.
     """
     check_healing(checkpoint, method)
-    body, projections = Body(model, checkpoint.family), checkpoint.family.projections
+    projections = checkpoint.family.projections
     with torch.inference_mode(), stored_weights(checkpoint) as weights:
-        streams = list(_streams(windows, body))
         if method == "magnitude":
             paths = (projections.attention_write, projections.mlp_write)
-            repairs = scale_writes(body, weights, streams, plan, paths)
+            states = [state_BTD for state_BTD, _ in begun.states]
+            repairs = scale_writes(begun.body, weights, states, begun.block, plan, paths)
         else:
-            repairs = _fit(body, checkpoint, plan, weights, streams, method)
+            repairs = _fit(begun, checkpoint, plan, weights, method)
     return Repaired(repairs=tuple(repairs), tensors=weights.changed)
 
 
@@ -87,29 +124,18 @@ def check_healing(checkpoint: Checkpoint, method: Healing) -> None:
 
 
 def _fit(
-    body: Body,
-    checkpoint: Checkpoint,
-    plan: PruningPlan,
-    weights: StoredWeights,
-    streams: list[Stream],
-    method: ClosedForm,
+    begun: Start, checkpoint: Checkpoint, plan: PruningPlan, weights: StoredWeights, method: ClosedForm
 ) -> list[SiteRepair]:
     projections = checkpoint.family.projections
     sites = sites_of(projections, projections.writes_freely(checkpoint.config))
+    streams, kept = begun.streams(), [block for block in plan.kept if block >= begun.block]
     repairs: list[SiteRepair] = []
-    for block, following in track(list(pairwise((*plan.kept, plan.num_blocks))), f"heal ({method})"):
+    for block, following in track(list(pairwise((*kept, plan.num_blocks))), f"heal ({method})"):
         after_gap, at_gap = plan.removed[0] < block, following > block + 1
         healed = [site for site in sites if (at_gap and site.name == "mlp_write") or (after_gap and method == "refit")]
-        healer = BlockHealer(body, weights, streams, block, following, healed, differs=after_gap or at_gap)
+        healer = BlockHealer(begun.body, weights, streams, block, following, healed, differs=after_gap or at_gap)
         repairs.extend(healer.heal(site, method) for site in healed)
         if method == "linear" and following > plan.removed[-1]:
             break
         healer.leave()
     return repairs
-
-
-def _streams(windows: HealingWindows, body: Body) -> Iterator[Stream]:
-    for fits, used in ((True, windows.fit), (False, windows.ridge)):
-        for tokens_BT in batches(used.windows, body.device):
-            state_BTD = body.embedded(tokens_BT)
-            yield Stream(fits=fits, dense=state_BTD, healed=state_BTD)

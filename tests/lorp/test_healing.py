@@ -264,7 +264,7 @@ def test_where_no_healing_helps_none_is_done(
         down = model.model.layers[0].mlp.down_proj.weight
         return Repaired(repairs=(), tensors={"model.layers.0.mlp.down_proj.weight": torch.full_like(down, torch.nan)})
 
-    monkeypatch.setattr("lorp.healing.choice.repair", worse)
+    monkeypatch.setattr("lorp.healing.choice.repair_from", worse)
     choice = heal(model, checkpoint, plan(1), WINDOWS, "auto")
     assert (choice.method, choice.repaired.tensors) == ("none", {})
     assert [attempt.loss is None for attempt in choice.attempts] == [False, True, True, True]
