@@ -1,7 +1,7 @@
-"""The command line: `lorp recompress`, `lorp plan`, `lorp demo`.
+"""The command line: `lorp recompress`, `lorp plan`, `lorp demo`, and those of `flows.cli_production`.
 
-Exit status: 0 approved (or done), 3 rejected by the gate, 2 bad input, 1 a fault. Heavy libraries are imported by the
-command that needs them, so that `--help` answers at once.
+Exit status: 0 approved (or done), 3 rejected by the gate or refused by the policy, 2 bad input, 1 a fault. Heavy
+libraries are imported by the command that needs them, so that `--help` answers at once.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from flows import arguments
+from flows.cli_production import production
 from flows.options import make, parse_corpora, parse_remove, parse_tasks
 from lorp import __version__
 from lorp.errors import LorpError, without_passwords
@@ -74,6 +75,9 @@ def _version(value: bool) -> None:
     if value:
         typer.echo(f"lorp {__version__}")
         raise typer.Exit
+
+
+app.add_typer(production)
 
 
 @app.callback()

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lorp.errors import SpecError
+from lorp.promotion.policy import PromotionPolicy
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -50,6 +51,19 @@ def parse_remove(text: str) -> int | float | Literal["auto"]:
             f"--remove {text!r} is no number",
             "Give a number of blocks such as 3, a share of depth such as 0.1, or auto",
         ) from None
+
+
+def parse_version(text: str) -> int | Literal["candidate"]:
+    """A version's number, or `candidate`.
+
+    Raises:
+        SpecError: Neither.
+    """
+    if text == "candidate":
+        return "candidate"
+    if not text.isdecimal():
+        raise SpecError(f"--version {text!r} is no version", "Give a number such as 3, or candidate")
+    return int(text)
 
 
 def parse_corpora(addresses: Sequence[str]) -> tuple[str, ...]:
@@ -107,6 +121,28 @@ def read_config(path: Path, known: dict[str, str], several: Collection[str] = ()
                 "Write a line an option, such as 'remove: 3', and commas between names, such as 'tasks: copa,piqa'",
             )
     return {known[name]: _words(value, name in several) for name, value in options.items() if value is not None}
+
+
+def read_policy(path: Path) -> PromotionPolicy:
+    """A promotion policy from a YAML file; `max-age-days` and `max_age_days` are the same.
+
+    Raises:
+        SpecError: No such file, not YAML, a condition twice, or one that is not known or not allowed.
+    """
+    try:
+        return PromotionPolicy.model_validate(_with_underscores(_mapping(path)))
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise SpecError(
+            f"{where} in {path} is not allowed: {first['msg']}", "See docs/production.md for what a policy may say"
+        ) from None
+
+
+def _with_underscores(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_parameter(name): _with_underscores(inner) for name, inner in value.items()}
+    return list(map(_with_underscores, value)) if isinstance(value, list) else value
 
 
 def _mapping(path: Path) -> dict[Hashable, Any]:

@@ -1,5 +1,6 @@
 """What a run came to, as one JSON object and in words."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 
@@ -40,8 +41,35 @@ def label(criterion: str) -> str:
     return criterion.replace("_", " ")
 
 
+def promotion_summary(outcome: Mapping[str, Any]) -> str:
+    """One sentence: what became of a promotion, and why."""
+    what = f"version {outcome['version']} of {outcome['name']}"
+    failed = [condition for condition in outcome["conditions"] if not condition["passed"]]
+    if outcome["state"] == "Promoted":
+        before = f"version {outcome['before']}" if outcome["before"] else "nothing"
+        return f"{what} is {outcome['alias']} now; before it was {before}"
+    if outcome["state"] == "Unchanged":
+        return f"{what} was {outcome['alias']} already"
+    if failed:
+        return f"{what} stays as it is: {label(failed[0]['name'])}: {failed[0]['reason']}"
+    return f"{what} stays as it is: {outcome['approval']['by'] or 'a person'} did not approve"
+
+
+def rollback_summary(outcome: Mapping[str, Any]) -> str:
+    """One sentence: what became of a rollback."""
+    what = f"version {outcome['version']} of {outcome['name']}"
+    if outcome["state"] == "Unchanged":
+        return f"{what} was {outcome['alias']} already"
+    return f"{what} is {outcome['alias']} again; before it was version {outcome['before']}"
+
+
 def criteria_rows(outcome: Outcome) -> list[dict[str, Any]]:
     """The verdict as a table, a row a criterion."""
+    return rows(outcome["verdict"]["criteria"])
+
+
+def rows(criteria: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Criteria or conditions as a table, a row each."""
     return [
         {
             "criterion": label(criterion["name"]),
@@ -51,7 +79,7 @@ def criteria_rows(outcome: Outcome) -> list[dict[str, Any]]:
             "result": "pass" if criterion["passed"] else "fail",
             "reason": criterion["reason"],
         }
-        for criterion in outcome["verdict"]["criteria"]
+        for criterion in criteria
     ]
 
 

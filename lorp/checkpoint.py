@@ -21,12 +21,16 @@ CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
+#: Files that say which token is which text.
+VOCABULARY = frozenset(
+    {"tokenizer.json", "tokenizer.model", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt"}
+)
+
 #: Files beside the weights that belong to a checkpoint. Everything else in a folder is left where it is.
-COMPANIONS = frozenset({
-    CONFIG, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
-    "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja",
+COMPANIONS = VOCABULARY | {
+    CONFIG, "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
     "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE",
-})  # fmt: skip
+}  # fmt: skip
 
 #: Plain names only: nothing that leads elsewhere.
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")

@@ -32,6 +32,7 @@ class Change:
         decision: sha256 of the stored decision on which a promotion rests; None where there was none to make.
         asked_by: Who asked, as they said themselves: nothing here proves it.
         reason: Why, in their words; may be empty.
+        flow_run: Id of the flow run that did it.
         time: When, UTC, ISO 8601.
     """
 
@@ -44,6 +45,7 @@ class Change:
     decision: str | None = None
     asked_by: str = ""
     reason: str = ""
+    flow_run: str
     time: str
 
 
@@ -144,6 +146,11 @@ class Standing:
         """The version that rolling back would return to, if any."""
         held = self.held.get(alias, ())
         return held[-2] if len(held) > 1 else None
+
+
+def last_move(entries: Sequence[Entry], alias: str) -> Entry | None:
+    """The entry that moved an alias to where it is."""
+    return next((entry for entry in reversed(entries) if entry.change.alias == alias), None)
 
 
 def standing(entries: Sequence[Entry]) -> Standing:

@@ -40,11 +40,13 @@ Corpora = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_l
 Methods = Annotated[tuple[Method, ...], Field(min_length=1), BeforeValidator(_names_in)]
 
 
-class _Spec(BaseModel):
+class Spec(BaseModel):
+    """Something that a person asks for."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class CalibrationSpec(_Spec):
+class CalibrationSpec(Spec):
     """The windows from which similarity is captured.
 
     Attributes:
@@ -74,7 +76,7 @@ class CalibrationSpec(_Spec):
         return with_presets(values, "calibration")
 
 
-class PruningSpec(_Spec):
+class PruningSpec(Spec):
     """How many blocks to remove, and how to choose them.
 
     Attributes:
@@ -98,7 +100,7 @@ class PruningSpec(_Spec):
         return len(self.method) > 1 or bool({"greedy", "auto"} & set(self.method))
 
 
-class SearchSpec(_Spec):
+class SearchSpec(Spec):
     """The windows on which plans are compared: of the calibration text, but none that was captured.
 
     Attributes:
@@ -125,7 +127,7 @@ class SearchSpec(_Spec):
         return self.num_mend_windows, self.num_score_windows, self.num_confirm_windows
 
 
-class HealingSpec(_Spec):
+class HealingSpec(Spec):
     """How kept blocks are refitted once others are gone, in closed form and without training.
 
     Attributes:
@@ -146,7 +148,7 @@ class HealingSpec(_Spec):
         return self.num_windows, self.num_ridge_windows
 
 
-class EvaluationSpec(_Spec):
+class EvaluationSpec(Spec):
     """The windows on which perplexity is measured; never those of calibration."""
 
     corpora: Corpora = (EMBEDDED_CORPUS,)
@@ -161,7 +163,7 @@ class EvaluationSpec(_Spec):
         return with_presets(values, "evaluation")
 
 
-class DownstreamSpec(_Spec):
+class DownstreamSpec(Spec):
     """Multiple-choice tasks on which accuracy is measured.
 
     Attributes:
@@ -183,7 +185,7 @@ class DownstreamSpec(_Spec):
         return self.limit or None
 
 
-class GenerationSpec(_Spec):
+class GenerationSpec(Spec):
     """Greedy continuations of held-out prompts.
 
     Attributes:
@@ -197,7 +199,7 @@ class GenerationSpec(_Spec):
     max_new_tokens: int = Field(64, ge=4)
 
 
-class SpeedSpec(_Spec):
+class SpeedSpec(Spec):
     """Time and memory of dense model and variant, measured in turn.
 
     Attributes:
@@ -211,7 +213,7 @@ class SpeedSpec(_Spec):
     decode_tokens: int = Field(8, ge=1)
 
 
-class GateSpec(_Spec):
+class GateSpec(Spec):
     """The budgets that a variant must keep; those that are not given are not judged.
 
     Attributes:
@@ -237,14 +239,14 @@ class GateSpec(_Spec):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-class ComputeSpec(_Spec):
+class ComputeSpec(Spec):
     """Where and in which precision forward passes run."""
 
     device: str = "cpu"
     dtype: DType = "float32"
 
 
-class RecompressSpec(_Spec):
+class RecompressSpec(Spec):
     """The whole job.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The last stage: report page, registration of the verdict, lineage record, alias of a new version.
+"""The last stage: report page, registration of the verdict, lineage record, a new version's entry in the ledger.
 
 It always asks the registry, which may have lost what the store remembers; it changes nothing that is there already.
 """
@@ -8,17 +8,21 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lorp.corpus.mixtures import names_of
+from lorp.gate import Verdict
+from lorp.ledger import Change, Standing
 from lorp.names import without_paths
 from lorp.report.text import headline
 from lorp.spec import RecompressSpec
 from tasks.cache import can_pass
 from tasks.capture import WindowsUse, of_evaluation
+from tasks.ledger import record
 from tasks.lineage import Lineage
 from tasks.registry import Registered, Registration, UsedWindows, register
 from tasks.report import make_report
@@ -75,8 +79,39 @@ def register_verdict(places: Workspace, request: Registering) -> RegisteredVerdi
         flow_run=request.flow_run,
     )
     done = run_stage(vault, lineage)
+    _enter(vault, request, registered, values.verdict, done.outputs["lineage"])
     LOGGER.info("register: %s, version %s", request.name, registered.model_version or "none")
     return RegisteredVerdict(registered=registered, report=done.outputs["report"], lineage=done.outputs["lineage"])
+
+
+def _enter(vault: Vault, request: Registering, registered: Registered, verdict: Verdict, lineage: Reference) -> None:
+    """Writes a new version into the ledger; one that is there already stays as it is."""
+    version = registered.model_version
+    if version is None:
+        return
+    change = Change(
+        act="registered",
+        version=version,
+        variant=verdict.variant,
+        verdict=verdict.id,
+        lineage=lineage.sha256,
+        flow_run=request.flow_run,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    record(vault, request.name, lambda now: _missing(now, change))
+
+
+def _missing(now: Standing, change: Change) -> Change | None:
+    """The change, unless the ledger has a version of that number."""
+    known = now.versions.get(change.version)
+    if known is not None and known.verdict != change.verdict:
+        LOGGER.warning(
+            "version %d is not entered in the ledger, which has another version %d from another registry: "
+            "it cannot be promoted. Give another --name, or use the registry that the ledger was begun with",
+            change.version,
+            change.version,
+        )
+    return None if known else change
 
 
 def _registration(vault: Vault, request: Registering, values: RunValues, report: Reference) -> Registration:

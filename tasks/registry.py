@@ -5,7 +5,6 @@ one run and at most one version. A rejected verdict has no way to a version.
 """
 
 import json
-import math
 import os
 import re
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 from lorp.errors import RegistryError
 from lorp.gate import Verdict
+from lorp.gate.strictness import as_strict, limits
 from lorp.spec import GateSpec
 from tasks.workspace import Workspace
 
@@ -252,31 +252,15 @@ def _gate(tags: dict[str, Any]) -> GateSpec:
 
 def _stricter(one: dict[str, str], other: dict[str, str]) -> bool:
     """Whether one verdict, by its tags, was stricter than another."""
-    pairs = list(zip(_limits(_gate(one)), _limits(_gate(other)), strict=True))
-    if one["lorp.verdict"] == other["lorp.verdict"] or any(mine > theirs for mine, theirs in pairs):
+    mine, theirs = _gate(one), _gate(other)
+    if one["lorp.verdict"] == other["lorp.verdict"] or not as_strict(mine, theirs):
         return False
-    return one["lorp.approved"] == "false" or any(mine < theirs for mine, theirs in pairs)
+    return one["lorp.approved"] == "false" or not as_strict(theirs, mine)
 
 
 def _strictness(run: Run) -> tuple[str, tuple[float, ...]]:
     """Rejections first ("false" sorts before "true"), then the tightest budgets."""
-    return (run.data.tags["lorp.approved"], _limits(_gate(run.data.tags)))
-
-
-def _limits(gate: GateSpec) -> tuple[float, ...]:
-    """The budgets as numbers of which the smaller is the stricter."""
-    most = (
-        gate.max_perplexity_ratio,
-        gate.max_perplexity,
-        gate.max_accuracy_drop,
-        gate.max_repetition_increase,
-        gate.max_memory_ratio,
-    )
-    least = (gate.min_speedup, gate.confidence)
-    return (
-        *(math.inf if budget is None else budget for budget in most),
-        *(math.inf if budget is None else -budget for budget in least),
-    )
+    return (run.data.tags["lorp.approved"], limits(_gate(run.data.tags)))
 
 
 def _tags(registration: Registration) -> dict[str, str]:

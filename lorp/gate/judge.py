@@ -64,33 +64,33 @@ def needed(spec: GateSpec) -> frozenset[str]:
 def judge(evidence: Evidence, spec: GateSpec) -> tuple[CriterionResult, ...]:
     """Measures every criterion that the gate has a budget for; what cannot be judged fails."""
     return tuple(
-        _result(criterion, criterion.estimate(evidence, spec.confidence), getattr(spec, criterion.field))
+        result(
+            criterion.name,
+            criterion.estimate(evidence, spec.confidence),
+            getattr(spec, criterion.field),
+            criterion.side,
+        )
         for criterion in CRITERIA
         if getattr(spec, criterion.field) is not None
     )
 
 
-def _result(criterion: Criterion, estimated: Estimated, budget: float) -> CriterionResult:
+def result(name: str, estimated: Estimated, budget: float, side: Side = "at most") -> CriterionResult:
+    """Holds an estimate against a budget: its bound must keep it; what could not be estimated fails."""
     if isinstance(estimated, str):
         return CriterionResult(
-            name=criterion.name,
-            value=None,
-            bound=None,
-            budget=budget,
-            side=criterion.side,
-            passed=False,
-            reason=estimated,
+            name=name, value=None, bound=None, budget=budget, side=side, passed=False, reason=estimated
         )
-    at_most = criterion.side == "at most"
+    at_most = side == "at most"
     bound = estimated.upper if at_most else estimated.lower
     passed = bound <= budget if at_most else bound >= budget
     said = "within" if passed else ("over" if at_most else "under")
     return CriterionResult(
-        name=criterion.name,
+        name=name,
         value=estimated.value,
         bound=bound,
         budget=budget,
-        side=criterion.side,
+        side=side,
         passed=passed,
         reason=f"{'upper' if at_most else 'lower'} bound {bound:.4g} is {said} the budget of {budget:g}"
         + (_TOO_LITTLE.format(estimated.narrowest) if at_most and estimated.narrowest > budget else ""),

@@ -1,16 +1,21 @@
-"""The deployment of `prefect.yaml` on a real server, run by a real worker."""
+"""The deployments of `prefect.yaml` on a real server, run by a real worker."""
 
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from servers import background, free_port, wait_for
+
+from tasks.ledger import read_ledger
+from tasks.vault import open_vault
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -18,10 +23,30 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A Prefect server of its own, and how to talk to it."""
+    """A Prefect server of its own with all deployments, and how to talk to it."""
 
     api: str
     environment: dict[str, str]
+
+    def run(self, deployment: str, parameters: dict[str, Any]) -> str:
+        """Starts a run of a deployment; its id."""
+        found = httpx.get(f"{self.api}/deployments/name/{deployment}").json()
+        started = httpx.post(f"{self.api}/deployments/{found['id']}/create_flow_run", json={"parameters": parameters})
+        return str(started.json()["id"])
+
+    def state(self, run: str, *wanted: str) -> dict[str, Any]:
+        """A run's state, once its name is one of these; it may take three minutes."""
+        for _ in range(180):
+            state: dict[str, Any] = httpx.get(f"{self.api}/flow_runs/{run}").json()["state"]
+            if state["name"] in wanted:
+                return state
+            time.sleep(1)
+        raise TimeoutError(state)
+
+    def resume(self, run: str, **said: object) -> dict[str, Any]:
+        """Answers a run's form; what the server says to that."""
+        answer = httpx.post(f"{self.api}/flow_runs/{run}/resume", json={"run_input": said})
+        return dict(answer.json())
 
     def call(self, *command: object) -> str:
         """Runs a command against the server; its standard output."""
@@ -47,13 +72,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     start = (BIN / "prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
     with background(*start, environment=environment, log=home / "server.log"):
         wait_for(f"{api}/health")
-        yield Server(api=api, environment=environment)
+        started = Server(api=api, environment=environment)
+        started.call(BIN / "prefect", "work-pool", "create", "lorp", "--type", "process")
+        started.call(BIN / "prefect", "--no-prompt", "deploy", "--all")
+        yield started
 
 
-def test_it_is_deployed_triggered_and_run_to_its_verdict(server: Server, pico: Path, tmp_path: Path) -> None:
+def test_it_is_triggered_and_run_to_its_verdict(server: Server, pico: Path, tmp_path: Path) -> None:
     prefect = BIN / "prefect"
-    server.call(prefect, "work-pool", "create", "lorp", "--type", "process")
-    server.call(prefect, "--no-prompt", "deploy", "--all")
     spec = {
         "source": str(pico),
         "name": "pico",
@@ -81,3 +107,31 @@ def test_the_command_line_uses_a_configured_server(server: Server, pico: Path) -
     )  # fmt: skip
     run = httpx.get(f"{server.api}/flow_runs/{json.loads(out)['run']}").json()
     assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Approved")
+
+
+def test_a_promotion_waits_for_a_person_and_does_as_they_say(server: Server, pico: Path, tmp_path: Path) -> None:
+    prefect = BIN / "prefect"
+    server.call(
+        BIN / "lorp", "recompress", pico, "--name=waiting", "--remove=2", "--heal=none", "--calibration-windows=8",
+        "--evaluation-windows=40", "--window-tokens=32", "--max-perplexity-ratio=100", "--tasks=none",
+        "--speed-rounds=0", "--generation-prompts=0",
+    )  # fmt: skip
+    asked = {"name": "waiting", "version": 1, "policy": {"approval": True}}
+    with background(
+        prefect, "worker", "start", "--pool", "lorp", environment=server.environment, log=tmp_path / "log", cwd=ROOT
+    ):
+        refused, approved, late = (
+            server.run("promote/promote", {"asked": {**asked, "policy": {"approval": True, "approval_hours": hours}}})
+            for hours in (1, 1, 10 / 3600)
+        )
+        for run in (refused, approved):
+            server.state(run, "Suspended")
+        wrong = server.resume(refused, approve="perhaps", by="ada")
+        assert wrong["status"] == "REJECT"
+        server.resume(refused, approve=False, by="ada", note="not today")
+        assert "ada did not approve" in server.state(refused, "Refused")["message"]
+        server.resume(approved, approve=True, by="ada", note="fine")
+        server.state(approved, "Promoted")
+        assert "never resumed" in server.state(late, "Failed")["message"]
+    entries = read_ledger(open_vault(f"{server.environment['LORP_HOME']}/store"), "waiting")
+    assert [(entry.change.act, entry.change.flow_run) for entry in entries[1:]] == [("promoted", approved)]

@@ -37,9 +37,16 @@ def test_the_entrypoint_imports_and_the_parameters_validate(deployment: dict[str
     assert flow.validate_parameters(deployment["parameters"])
 
 
+WRONG: dict[str, list[dict[str, Any]]] = {
+    "recompress": [{"removed": 3}, {"pruning": {"remove": "three"}}, {"gate": {"max_perplexity_ratio": -1}}],
+    "promote": [{"version": "first"}, {"to": "candidate"}, {"policy": {"max_age": 3}}, {"name": "../other"}],
+    "rollback": [{"version": 0}, {"to": "latest"}, {"policy": {}}],
+}
+
+
 @pytest.mark.parametrize("deployment", deployments(), ids=lambda deployment: deployment["name"])
 def test_parameters_that_are_wrong_do_not_validate(deployment: dict[str, Any]) -> None:
-    spec = deployment["parameters"]["spec"]
-    for change in ({"removed": 3}, {"pruning": {"remove": "three"}}, {"gate": {"max_perplexity_ratio": -1}}):
-        with pytest.raises(Exception, match=r"spec|validation"):
-            entrypoint(deployment).validate_parameters({"spec": {**spec, **change}})
+    [(name, value)] = deployment["parameters"].items()
+    for change in WRONG[deployment["name"]]:
+        with pytest.raises(Exception, match=rf"{name}|validation"):
+            entrypoint(deployment).validate_parameters({name: {**value, **change}})

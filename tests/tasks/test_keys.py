@@ -10,6 +10,7 @@ import pytest
 
 from lorp.digest import FileDigest
 from lorp.evaluation.downstream.sources import TaskSource
+from lorp.promotion import Canary
 from lorp.spec import (
     CalibrationSpec,
     ComputeSpec,
@@ -30,6 +31,7 @@ from tasks.gate import Gate
 from tasks.heal import Heal
 from tasks.mixtures import CompareMixtures, TriedMixture
 from tasks.plan import Cluster, Plan, Prune, Resample, Score
+from tasks.promotion import AnswerCanaries
 from tasks.search import GuessDepth, Search
 from tasks.speed import CompareSpeed
 from tasks.stage import Request
@@ -73,6 +75,9 @@ TEXT = TaskSource(kind="continuation", name="continuation")
 TASK_ROWS = TaskSource(kind="rows", name="copa", pin="r", path="/x/copa.jsonl")
 ASK = AskQuestions(checkpoint=CHECKPOINT, windows=A, sources=(TEXT, TASK_ROWS), spec=DownstreamSpec())
 ANSWER = AnswerQuestions(checkpoint=CHECKPOINT, questions=A, compute_spec=CPU)
+CANARIES = AnswerCanaries(
+    variant=CHECKPOINT, canaries=(Canary(prompt="p", contains=("c",)),), max_new_tokens=32, compute_spec=CPU,
+)  # fmt: skip
 
 PINNED: list[tuple[Request, str]] = [
     (FetchFolder(path="/x", sha256="s"), "fetch-v1-14d677c9639c58045d6fff6b334f785660c679a3932785c6911410179b479a3c"),
@@ -106,6 +111,7 @@ PINNED: list[tuple[Request, str]] = [
     (GENERATE, "generate-v1-f9a70dbc528174487bcf063878c294d42396671e7ca78d3e490da13f56b8d268"),
     (GATE, "gate-v2-d61d1f4d96cd2d637dc99440dee1dcc59e98de3d7efc50e15a77f44a0e14fb6d"),
     (ASK, "questions-v1-f2447e9977665f95a36b6724fe8831e7563b88bce087009fd6cd9c524e82fb2b"),
+    (CANARIES, "canaries-v1-3a23f8bc2c23e13fee0ba9f2163af235188a0dfcce9ae00334e12074724aa21a"),
     (ANSWER, "answers-v1-e34b586a6d7478293428d937167c6ee4aa5fcfcd6973d575ea8a6ef23b2a924d"),
 ]
 
@@ -197,6 +203,8 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
         (ASK, replace(ASK, spec=DownstreamSpec(seed=1))),
         (ANSWER, replace(ANSWER, questions=B)),
         (ANSWER, replace(ANSWER, compute_spec=ComputeSpec(dtype="bfloat16"))),
+        (CANARIES, replace(CANARIES, canaries=(Canary(prompt="p", excludes=("c",)),))),
+        (CANARIES, replace(CANARIES, max_new_tokens=8)),
         (GATE, replace(GATE, spec=GateSpec(max_perplexity_ratio=1.2))),
         (GATE, replace(GATE, spec=GateSpec(min_speedup=1.0))),
         (GATE, replace(GATE, evaluations={"dense": A, "pruned": A})),

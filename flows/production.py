@@ -1,0 +1,77 @@
+"""`lorp promote` and `lorp rollback`: the flow run, and what came of it shown."""
+
+import getpass
+import json
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows.promote import PromotionSpec, run_promote
+from flows.promotion import MoveSpec
+from flows.rollback import RollbackSpec, run_rollback
+from flows.terminal import shown_progress
+from flows.wording import promotion_summary, rollback_summary, rows
+from tasks.vault import open_vault
+from tasks.workspace import Workspace, make_home, workspace
+
+_REFUSED = 3
+
+Asked = TypeVar("Asked", bound=MoveSpec)
+
+
+def promote_version(asked: PromotionSpec, store: str | None, tracking_uri: str | None, as_json: bool) -> int:
+    """Promotes; 0 if the alias stands for the version now, else 3.
+
+    Raises:
+        LorpError: As `flows.promote.promote` does.
+    """
+    outcome = _run(run_promote, asked, store, tracking_uri)
+    if as_json:
+        typer.echo(json.dumps(outcome))
+    else:
+        _show_conditions(outcome)
+        typer.echo(f"{outcome['state'].lower()}: {promotion_summary(outcome)}")
+    return _REFUSED if outcome["state"] == "Refused" else 0
+
+
+def roll_back(asked: RollbackSpec, store: str | None, tracking_uri: str | None, as_json: bool) -> int:
+    """Rolls back.
+
+    Raises:
+        LorpError: As `flows.rollback.rollback` does.
+    """
+    outcome = _run(run_rollback, asked, store, tracking_uri)
+    typer.echo(json.dumps(outcome) if as_json else rollback_summary(outcome))
+    return 0
+
+
+def _run(
+    flow: Callable[[Asked, Workspace], dict[str, Any]], asked: Asked, store: str | None, tracking_uri: str | None
+) -> dict[str, Any]:
+    places = workspace(store, tracking_uri)
+    open_vault(places.store)
+    if places.embedded:
+        make_home()
+    named = asked if asked.asked_by else asked.model_copy(update={"asked_by": _login()})
+    with shown_progress(), redirect_stdout(sys.stderr):
+        return flow(named, places)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in some containers
+        return ""
+
+
+def _show_conditions(outcome: Mapping[str, Any]) -> None:
+    table = Table("condition", "value", "bound", "budget", "result", title=outcome["name"], title_justify="left")
+    for row in rows(outcome["conditions"]):
+        table.add_row(*(Text(row[column]) for column in ("criterion", "value", "bound", "budget", "result")))
+    Console(highlight=False).print(table)

@@ -1,0 +1,118 @@
+"""Moving an alias back to a version that it stood for before: ledger, then alias; nothing is deleted."""
+
+from typing import Annotated, Any, cast
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+from pydantic import Field
+
+from flows.promotion import MoveSpec, Registry, change_of
+from flows.wording import rollback_summary
+from lorp.errors import SpecError
+from lorp.ledger import Change, Standing, standing
+from tasks.aliases import check_known
+from tasks.cache import PLAIN_JSON, can_pass
+from tasks.ledger import read_ledger
+from tasks.ledger_versions import read_version
+from tasks.workspace import Workspace, workspace
+
+
+class RollbackSpec(MoveSpec):
+    """A version to return to.
+
+    Attributes:
+        version: One that the alias stood for before; the one before unless given.
+    """
+
+    version: Annotated[int, Field(strict=True, ge=1)] | None = None
+
+
+@flow(name="rollback", flow_run_name="{asked.name} {asked.to}", persist_result=True, result_serializer=PLAIN_JSON)
+def rollback(asked: RollbackSpec, places: Workspace | None = None) -> State[Any]:
+    """Moves an alias back.
+
+    Args:
+        asked: What is asked.
+        places: Where things are kept; the defaults of `tasks.workspace` unless given.
+
+    Returns:
+        Completed, named RolledBack, or Unchanged where someone else has just gone back there.
+
+    Raises:
+        SpecError: There is nothing to return to.
+        IntegrityError: The files of the version to return to are not what they were.
+        LorpError: A fault.
+    """
+    registry = Registry(places=places or workspace())
+    now = standing(read_ledger(registry.vault, asked.name))
+    version = target(now, asked)
+    found = read_version(registry.vault, now, asked.name, version)
+    check_known(registry.places, asked.name, found.change)
+    registry.vault.folder(found.variant)
+    outcome = go_back(registry, asked, now.now(asked.to), version)
+    return Completed(name=outcome["state"], message=rollback_summary(outcome), data=outcome)
+
+
+@task(
+    name="move",
+    task_run_name="move the alias",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=[1, 5],
+    retry_condition_fn=can_pass,
+)
+def go_back(registry: Registry, asked: RollbackSpec, current: int | None, version: int) -> dict[str, Any]:
+    """Moves the alias from the version that it stood for when this was asked; never further than that.
+
+    Raises:
+        SpecError: It stands for a third version by now.
+    """
+
+    def change(now: Standing) -> Change | None:
+        found = now.now(asked.to)
+        if found == version:
+            return None
+        if found != current:
+            raise SpecError(
+                f"{asked.name}@{asked.to} was moved to version {found} meanwhile", "Look at it, and roll back again"
+            )
+        return change_of(asked, now.versions[version], act="rolled-back")
+
+    entry = registry.move(asked, "rolled-back", change)
+    return {
+        "run": str(flow_run.id),
+        "state": "RolledBack" if entry else "Unchanged",
+        "name": asked.name,
+        "alias": asked.to,
+        "version": version,
+        "before": current,
+        "entry": entry.sequence if entry else None,
+    }
+
+
+def run_rollback(asked: RollbackSpec, places: Workspace) -> dict[str, Any]:
+    """Runs the flow in this process; its outcome."""
+    return cast(dict[str, Any], rollback(asked, places))
+
+
+def target(now: Standing, asked: RollbackSpec) -> int:
+    """The version to return to.
+
+    Raises:
+        SpecError: The alias never stood for it, or for nothing before, or stands for it now.
+    """
+    held = now.held.get(asked.to, ())
+    earlier = ", ".join(map(str, sorted(set(held[:-1])))) or "none"
+    if asked.version is not None and asked.version not in held[:-1]:
+        raise SpecError(
+            f"{asked.name}@{asked.to} cannot go back to version {asked.version}",
+            f"It stood for these before: {earlier}. To go to another, promote it",
+        )
+    found = asked.version or now.before(asked.to)
+    if found is None:
+        raise SpecError(f"{asked.name}@{asked.to} has no version to go back to", "Promote another version")
+    return found

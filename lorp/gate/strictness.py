@@ -1,0 +1,26 @@
+"""Two gates beside each other: which is the stricter."""
+
+import math
+
+from lorp.spec import GateSpec
+
+
+def limits(gate: GateSpec) -> tuple[float, ...]:
+    """The budgets as numbers of which the smaller is the stricter; infinity where there is none."""
+    most = (
+        gate.max_perplexity_ratio,
+        gate.max_perplexity,
+        gate.max_accuracy_drop,
+        gate.max_repetition_increase,
+        gate.max_memory_ratio,
+    )
+    least = (gate.min_speedup, gate.confidence)
+    return (
+        *(math.inf if budget is None else budget for budget in most),
+        *(math.inf if budget is None else -budget for budget in least),
+    )
+
+
+def as_strict(one: GateSpec, other: GateSpec) -> bool:
+    """Whether no budget of one gate is looser than the other's."""
+    return all(mine <= theirs for mine, theirs in zip(limits(one), limits(other), strict=True))

@@ -1,0 +1,75 @@
+"""Aliases in the registry, which follow the ledger."""
+
+import logging
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from lorp.errors import RegistryError
+from lorp.ledger import Change, standing
+from tasks.ledger import read_ledger
+from tasks.registry import unusable
+from tasks.vault import Vault
+from tasks.workspace import Workspace
+
+LOGGER = logging.getLogger("lorp.aliases")
+
+
+def aliases(places: Workspace, name: str) -> dict[str, int]:
+    """What each alias of a registered model stands for in the registry; nothing for a model that it does not know.
+
+    Raises:
+        RegistryError: MLflow refuses or cannot be reached.
+    """
+    client = MlflowClient(tracking_uri=places.tracking_uri)
+    try:
+        found = client.search_registered_models(f"name = '{name}'")
+        return {alias: int(version) for model in found for alias, version in model.aliases.items()}
+    except (MlflowException, SQLAlchemyError, OSError) as fault:
+        raise unusable(places.tracking_uri, fault) from fault
+
+
+def check_known(places: Workspace, name: str, change: Change) -> None:
+    """Makes sure that a version in the registry is the ledger's.
+
+    Raises:
+        RegistryError: There is no such version, or it is another; or MLflow cannot be used.
+    """
+    client = MlflowClient(tracking_uri=places.tracking_uri)
+    try:
+        tags = client.get_model_version(name, str(change.version)).tags
+    except MlflowException as fault:
+        if fault.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise unusable(places.tracking_uri, fault) from fault
+        tags = {}
+    except (SQLAlchemyError, OSError) as fault:
+        raise unusable(places.tracking_uri, fault) from fault
+    if tags.get("lorp.verdict") != change.verdict:
+        raise RegistryError(
+            f"version {change.version} of {name} in the registry is not the one in the ledger",
+            "Look at --tracking-uri and --store: they must be those that the version was registered with",
+        )
+
+
+def follow(places: Workspace, vault: Vault, name: str, alias: str) -> int | None:
+    """Moves an alias to where the ledger says it is; the version that it then stands for.
+
+    Whoever moves it looks at the ledger again afterwards, so of several the last to move it moves it to the ledger's
+    last word.
+
+    Raises:
+        RegistryError: MLflow refuses or cannot be reached.
+        IntegrityError: The ledger is broken.
+    """
+    while True:
+        now = standing(read_ledger(vault, name))
+        version = now.now(alias)
+        if version is None or aliases(places, name).get(alias) == version:
+            return version
+        check_known(places, name, now.versions[version])
+        try:
+            MlflowClient(tracking_uri=places.tracking_uri).set_registered_model_alias(name, alias, str(version))
+        except (MlflowException, SQLAlchemyError, OSError) as fault:
+            raise unusable(places.tracking_uri, fault) from fault
+        LOGGER.info("%s@%s is version %d", name, alias, version)

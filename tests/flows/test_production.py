@@ -1,0 +1,250 @@
+"""Promotion and rollback from the command line: the ledger says so first, the alias follows, nothing else moves it."""
+
+import json
+import shutil
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from addresses import spoil
+from mlflow import MlflowClient
+from support import PICO_OPTIONS, Lorp, Result
+
+import tasks.aliases
+from flows.cli import run
+from lorp.errors import RegistryError
+from lorp.ledger import Entry
+from lorp.promotion import Decision
+from lorp.values import decode
+from tasks.ledger import read_ledger
+from tasks.vault import Vault, open_vault
+
+LOOSE, TIGHT = "--max-perplexity-ratio=100", "--max-perplexity-ratio=0.5"
+ANYTHING_GOES = {"max-ratio-to-production": 100}
+
+
+@pytest.fixture(scope="module")
+def registered(
+    pico: Path, prefect_server: None, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[dict[str, Any]]]:
+    """A home with two approved versions, 1 without 2 blocks and 2 without 1; and what came of the two runs."""
+    template = tmp_path_factory.mktemp("registered")
+    outcomes = []
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LORP_HOME", str(template))
+        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for count in (2, 1):
+            out = StringIO()
+            with redirect_stdout(out):
+                words = ["recompress", str(pico), f"--remove={count}", "--name=pico", *PICO_OPTIONS, "--json", LOOSE]
+                assert run(words) == 0
+            outcomes.append(json.loads(out.getvalue()))
+    return template, outcomes
+
+
+@pytest.fixture
+def versions(registered: tuple[Path, list[dict[str, Any]]], home: Path) -> list[dict[str, Any]]:
+    """The two versions, in the home of this test."""
+    template, outcomes = registered
+    shutil.copytree(template, home)
+    return outcomes
+
+
+@pytest.fixture
+def promote(lorp: Lorp, tmp_path: Path, prefect_server: None) -> Lorp:
+    def call(version: object, policy: dict[str, Any] | None = None, *words: object) -> Result:
+        (tmp_path / "policy.yaml").write_text(json.dumps(ANYTHING_GOES | (policy or {})))
+        return lorp(
+            "promote", "pico", f"--version={version}", f"--policy={tmp_path / 'policy.yaml'}", "--json", *words
+        )  # fmt: skip
+
+    return call
+
+
+def vault(home: Path) -> Vault:
+    return open_vault(str(home / "store"))
+
+
+def ledger(home: Path) -> tuple[Entry, ...]:
+    return read_ledger(vault(home), "pico")
+
+
+def client(home: Path) -> MlflowClient:
+    return MlflowClient(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
+
+
+def production(home: Path) -> int | None:
+    found = client(home).get_registered_model("pico").aliases.get("production")
+    return int(found) if found else None
+
+
+def conditions(result: Result) -> dict[str, bool]:
+    return {condition["name"]: condition["passed"] for condition in result.json["conditions"]}
+
+
+def test_a_registered_version_is_entered_once(versions: list[dict[str, Any]], recompress: Lorp, home: Path) -> None:
+    recompress(LOOSE)
+    assert recompress(TIGHT).status == 3
+    first, second = ledger(home)
+    assert (first.change.act, first.change.version, first.change.alias) == ("registered", 1, None)
+    assert first.change.variant == versions[0]["variant"]["digest"]
+    assert first.change.verdict == versions[0]["verdict"]["id"]
+    assert versions[0]["lineage"].endswith(f"{first.change.lineage}.json")
+    assert second.change.version == 2
+
+
+def test_a_version_is_promoted_and_rolled_back(
+    versions: list[dict[str, Any]], promote: Lorp, lorp: Lorp, home: Path
+) -> None:
+    first = promote(1, None, "--by=ada", "--reason=first one")
+    assert (first.status, first.json["state"], first.json["before"]) == (0, "Promoted", None)
+    assert production(home) == 1
+    entry = ledger(home)[-1]
+    assert (entry.change.asked_by, entry.change.reason, entry.change.alias) == ("ada", "first one", "production")
+    assert entry.change.flow_run == first.json["run"]
+    decision = decode(Decision, vault(home).read_value(str(entry.change.decision)))
+    assert decision.allowed
+    assert decision.verdict == versions[0]["verdict"]["id"]
+
+    second = promote("candidate")
+    assert (second.json["version"], second.json["before"], production(home)) == (2, 1, 2)
+    assert promote(2).json["state"] == "Unchanged"
+    assert len(ledger(home)) == 4
+
+    back = lorp("rollback", "pico", "--by=ada", "--json")
+    assert (back.status, back.json["version"], back.json["before"], production(home)) == (0, 1, 2, 1)
+    assert ledger(home)[-1].change.act == "rolled-back"
+    again = lorp("rollback", "pico")
+    assert again.status == 2
+    assert "has no version to go back to" in again.err
+    assert len(ledger(home)) == 5
+
+
+def test_a_version_much_worse_than_production_is_refused(
+    versions: list[dict[str, Any]], promote: Lorp, home: Path
+) -> None:
+    assert promote(2).status == 0
+    worse = promote(1, {"max-ratio-to-production": 0.5})
+    assert (worse.status, worse.json["state"], production(home)) == (3, "Refused", 2)
+    assert conditions(worse) == {"approved": True, "verified": True, "age_days": True, "ratio_to_production": False}
+    value = next(each["value"] for each in worse.json["conditions"] if each["name"] == "ratio_to_production")
+    assert value == pytest.approx(versions[0]["perplexity"]["pruned"] / versions[1]["perplexity"]["pruned"])
+    assert [entry.change.version for entry in ledger(home)] == [1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("policy", "failed"),
+    [
+        ({"gate": {"max-perplexity-ratio": 2}}, "gate"),
+        ({"max-age-days": 1e-9}, "age_days"),
+        ({"canaries": [{"prompt": "one", "contains": ["no such text"]}]}, "failed_canaries"),
+    ],
+)
+def test_each_condition_refuses(
+    versions: list[dict[str, Any]], promote: Lorp, home: Path, policy: dict[str, Any], failed: str
+) -> None:
+    refused = promote(1, policy)
+    assert (refused.status, production(home)) == (3, None)
+    assert [name for name, passed in conditions(refused).items() if not passed] == [failed]
+    assert len(ledger(home)) == 2
+
+
+def test_what_canaries_answered_is_kept(versions: list[dict[str, Any]], promote: Lorp) -> None:
+    done = promote(1, {"canaries": [{"prompt": "one", "excludes": ["no such text"]}], "max-new-tokens": 8})
+    assert done.status == 0
+    [answer] = done.json["answers"]
+    assert answer["passed"]
+    assert answer["text"]
+
+
+def test_what_does_not_verify_is_refused(versions: list[dict[str, Any]], promote: Lorp, home: Path) -> None:
+    spoil(vault(home).store.address(f"variants/{versions[0]['variant']['digest']}/model.safetensors"))
+    refused = promote(1)
+    assert refused.status == 3
+    assert conditions(refused)["verified"] is False
+    assert production(home) is None
+
+
+def test_a_crash_between_ledger_and_alias_is_mended_by_the_next_command(
+    versions: list[dict[str, Any]], promote: Lorp, lorp: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(1)
+    with monkeypatch.context() as broken:
+
+        def fail(*_: object) -> None:
+            raise RegistryError("MLflow is gone", "Look at it")
+
+        broken.setattr("flows.promotion.follow", fail)
+        assert promote(2).status == 1
+    assert (ledger(home)[-1].change.version, production(home)) == (2, 1)
+    assert promote(2).json["state"] == "Unchanged"
+    assert production(home) == 2
+    assert len(ledger(home)) == 4
+
+
+def test_an_alias_that_was_moved_from_outside_is_put_where_the_ledger_says(
+    versions: list[dict[str, Any]], promote: Lorp, home: Path
+) -> None:
+    promote(1)
+    client(home).set_registered_model_alias("pico", "production", "2")
+    assert promote(1).json["state"] == "Unchanged"
+    assert production(home) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["promote", "pico", "--version=7"], "has no version 7"),
+        (["promote", "pico", "--version=first"], "is no version"),
+        (["promote", "pico", "--to=candidate"], "to = 'candidate' is not allowed"),
+        (["promote", "nobody"], "nobody has no candidate"),
+        (["promote", "../pico"], "name = '../pico' is not allowed"),
+        (["rollback", "pico"], "has no version to go back to"),
+        (["rollback", "pico", "--version=1"], "cannot go back to version 1"),
+    ],
+)
+def test_what_cannot_be_moved_is_said_in_one_line(
+    versions: list[dict[str, Any]], lorp: Lorp, home: Path, words: list[str], said: str
+) -> None:
+    done = lorp(*words)
+    assert (done.status, done.out) == (2, "")
+    assert said in done.err.splitlines()[-1]
+    assert len(ledger(home)) == 2
+
+
+def test_a_policy_that_asks_for_a_person_waits_for_one(
+    versions: list[dict[str, Any]], promote: Lorp, home: Path
+) -> None:
+    done = promote(1, {"approval": True})
+    assert done.status == 2
+    assert "asks for a person's approval" in done.err
+    assert production(home) is None
+
+
+@pytest.mark.parametrize("policy", [{"max-age": 3}, {"max-age-days": -1}, {"canaries": [{"prompt": "one"}]}])
+def test_a_mistake_in_a_policy_is_said(versions: list[dict[str, Any]], promote: Lorp, policy: dict[str, Any]) -> None:
+    done = promote(1, policy)
+    assert done.status == 2
+    assert "is not allowed" in done.err
+
+
+def test_aliases_of_a_name_that_the_registry_does_not_know(versions: list[dict[str, Any]], home: Path) -> None:
+    from tasks.workspace import workspace
+
+    assert tasks.aliases.aliases(workspace(), "nobody") == {}
+
+
+def test_a_version_of_another_registry_is_neither_entered_nor_moved(
+    versions: list[dict[str, Any]], recompress: Lorp, promote: Lorp, home: Path
+) -> None:
+    (home / "mlflow.db").unlink()
+    done = recompress(LOOSE, "--remove=1")
+    assert (done.status, done.json["model_version"]) == (0, 1)
+    assert "not entered in the ledger" in done.err
+    assert len(ledger(home)) == 2
+    refused = promote(1)
+    assert refused.status == 1
+    assert "is not the one in the ledger" in refused.err
+    assert (production(home), len(ledger(home))) == (None, 2)
