@@ -1,4 +1,4 @@
-"""The commands that say what is in production: `lorp promote`, `lorp rollback`."""
+"""The commands about what is in production: `lorp promote`, `rollback`, `pull`, `reconcile`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -77,3 +77,40 @@ def rollback(
 
     spec = make(RollbackSpec, name=name, version=version, to=to, asked_by=by, reason=reason)
     return roll_back(spec, store, tracking_uri, as_json)
+
+
+@production.command()
+def pull(
+    address: Annotated[str, typer.Argument(help="NAME@production, any other alias, or NAME@3.", metavar="NAME@WHICH")],
+    to: Annotated[Path, typer.Option(help="A folder that is not there yet, or holds this version already.")],
+    store: arguments.Store = None,
+    tracking_uri: arguments.TrackingUri = None,
+    as_json: arguments.AsJson = False,
+) -> int:
+    """Bring a version's files into a folder, every byte checked.
+
+    Example: `lorp pull smollm2-lorp@production --to ./serving/model`
+    """
+    from flows.production import pull_version
+
+    return pull_version(address, to, store, tracking_uri, as_json)
+
+
+@production.command()
+def reconcile(
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Put back aliases that something else than lorp has moved.")
+    ] = False,
+    store: arguments.Store = None,
+    tracking_uri: arguments.TrackingUri = None,
+    as_json: arguments.AsJson = False,
+) -> int:
+    """Mend aliases that a crash left behind the ledger, and tell which were moved by something else.
+
+    Exit status: 0 all are where the ledgers say, 3 some are not.
+
+    Example: `lorp reconcile`
+    """
+    from flows.production import reconcile_aliases
+
+    return reconcile_aliases(restore, store, tracking_uri, as_json)

@@ -1,10 +1,12 @@
-"""`lorp promote` and `lorp rollback`: the flow run, and what came of it shown."""
+"""`lorp promote`, `rollback`, `reconcile` and `pull`: done, and what came of it shown."""
 
 import getpass
 import json
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -14,9 +16,11 @@ from rich.text import Text
 
 from flows.promote import PromotionSpec, run_promote
 from flows.promotion import MoveSpec
+from flows.reconcile import run_reconcile
 from flows.rollback import RollbackSpec, run_rollback
 from flows.terminal import shown_progress
-from flows.wording import promotion_summary, rollback_summary, rows
+from flows.wording import promotion_summary, reconcile_summary, rollback_summary, rows
+from tasks.pull import pull
 from tasks.vault import open_vault
 from tasks.workspace import Workspace, make_home, workspace
 
@@ -51,16 +55,49 @@ def roll_back(asked: RollbackSpec, store: str | None, tracking_uri: str | None, 
     return 0
 
 
+def reconcile_aliases(restore: bool, store: str | None, tracking_uri: str | None, as_json: bool) -> int:
+    """Reconciles; 0 if all aliases are where the ledgers say, else 3.
+
+    Raises:
+        LorpError: As `flows.reconcile.reconcile` does.
+    """
+    places = _places(store, tracking_uri)
+    with shown_progress(), redirect_stdout(sys.stderr):
+        outcome = run_reconcile(restore, places)
+    typer.echo(json.dumps(outcome) if as_json else reconcile_summary(outcome))
+    return 0 if all(found["mended"] for found in outcome["found"]) else _REFUSED
+
+
+def pull_version(address: str, to: Path, store: str | None, tracking_uri: str | None, as_json: bool) -> int:
+    """Pulls.
+
+    Raises:
+        LorpError: As `tasks.pull.pull` does.
+    """
+    places = _places(store, tracking_uri)
+    with shown_progress():
+        done = pull(places, open_vault(places.store), address, to.expanduser().absolute())
+    said = f"version {done.version} of {done.name} is in {done.folder}: {done.bytes} bytes, sha256 {done.variant}"
+    typer.echo(json.dumps(asdict(done)) if as_json else said)
+    return 0
+
+
 def _run(
     flow: Callable[[Asked, Workspace], dict[str, Any]], asked: Asked, store: str | None, tracking_uri: str | None
 ) -> dict[str, Any]:
+    places = _places(store, tracking_uri)
+    named = asked if asked.asked_by else asked.model_copy(update={"asked_by": _login()})
+    with shown_progress(), redirect_stdout(sys.stderr):
+        return flow(named, places)
+
+
+def _places(store: str | None, tracking_uri: str | None) -> Workspace:
+    """Where things are, with a home if it is needed."""
     places = workspace(store, tracking_uri)
     open_vault(places.store)
     if places.embedded:
         make_home()
-    named = asked if asked.asked_by else asked.model_copy(update={"asked_by": _login()})
-    with shown_progress(), redirect_stdout(sys.stderr):
-        return flow(named, places)
+    return places
 
 
 def _login() -> str:

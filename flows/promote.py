@@ -125,8 +125,9 @@ def decide(registry: Registry, asked: PromotionSpec, version: int) -> Decision:
     now = standing(read_ledger(vault, asked.name))
     found, current = read_version(vault, now, asked.name, version), now.now(asked.to)
     check_known(registry.places, asked.name, found.change)
-    beside = current is not None and current != version
-    production = read_version(vault, now, asked.name, current) if beside and current else None
+    production = None
+    if current is not None and current != version:
+        production = read_version(vault, now, asked.name, current)
     known = learn(vault, asked.policy, found, production)
     return Decision(
         name=asked.name,

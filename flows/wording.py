@@ -63,6 +63,18 @@ def rollback_summary(outcome: Mapping[str, Any]) -> str:
     return f"{what} is {outcome['alias']} again; before it was version {outcome['before']}"
 
 
+def reconcile_summary(outcome: Mapping[str, Any]) -> str:
+    """A sentence for each alias that was not where its ledger says."""
+    return "; ".join(map(_reconciled, outcome["found"])) or "all aliases are where their ledgers say"
+
+
+def _reconciled(found: Mapping[str, Any]) -> str:
+    there = f"version {found['registry']}" if found["registry"] else "nothing"
+    why = "as a crash leaves it" if found["cause"] == "behind" else "moved by something else than lorp"
+    now = "mended" if found["mended"] else "left as it is: lorp reconcile --restore puts it back"
+    return f"{found['name']}@{found['alias']} was {there} and not version {found['ledger']}, {why}; {now}"
+
+
 def criteria_rows(outcome: Outcome) -> list[dict[str, Any]]:
     """The verdict as a table, a row a criterion."""
     return rows(outcome["verdict"]["criteria"])

@@ -11,6 +11,15 @@ from tasks.vault import Vault
 _FILE = re.compile(r"(?P<sequence>[0-9]{8})\.json")
 
 
+def names(vault: Vault) -> list[str]:
+    """Names that have a ledger, sorted.
+
+    Raises:
+        OutageError: The store does not answer.
+    """
+    return sorted({key.split("/")[1] for key in vault.store.keys("ledger")})
+
+
 def read_ledger(vault: Vault, name: str) -> tuple[Entry, ...]:
     """All entries so far, every link of the chain checked; none for a name that was never used.
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from addresses import spoil
 from mlflow import MlflowClient
+from pico import NUM_BLOCKS
 from support import PICO_OPTIONS, Lorp, Result
+from transformers import AutoModelForCausalLM
 
 import tasks.aliases
 from flows.cli import run
@@ -182,6 +184,102 @@ def test_a_crash_between_ledger_and_alias_is_mended_by_the_next_command(
     assert promote(2).json["state"] == "Unchanged"
     assert production(home) == 2
     assert len(ledger(home)) == 4
+
+
+def test_reconcile_mends_what_a_crash_left_and_only_tells_what_others_moved(
+    versions: list[dict[str, Any]], promote: Lorp, lorp: Lorp, home: Path
+) -> None:
+    promote(1)
+    promote(2)
+    assert lorp("reconcile").out == "all aliases are where their ledgers say\n"
+    client(home).set_registered_model_alias("pico", "production", "1")
+    behind = lorp("reconcile", "--json")
+    assert (behind.status, production(home)) == (0, 2)
+    assert behind.json["found"] == [
+        {"name": "pico", "alias": "production", "ledger": 2, "registry": 1, "cause": "behind", "mended": True}
+    ]
+    lorp("rollback", "pico")
+    promote(2)
+    promote(1)
+    client(home).delete_registered_model_alias("pico", "production")
+    moved = lorp("reconcile", "--json")
+    assert (moved.status, moved.json["found"][0]["cause"], production(home)) == (3, "moved", None)
+    restored = lorp("reconcile", "--restore")
+    assert (restored.status, production(home)) == (0, 1)
+    assert "pico@production was nothing and not version 1" in restored.out
+    assert lorp("reconcile", "--json").json["found"] == []
+
+
+def test_a_version_is_pulled_whole_and_checked(
+    versions: list[dict[str, Any]], promote: Lorp, lorp: Lorp, home: Path, tmp_path: Path
+) -> None:
+    promote(1)
+    there = tmp_path / "serving" / "model"
+    done = lorp("pull", "pico@production", f"--to={there}", "--json")
+    assert (done.status, done.json["version"]) == (0, 1)
+    assert done.json["variant"] == versions[0]["variant"]["digest"]
+    assert AutoModelForCausalLM.from_pretrained(there).config.num_hidden_layers == NUM_BLOCKS - 2
+    assert lorp("pull", "pico@1", f"--to={there}").status == 0
+    other = lorp("pull", "pico@candidate", f"--to={there}")
+    assert (other.status, other.out) == (2, "")
+    assert "holds something else" in other.err
+    assert [path.name for path in there.parent.iterdir()] == ["model"]
+    assert lorp("pull", "pico@candidate", f"--to={tmp_path / 'second'}", "--json").json["version"] == 2
+
+
+def test_a_pull_goes_on_where_it_was_interrupted(
+    versions: list[dict[str, Any]], lorp: Lorp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[str] = []
+    copyfile = shutil.copyfile
+
+    def copy(source: Path, target: Path) -> object:
+        if len(copied) == 2:
+            raise KeyboardInterrupt
+        copied.append(source.name)
+        return copyfile(source, target)
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr("tasks.pull.shutil.copyfile", copy)
+        assert lorp("pull", "pico@1", f"--to={tmp_path / 'model'}").status == 130
+    assert not (tmp_path / "model").exists()
+    first = list(copied)
+    copied[:] = []
+    monkeypatch.setattr("tasks.pull.shutil.copyfile", lambda one, two: (copied.append(one.name), copyfile(one, two)))
+    assert lorp("pull", "pico@1", f"--to={tmp_path / 'model'}").status == 0
+    assert copied
+    assert not set(first) & set(copied)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("pico", "names no version"), ("pico@staging", "has no version in staging"), ("pico@9", "has no version 9")],
+)
+def test_what_cannot_be_pulled_is_said(
+    versions: list[dict[str, Any]], lorp: Lorp, tmp_path: Path, address: str, said: str
+) -> None:
+    done = lorp("pull", address, f"--to={tmp_path / 'model'}")
+    assert done.status == 2
+    assert said in done.err
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_pull_by_an_alias_that_is_not_where_the_ledger_says_is_refused(
+    versions: list[dict[str, Any]], promote: Lorp, lorp: Lorp, home: Path, tmp_path: Path
+) -> None:
+    promote(1)
+    client(home).set_registered_model_alias("pico", "production", "2")
+    done = lorp("pull", "pico@production", f"--to={tmp_path / 'model'}")
+    assert done.status == 1
+    assert "is version 2 in the registry, and version 1 in the ledger" in done.err
+
+
+def test_a_changed_file_is_not_pulled(versions: list[dict[str, Any]], lorp: Lorp, home: Path, tmp_path: Path) -> None:
+    spoil(vault(home).store.address(f"variants/{versions[0]['variant']['digest']}/model.safetensors"))
+    done = lorp("pull", "pico@1", f"--to={tmp_path / 'model'}")
+    assert done.status == 1
+    assert "gone or has changed" in done.err
+    assert not (tmp_path / "model").exists()
 
 
 def test_an_alias_that_was_moved_from_outside_is_put_where_the_ledger_says(

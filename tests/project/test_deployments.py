@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel
+from prefect.exceptions import ParameterTypeError
 from prefect.flows import Flow, load_flow_from_entrypoint
 
 ROOT = Path(__file__).parents[2]
@@ -38,15 +39,21 @@ def test_the_entrypoint_imports_and_the_parameters_validate(deployment: dict[str
 
 
 WRONG: dict[str, list[dict[str, Any]]] = {
-    "recompress": [{"removed": 3}, {"pruning": {"remove": "three"}}, {"gate": {"max_perplexity_ratio": -1}}],
-    "promote": [{"version": "first"}, {"to": "candidate"}, {"policy": {"max_age": 3}}, {"name": "../other"}],
-    "rollback": [{"version": 0}, {"to": "latest"}, {"policy": {}}],
+    "recompress": [
+        {"spec": {"source": "x", **change}}
+        for change in ({"removed": 3}, {"pruning": {"remove": "three"}}, {"gate": {"max_perplexity_ratio": -1}})
+    ],
+    "promote": [
+        {"asked": {"name": "m", **change}}
+        for change in ({"version": "first"}, {"to": "candidate"}, {"policy": {"max_age": 3}}, {"name": "../other"})
+    ],
+    "rollback": [{"asked": {"name": "m", **change}} for change in ({"version": 0}, {"to": "latest"}, {"policy": {}})],
+    "reconcile": [{"restore": "perhaps"}, {"places": {"store": 3}}],
 }
 
 
 @pytest.mark.parametrize("deployment", deployments(), ids=lambda deployment: deployment["name"])
 def test_parameters_that_are_wrong_do_not_validate(deployment: dict[str, Any]) -> None:
-    [(name, value)] = deployment["parameters"].items()
-    for change in WRONG[deployment["name"]]:
-        with pytest.raises(Exception, match=rf"{name}|validation"):
-            entrypoint(deployment).validate_parameters({name: {**value, **change}})
+    for parameters in WRONG[deployment["name"]]:
+        with pytest.raises(ParameterTypeError):
+            entrypoint(deployment).validate_parameters(parameters)

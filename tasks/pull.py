@@ -1,0 +1,110 @@
+"""A version of the ledger -> a folder with its files, every byte of them checked."""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorp.digest import FileDigest, digest_file
+from lorp.errors import IntegrityError, SpecError, StoreError
+from lorp.ledger import Standing, standing
+from lorp.progress import track
+from tasks.aliases import aliases
+from tasks.ledger import read_ledger
+from tasks.ledger_versions import read_version
+from tasks.registry import CANDIDATE
+from tasks.vault import Vault
+from tasks.workspace import Workspace
+
+_ADDRESS = re.compile(r"(?P<name>[^@]+)@(?:(?P<version>[0-9]+)|(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulled:
+    """What was brought.
+
+    Attributes:
+        name: The registered model.
+        version: The version that was meant.
+        variant: Digest over its files.
+        folder: Where they are now.
+        bytes: Their size.
+    """
+
+    name: str
+    version: int
+    variant: str
+    folder: str
+    bytes: int
+
+
+def pull(places: Workspace, vault: Vault, address: str, to: Path) -> Pulled:
+    """Brings a version's files into a new folder: whole or not at all.
+
+    Files are gathered beside it and checked one by one; what an interrupted pull has brought is not brought again. A
+    folder that holds the version already is checked, and left as it is.
+
+    Args:
+        places: Where the registry is.
+        vault: Where ledger and files are.
+        address: `name@alias` or `name@3`.
+        to: The folder; there is nothing yet, or this version.
+
+    Raises:
+        SpecError: There is no such version, or the folder holds something else.
+        IntegrityError: Alias and ledger do not agree, or files are not what they were.
+        StoreError: The folder cannot be written.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if not match:
+        raise SpecError(f"{address} names no version", "Give one such as my-model-lorp@production or my-model-lorp@3")
+    name, now = match["name"], standing(read_ledger(vault, match["name"]))
+    number = int(match["version"]) if match["version"] else _meant(places, now, name, match["alias"])
+    version = read_version(vault, now, name, number)
+    source, files = vault.folder(version.variant), version.variant.files
+    try:
+        _bring(source, files, to)
+    except OSError as fault:
+        raise StoreError(f"{to} cannot be written: {fault.strerror}", "Give another folder with --to") from None
+    total = sum(file.bytes for file in files)
+    return Pulled(name=name, version=number, variant=version.change.variant, folder=str(to), bytes=total)
+
+
+def _meant(places: Workspace, now: Standing, name: str, alias: str) -> int:
+    """The version that an alias stands for, in the ledger and in the registry."""
+    registered = aliases(places, name).get(alias)
+    number = registered if alias == CANDIDATE else now.now(alias)
+    if number is None:
+        raise SpecError(f"{name} has no version in {alias}", "Promote one with: lorp promote")
+    if registered != number:
+        there = f"version {registered}" if registered else "nothing"
+        raise IntegrityError(
+            f"{name}@{alias} is {there} in the registry, and version {number} in the ledger",
+            "If nobody moves it just now, lorp reconcile puts it where the ledger says",
+        )
+    return number
+
+
+def _bring(source: Path, files: tuple[FileDigest, ...], to: Path) -> None:
+    if to.exists():
+        if {path.name for path in to.iterdir()} != {file.name for file in files} or not all(
+            _is(to / file.name, file) for file in files
+        ):
+            raise SpecError(f"{to} holds something else", "Give a folder that is not there yet with --to")
+        return
+    aside = to.with_name(f".{to.name}.pulling")
+    aside.mkdir(parents=True, exist_ok=True)
+    for file in track(files, "pull"):
+        if not _is(aside / file.name, file):
+            shutil.copyfile(source / file.name, aside / file.name)
+        if not _is(aside / file.name, file):
+            raise IntegrityError(f"{file.name} changed while it was copied", "Run again")
+    for path in aside.iterdir():
+        if path.name not in {file.name for file in files}:
+            path.unlink()
+    aside.rename(to)
+
+
+def _is(path: Path, file: FileDigest) -> bool:
+    """Whether a regular file has a file's bytes."""
+    return path.is_file() and not path.is_symlink() and digest_file(path) == file.sha256
