@@ -3,6 +3,7 @@
 import json
 import shutil
 from contextlib import redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ import tasks.aliases
 from flows.cli import run
 from lorp.errors import RegistryError
 from lorp.ledger import Entry
-from lorp.promotion import Decision
+from lorp.promotion import Decision, Known
 from lorp.values import decode
-from tasks.ledger import read_ledger
+from tasks.ledger import read_ledger, record
+from tasks.promotion import learn
 from tasks.vault import Vault, open_vault
 
 LOOSE, TIGHT = "--max-perplexity-ratio=100", "--max-perplexity-ratio=0.5"
@@ -280,6 +282,41 @@ def test_a_changed_file_is_not_pulled(versions: list[dict[str, Any]], lorp: Lorp
     assert done.status == 1
     assert "gone or has changed" in done.err
     assert not (tmp_path / "model").exists()
+
+
+def test_what_was_decided_beside_another_version_is_decided_anew(
+    versions: list[dict[str, Any]], promote: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learn_late(*arguments: Any) -> Known:
+        known = learn(*arguments)
+        if len(ledger(home)) == 2:
+            other = ledger(home)[1].change
+            change = replace(other, act="promoted", alias="production", flow_run="another")
+            record(vault(home), "pico", lambda _: change)
+        return known
+
+    monkeypatch.setattr("flows.promote.learn", learn_late)
+    done = promote(1)
+    assert (done.json["state"], done.json["before"], production(home)) == ("Promoted", 2, 1)
+    assert "ratio_to_production" in conditions(done)
+    assert [entry.change.version for entry in ledger(home)[2:]] == [2, 1]
+
+
+def test_a_rollback_that_comes_late_goes_no_further_back(
+    versions: list[dict[str, Any]], promote: Lorp, lorp: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in (1, 2, 1):
+        promote(version)
+
+    def check_late(*arguments: Any) -> None:
+        if len(ledger(home)) == 5:
+            change = replace(ledger(home)[1].change, act="rolled-back", alias="production", flow_run="another")
+            record(vault(home), "pico", lambda _: change)
+
+    monkeypatch.setattr("flows.rollback.check_known", check_late)
+    done = lorp("rollback", "pico", "--json")
+    assert (done.json["state"], done.json["version"], production(home)) == ("Unchanged", 2, 2)
+    assert len(ledger(home)) == 6
 
 
 def test_an_alias_that_was_moved_from_outside_is_put_where_the_ledger_says(
