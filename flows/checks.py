@@ -2,9 +2,23 @@
 
 from lorp.checkpoint import Checkpoint
 from lorp.depth import check_count
-from lorp.errors import SpecError
+from lorp.errors import SourceError, SpecError
 from lorp.healing import check_healing
 from lorp.spec import RecompressSpec
+from tasks.vault import Reference
+
+
+def check_expected(spec: RecompressSpec, checkpoint: Reference) -> None:
+    """Refuses a source that is not what it was when it was seen.
+
+    Raises:
+        SourceError: It is not.
+    """
+    if spec.sha256 is not None and spec.sha256 != checkpoint.sha256:
+        raise SourceError(
+            f"{spec.source} has changed since it was seen: its digest is {checkpoint.sha256}, and not {spec.sha256}",
+            "A watcher sees it anew; by hand, leave sha256 out of the spec",
+        )
 
 
 def check_possible(checkpoint: Checkpoint, spec: RecompressSpec) -> None:

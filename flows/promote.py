@@ -47,8 +47,8 @@ class SaidByAPerson(RunInput):
     """What the form asks on which a promotion waits."""
 
     approve: bool
-    by: str
-    note: str = ""
+    by: str = Field(max_length=200)
+    note: str = Field("", max_length=2000)
 
 
 class _Moved(Exception):
@@ -69,7 +69,8 @@ def promote(asked: PromotionSpec, places: Workspace | None = None) -> State[Any]
         places: Where things are kept; the defaults of `tasks.workspace` unless given.
 
     Returns:
-        Completed, named Promoted, Refused, or Unchanged where the alias stands for that version already.
+        Completed, named Promoted, Refused, or Unchanged where the alias stands for that version already, whatever the
+        policy says.
 
     Raises:
         InputError: There is no such version, or the policy asks for an approval and this is no deployed run.
@@ -82,7 +83,7 @@ def promote(asked: PromotionSpec, places: Workspace | None = None) -> State[Any]
         create_table_artifact(
             rows(map(asdict, decision.conditions)), key="conditions", description="What the policy asks"
         )
-        if decision.met and asked.policy.approval:
+        if decision.met and asked.policy.approval and decision.production != version:
             decision = replace(decision, approval=_approval(asked, decision))
         try:
             outcome = settle(registry, asked, decision)
@@ -153,6 +154,8 @@ def decide(registry: Registry, asked: PromotionSpec, version: int) -> Decision:
 def settle(registry: Registry, asked: PromotionSpec, decision: Decision) -> dict[str, Any]:
     """Moves the alias if that was decided, and only while what it was decided on still stands.
 
+    Where the ledger says already what is asked for, the registry is made to say so too.
+
     Raises:
         _Moved: It does not.
     """
@@ -166,8 +169,9 @@ def settle(registry: Registry, asked: PromotionSpec, decision: Decision) -> dict
             raise _Moved
         return change_of(asked, now.versions[decision.version], act="promoted", decision=reference.sha256)
 
-    entry = registry.move(asked, "promoted", change) if decision.allowed else None
-    state = "Promoted" if entry else "Unchanged" if decision.allowed else "Refused"
+    there = decision.production == decision.version
+    entry = registry.move(asked, "promoted", change) if decision.allowed or there else None
+    state = "Promoted" if entry else "Unchanged" if decision.allowed or there else "Refused"
     return {
         "run": str(flow_run.id),
         "state": state,

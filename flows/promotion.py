@@ -11,7 +11,7 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 from pydantic import AfterValidator, Field
 
-from lorp.ledger import Change, Entry, Standing, last_move
+from lorp.ledger import Change, Entry, Standing
 from lorp.spec import MODEL_NAME, Spec
 from tasks.aliases import follow
 from tasks.ledger import read_ledger, record
@@ -62,11 +62,11 @@ class Registry:
         """
         record(self.vault, asked.name, decide)
         follow(self.places, self.vault, asked.name, asked.to)
-        entry = last_move(read_ledger(self.vault, asked.name), asked.to)
-        if entry is None or entry.change.flow_run != str(flow_run.id):
-            return None
-        tell(event, entry)
-        return entry
+        entries, run = read_ledger(self.vault, asked.name), str(flow_run.id)
+        own = next((entry for entry in reversed(entries) if entry.change.flow_run == run), None)
+        if own:
+            tell(event, own)
+        return own
 
 
 def change_of(asked: MoveSpec, registered: Change, **named: Any) -> Change:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from flows.checks import check_possible
+from flows.checks import check_expected, check_possible
 from flows.prepared import Begun, Prepared
 from lorp.checkpoint import open_checkpoint
 from lorp.corpus.mixtures import Mixture, mixtures_of, told
@@ -60,6 +60,7 @@ class Stages:
         """
         spec = self.spec
         checkpoint = self.run(fetch_request(spec.source, spec.weights_dtype, self.places.tracking_uri))["checkpoint"]
+        check_expected(spec, checkpoint)
         opened = open_checkpoint(self.vault.folder(checkpoint))
         check_possible(opened, spec)
         requests = fetch_rows_requests(spec.calibration, spec.evaluation, windows_beyond(spec))

@@ -1,6 +1,7 @@
 """What a run came to, as one JSON object and in words."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 
@@ -73,6 +74,14 @@ def _reconciled(found: Mapping[str, Any]) -> str:
     why = "as a crash leaves it" if found["cause"] == "behind" else "moved by something else than lorp"
     now = "mended" if found["mended"] else "left as it is: lorp reconcile --restore puts it back"
     return f"{found['name']}@{found['alias']} was {there} and not version {found['ledger']}, {why}; {now}"
+
+
+def watch_summary(looks: Sequence[Mapping[str, Any]]) -> str:
+    """How many checkpoints stand how, and what is the matter with those that need a person."""
+    counts = Counter(look["standing"] for look in looks)
+    parked = [f"{look['address']}: {look['reason']}" for look in looks if look["standing"] == "parked"]
+    said = ", ".join(f"{count} {standing}" for standing, count in counts.items()) or "nothing there"
+    return "; ".join([said, *parked])
 
 
 def criteria_rows(outcome: Outcome) -> list[dict[str, Any]]:

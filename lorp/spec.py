@@ -246,17 +246,13 @@ class ComputeSpec(Spec):
     dtype: DType = "float32"
 
 
-class RecompressSpec(Spec):
-    """The whole job.
+class Recipe(Spec):
+    """How a checkpoint is recompressed, whichever it is.
 
     Attributes:
-        source: A checkpoint folder or a GGUF file, or an address as docs/sources.md lists them.
-        name: The registered model's name; from the source's name unless given.
         weights_dtype: What a GGUF file is dequantised to; a checkpoint folder's weights stay as they are.
     """
 
-    source: str = Field(min_length=1)
-    name: str | None = Field(None, pattern=MODEL_NAME)
     weights_dtype: DType = "float32"
     calibration: CalibrationSpec = CalibrationSpec()
     pruning: PruningSpec = PruningSpec()
@@ -268,3 +264,17 @@ class RecompressSpec(Spec):
     speed: SpeedSpec = SpeedSpec()
     gate: GateSpec = GateSpec()
     compute: ComputeSpec = ComputeSpec()
+
+
+class RecompressSpec(Recipe):
+    """The whole job.
+
+    Attributes:
+        source: A checkpoint folder or a GGUF file, or an address as docs/sources.md lists them.
+        sha256: Digest over the files that the source must have, as a watcher saw them; not checked unless given.
+        name: The registered model's name; from the source's name unless given.
+    """
+
+    source: str = Field(min_length=1)
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    name: str | None = Field(None, pattern=MODEL_NAME)

@@ -21,21 +21,21 @@ def bucket_source(source: str) -> Path:
         UnsafeCheckpointError: The weights are pickled, or their names lead elsewhere.
         OutageError: The bucket does not answer.
     """
-    store = _opened(source)
+    store = open_source(source)
     sizes = store.sizes()
     return store.local_files(checkpoint_names(source, sizes, lambda: _index(source, store, sizes[INDEX])))
 
 
 def bucket_folder(source: str) -> Path:
     """A folder with every file that lies at an address. Raises as `bucket_source` does."""
-    store = _opened(source)
+    store = open_source(source)
     names = [name for name in store.sizes() if KEY.fullmatch(name)]
     if not names:
         raise SourceError(f"there is nothing at {source}", "Give another address")
     return store.local_files(names)
 
 
-def _opened(source: str) -> S3Store:
+def open_source(source: str) -> S3Store:
     """The store whose prefix is the folder: others may have named it as S3 allows."""
     match = _ADDRESS.fullmatch(source)
     prefix = (match["prefix"] or "").rstrip("/") if match else ""

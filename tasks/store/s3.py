@@ -115,7 +115,7 @@ class S3Store:
 
     def local(self, key: str) -> Path:
         """The local copy; a folder's has the same files as the bucket."""
-        states = self._states(check_key(key))
+        states = self.states(check_key(key))
         if key in states:
             self._copies.copy(key, states[key])
             return self._copies.path(key)
@@ -124,9 +124,15 @@ class S3Store:
             raise missing(key)
         return self._copies.folder(key, members)
 
+    def states(self, beginning: str = "") -> dict[str, ObjectState]:
+        """State by key of the objects whose key begins so; what consoles make to show a folder is no object."""
+        root = len(self._address.name(""))
+        entries = self._bucket.pages("list_objects_v2", "Contents", Prefix=self._address.name(beginning))
+        return {entry["Key"][root:]: ObjectState.of(entry) for entry in entries if not entry["Key"].endswith("/")}
+
     def sizes(self) -> dict[str, int]:
         """Bytes by name of every file that is there, whatever its name."""
-        return {name: state.bytes for name, state in self._states("").items()}
+        return {name: state.bytes for name, state in self.states().items()}
 
     def local_files(self, names: Collection[str]) -> Path:
         """A local copy of these files, and of no others.
@@ -134,7 +140,7 @@ class S3Store:
         Raises:
             IntegrityError: One is not there.
         """
-        states = self._states("")
+        states = self.states()
         for name in names:
             if name not in states:
                 raise missing(name)
@@ -142,11 +148,11 @@ class S3Store:
 
     def keys(self, prefix: str) -> list[str]:
         """From a listing."""
-        return sorted(self._states(f"{check_key(prefix)}/"))
+        return sorted(self.states(f"{check_key(prefix)}/"))
 
     def fingerprints(self, prefix: str) -> dict[str, Hashable]:
         """From a listing: one call for a whole folder."""
-        return dict(sorted(self._states(f"{check_key(prefix)}/").items()))
+        return dict(sorted(self.states(f"{check_key(prefix)}/").items()))
 
     def fingerprint(self, key: str) -> Hashable | None:
         """ETag, size and time."""
@@ -192,12 +198,6 @@ class S3Store:
             return ObjectState.of(self._bucket.call("head_object", Key=name))
         except Missing:
             return None
-
-    def _states(self, beginning: str) -> dict[str, ObjectState]:
-        """State by key of the objects whose key begins so; what consoles make to show a folder is no object."""
-        root = len(self._address.name(""))
-        entries = self._bucket.pages("list_objects_v2", "Contents", Prefix=self._address.name(beginning))
-        return {entry["Key"][root:]: ObjectState.of(entry) for entry in entries if not entry["Key"].endswith("/")}
 
     def _download(self, key: str, path: Path) -> Copy:
         def act() -> Copy:

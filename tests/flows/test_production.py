@@ -356,6 +356,8 @@ def test_a_policy_that_asks_for_a_person_waits_for_one(
     assert done.status == 2
     assert "asks for a person's approval" in done.err
     assert production(home) is None
+    promote(1)
+    assert promote(1, {"approval": True, "max-age-days": 1e-9}).json["state"] == "Unchanged"
 
 
 @pytest.mark.parametrize("policy", [{"max-age": 3}, {"max-age-days": -1}, {"canaries": [{"prompt": "one"}]}])

@@ -95,7 +95,8 @@ def test_it_is_triggered_and_run_to_its_verdict(server: Server, pico: Path, tmp_
             prefect, "deployment", "run", "recompress/recompress", "--param", f"spec={json.dumps(spec)}",
             "--watch", "--watch-interval", 2,
         )  # fmt: skip
-    [run] = httpx.post(f"{server.api}/flow_runs/filter", json={}).json()
+    asked = {"flows": {"name": {"any_": ["recompress"]}}}
+    [run] = httpx.post(f"{server.api}/flow_runs/filter", json=asked).json()
     assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Rejected"), out
     assert "over the budget of 0.5" in run["state"]["message"]
 

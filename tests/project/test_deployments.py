@@ -80,6 +80,10 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         {"spec": {"source": "x", **change}}
         for change in ({"removed": 3}, {"pruning": {"remove": "three"}}, {"gate": {"max_perplexity_ratio": -1}})
     ],
+    "watch": [
+        {"asked": {"sources": ["x"], **change}}
+        for change in ({"sources": []}, {"recipe": {"source": "y"}}, {"max_attempts": 0}, {"every": 5})
+    ],
     "promote": [
         {"asked": {"name": "m", **change}}
         for change in ({"version": "first"}, {"to": "candidate"}, {"policy": {"max_age": 3}}, {"name": "../other"})
