@@ -44,7 +44,7 @@ def main() -> None:
 
     bench, file = Bench(options), options.work / "quality.csv"
     settings = {name: str(getattr(options, name)) for name in SETTINGS}
-    rows = _read(file, settings)
+    rows = _read(file, settings, options.fitted_on)
     for cell in _cells(options):
         place = _place(cell.named())
         if place not in rows:
@@ -55,13 +55,14 @@ def main() -> None:
     write_table(options.work, [rows[place] for place in sorted(rows)], bench.dense)
 
 
-def _read(file: Path, settings: Mapping[str, str]) -> dict[Place, Row]:
-    """Rows of earlier commands, which must have been made as those of this one are."""
+def _read(file: Path, settings: Mapping[str, str], fitted_on: Sequence[str]) -> dict[Place, Row]:
+    """Rows of earlier commands; those of the same texts must have been made as those of this one are."""
     if not file.exists():
         return {}
     with file.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
-    if any(row[name] != value for row in rows for name, value in settings.items()):
+    beside = [row for row in rows if row["fitted_on"] in fitted_on]
+    if any(row[name] != value for row in beside for name, value in settings.items()):
         raise SystemExit(f"{file} holds rows of other settings than {settings}: use another --work")
     return {_place(row): row for row in rows}
 

@@ -48,11 +48,10 @@ def promote(
         name=name,
         version=parse_version(version),
         to=to,
-        policy=read_policy(policy) if policy else None,
         asked_by=by,
         reason=reason,
     )
-    return promote_version(spec, store, tracking_uri, as_json)
+    return promote_version(spec, read_policy(policy) if policy else None, store, tracking_uri, as_json)
 
 
 @production.command()

@@ -3,7 +3,7 @@
 import getpass
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +20,7 @@ from flows.reconcile import run_reconcile
 from flows.rollback import RollbackSpec, run_rollback
 from flows.terminal import shown_progress
 from flows.wording import promotion_summary, reconcile_summary, rollback_summary, rows
+from lorp.promotion import PromotionPolicy
 from tasks.pull import pull
 from tasks.vault import open_vault
 from tasks.workspace import Workspace, make_home, workspace
@@ -29,13 +30,21 @@ _REFUSED = 3
 Asked = TypeVar("Asked", bound=MoveSpec)
 
 
-def promote_version(asked: PromotionSpec, store: str | None, tracking_uri: str | None, as_json: bool) -> int:
+def promote_version(
+    asked: PromotionSpec,
+    policy: PromotionPolicy | None,
+    store: str | None,
+    tracking_uri: str | None,
+    as_json: bool,
+) -> int:
     """Promotes; 0 if the alias stands for the version now, else 3.
 
     Raises:
         LorpError: As `flows.promote.promote` does.
     """
-    outcome = _run(run_promote, asked, store, tracking_uri)
+    places = _places(store, tracking_uri)
+    with shown_progress(), redirect_stdout(sys.stderr):
+        outcome = run_promote(_named(asked), policy or PromotionPolicy(), places)
     if as_json:
         typer.echo(json.dumps(outcome))
     else:
@@ -50,7 +59,9 @@ def roll_back(asked: RollbackSpec, store: str | None, tracking_uri: str | None, 
     Raises:
         LorpError: As `flows.rollback.rollback` does.
     """
-    outcome = _run(run_rollback, asked, store, tracking_uri)
+    places = _places(store, tracking_uri)
+    with shown_progress(), redirect_stdout(sys.stderr):
+        outcome = run_rollback(_named(asked), places)
     typer.echo(json.dumps(outcome) if as_json else rollback_summary(outcome))
     return 0
 
@@ -65,7 +76,7 @@ def reconcile_aliases(restore: bool, store: str | None, tracking_uri: str | None
     with shown_progress(), redirect_stdout(sys.stderr):
         outcome = run_reconcile(restore, places)
     typer.echo(json.dumps(outcome) if as_json else reconcile_summary(outcome))
-    return 0 if all(found["mended"] for found in outcome["found"]) else _REFUSED
+    return _REFUSED if outcome["faults"] or not all(found["mended"] for found in outcome["found"]) else 0
 
 
 def pull_version(address: str, to: Path, store: str | None, tracking_uri: str | None, as_json: bool) -> int:
@@ -82,15 +93,6 @@ def pull_version(address: str, to: Path, store: str | None, tracking_uri: str | 
     return 0
 
 
-def _run(
-    flow: Callable[[Asked, Workspace], dict[str, Any]], asked: Asked, store: str | None, tracking_uri: str | None
-) -> dict[str, Any]:
-    places = _places(store, tracking_uri)
-    named = asked if asked.asked_by else asked.model_copy(update={"asked_by": _login()})
-    with shown_progress(), redirect_stdout(sys.stderr):
-        return flow(named, places)
-
-
 def _places(store: str | None, tracking_uri: str | None) -> Workspace:
     """Where things are, with a home if it is needed."""
     places = workspace(store, tracking_uri)
@@ -100,11 +102,14 @@ def _places(store: str | None, tracking_uri: str | None) -> Workspace:
     return places
 
 
-def _login() -> str:
+def _named(asked: Asked) -> Asked:
+    """What is asked, by whoever is logged in unless they say otherwise."""
+    if asked.asked_by:
+        return asked
     try:
-        return getpass.getuser()
+        return asked.model_copy(update={"asked_by": getpass.getuser()})
     except (OSError, KeyError):  # a user without a name, as in some containers
-        return ""
+        return asked
 
 
 def _show_conditions(outcome: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Moving an alias to an approved version: conditions, a person where the policy asks for one, ledger, alias."""
 
+import json
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal, cast
 
@@ -15,7 +16,7 @@ from pydantic import Field
 
 from flows.promotion import MoveSpec, Registry, change_of
 from flows.wording import promotion_summary, rows
-from lorp.digest import digest_value
+from lorp.digest import canonical_json, digest_value
 from lorp.errors import SpecError
 from lorp.ledger import Change, Standing, standing
 from lorp.promotion import Approval, Decision, PromotionPolicy, weigh
@@ -29,25 +30,24 @@ from tasks.registry import CANDIDATE
 from tasks.workspace import Workspace, workspace
 
 _SECONDS_AN_HOUR = 3600
+_DEFAULT = PromotionPolicy()
 
 
 class PromotionSpec(MoveSpec):
-    """A version that an alias is to be moved to, and under which policy.
+    """A version that an alias is to be moved to.
 
     Attributes:
         version: Its number, or that of the alias `candidate`.
-        policy: What it must meet.
     """
 
     version: Annotated[int, Field(strict=True, ge=1)] | Literal["candidate"] = "candidate"
-    policy: PromotionPolicy = PromotionPolicy()
 
 
 class SaidByAPerson(RunInput):
     """What the form asks on which a promotion waits."""
 
     approve: bool
-    by: str = Field(max_length=200)
+    by: str = Field(min_length=1, max_length=200)
     note: str = Field("", max_length=2000)
 
 
@@ -61,11 +61,12 @@ class _Moved(Exception):
     persist_result=True,
     result_serializer=PLAIN_JSON,
 )
-def promote(asked: PromotionSpec, places: Workspace | None = None) -> State[Any]:
+def promote(asked: PromotionSpec, policy: PromotionPolicy = _DEFAULT, places: Workspace | None = None) -> State[Any]:
     """Moves an alias to a version if the policy allows it.
 
     Args:
         asked: What is asked.
+        policy: What the version must meet.
         places: Where things are kept; the defaults of `tasks.workspace` unless given.
 
     Returns:
@@ -77,14 +78,15 @@ def promote(asked: PromotionSpec, places: Workspace | None = None) -> State[Any]
         LorpError: A fault.
     """
     registry = Registry(places=places or workspace())
+    registry.mend(asked.name, asked.to)
     version = number(registry, asked)
     while True:
-        decision = decide(registry, asked, version)
+        decision = decide(registry, asked, policy, version)
         create_table_artifact(
             rows(map(asdict, decision.conditions)), key="conditions", description="What the policy asks"
         )
-        if decision.met and asked.policy.approval and decision.production != version:
-            decision = replace(decision, approval=_approval(asked, decision))
+        if decision.met and policy.approval and decision.production != version:
+            decision = replace(decision, approval=_approval(policy, decision))
         try:
             outcome = settle(registry, asked, decision)
         except _Moved:
@@ -92,13 +94,13 @@ def promote(asked: PromotionSpec, places: Workspace | None = None) -> State[Any]
         return Completed(name=outcome["state"], message=promotion_summary(outcome), data=outcome)
 
 
-def run_promote(asked: PromotionSpec, places: Workspace) -> dict[str, Any]:
+def run_promote(asked: PromotionSpec, policy: PromotionPolicy, places: Workspace) -> dict[str, Any]:
     """Runs the flow in this process; its outcome, whatever it is."""
-    return cast(dict[str, Any], promote(asked, places))
+    return cast(dict[str, Any], promote(asked, policy, places))
 
 
 def number(registry: Registry, asked: PromotionSpec) -> int:
-    """The number of the version that is asked for.
+    """The number of the version that is asked for: one only, however often the run begins again.
 
     Raises:
         SpecError: There is no candidate.
@@ -108,7 +110,9 @@ def number(registry: Registry, asked: PromotionSpec) -> int:
     found = aliases(registry.places, asked.name).get(CANDIDATE)
     if found is None:
         raise SpecError(f"{asked.name} has no candidate", "Recompress a checkpoint under that name first")
-    return found
+    store, key = registry.vault.store, f"promotions/{flow_run.id}.json"
+    store.create(key, canonical_json({"candidate": found}))
+    return int(json.loads(store.read(key))["candidate"])
 
 
 @task(
@@ -120,7 +124,7 @@ def number(registry: Registry, asked: PromotionSpec) -> int:
     retry_delay_seconds=[1, 5],
     retry_condition_fn=can_pass,
 )
-def decide(registry: Registry, asked: PromotionSpec, version: int) -> Decision:
+def decide(registry: Registry, asked: PromotionSpec, policy: PromotionPolicy, version: int) -> Decision:
     """Looks at every condition of the policy."""
     vault = registry.vault
     now = standing(read_ledger(vault, asked.name))
@@ -129,15 +133,15 @@ def decide(registry: Registry, asked: PromotionSpec, version: int) -> Decision:
     production = None
     if current is not None and current != version:
         production = read_version(vault, now, asked.name, current)
-    known = learn(vault, asked.policy, found, production)
+    known = learn(vault, policy, found, production)
     return Decision(
         name=asked.name,
         alias=asked.to,
         version=version,
         verdict=found.change.verdict,
         production=current,
-        policy=asked.policy.model_dump(mode="json"),
-        conditions=weigh(asked.policy, known),
+        policy=policy.model_dump(mode="json"),
+        conditions=weigh(policy, known),
         answers=known.answers,
     )
 
@@ -188,7 +192,7 @@ def settle(registry: Registry, asked: PromotionSpec, decision: Decision) -> dict
     }
 
 
-def _approval(asked: PromotionSpec, decision: Decision) -> Approval:
+def _approval(policy: PromotionPolicy, decision: Decision) -> Approval:
     """What a person says in Prefect's form, or through its API; the run is suspended until then, and begins again.
 
     Raises:
@@ -199,12 +203,11 @@ def _approval(asked: PromotionSpec, decision: Decision) -> Approval:
             "the policy asks for a person's approval, and this run could not wait for one",
             "Deploy the flow, and run it with: prefect deployment run promote/promote",
         )
-    what = [asked.name, asked.to, decision.version, decision.production, decision.policy]
+    what = [decision.name, decision.alias, decision.version, decision.production, decision.policy]
+    question = f"Promote version {decision.version} of {decision.name} to {decision.alias}?"
     said = suspend_flow_run(
-        wait_for_input=SaidByAPerson.with_initial_data(
-            description=f"Promote version {decision.version} of {asked.name} to {asked.to}?", approve=False, by=""
-        ),
+        wait_for_input=SaidByAPerson.with_initial_data(description=question, approve=False),
         key=f"approval-{digest_value(what)[:16]}",
-        timeout=int(asked.policy.approval_hours * _SECONDS_AN_HOUR),
+        timeout=int(policy.approval_hours * _SECONDS_AN_HOUR),
     )
     return Approval(given=said.approve, by=said.by, note=said.note)

@@ -11,9 +11,9 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 from pydantic import AfterValidator, Field
 
-from lorp.ledger import Change, Entry, Standing
+from lorp.ledger import Change, Entry, Standing, last_move
 from lorp.spec import MODEL_NAME, Spec
-from tasks.aliases import follow
+from tasks.aliases import aliases, follow, left_behind
 from tasks.ledger import read_ledger, record
 from tasks.vault import Vault, open_vault
 from tasks.workspace import Workspace
@@ -54,19 +54,31 @@ class Registry:
         """Where the ledger is."""
         return open_vault(self.places.store)
 
+    def mend(self, name: str, alias: str) -> Entry | None:
+        """Moves an alias to where the ledger says if a crash left it behind; the entry that it had not followed."""
+        registered = aliases(self.places, name)
+        entries = read_ledger(self.vault, name)
+        if not left_behind(entries, registered, alias):
+            return None
+        follow(self.places, self.vault, name, alias)
+        return last_move(entries, alias)
+
     def move(self, asked: MoveSpec, event: str, decide: Callable[[Standing], Change | None]) -> Entry | None:
         """Writes what is decided into the ledger, then moves the alias, then tells; the entry, if this run wrote it.
 
         A crash in between leaves the alias behind the ledger: whatever moves an alias of this name next mends that. A
-        run that begins again finds its own entry and writes no second one, if `decide` sees that it is done.
+        run that begins again finds its own entry, and writes no second one.
         """
-        record(self.vault, asked.name, decide)
+        own = self.own_entry(asked.name) or record(self.vault, asked.name, decide)
         follow(self.places, self.vault, asked.name, asked.to)
-        entries, run = read_ledger(self.vault, asked.name), str(flow_run.id)
-        own = next((entry for entry in reversed(entries) if entry.change.flow_run == run), None)
         if own:
             tell(event, own)
         return own
+
+    def own_entry(self, name: str) -> Entry | None:
+        """What this flow run has written into a ledger, if it has got so far before."""
+        run = str(flow_run.id)
+        return next((entry for entry in read_ledger(self.vault, name) if entry.change.flow_run == run), None)
 
 
 def change_of(asked: MoveSpec, registered: Change, **named: Any) -> Change:

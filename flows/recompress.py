@@ -11,6 +11,7 @@ from typing import Any, cast
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.events import emit_event
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Completed
@@ -67,10 +68,27 @@ def recompress(spec: RecompressSpec, places: Workspace | None = None) -> State[A
         flow_run=str(flow_run.id),
     )
     outcome = make_outcome(stages.vault, request, register_verdict(stages.places, request))
+    _tell(outcome)
     create_table_artifact(criteria_rows(outcome), key="verdict", description="What the gate measured")
     create_markdown_artifact(markdown(outcome), key="summary", description="What was made, and where it is")
     name = "Approved" if outcome["verdict"]["approved"] else "Rejected"
     return Completed(name=name, message=summary(outcome), data=outcome)
+
+
+def _tell(outcome: Outcome) -> None:
+    """Emits an event, for automations; it changes nothing."""
+    said = "approved" if outcome["verdict"]["approved"] else "rejected"
+    emit_event(
+        event=f"lorp.variant.{said}",
+        resource={"prefect.resource.id": f"lorp.model.{outcome['name']}", "prefect.resource.name": outcome["name"]},
+        payload={
+            "name": outcome["name"],
+            "version": outcome["model_version"],
+            "verdict": outcome["verdict"]["id"],
+            "variant": outcome["variant"]["digest"],
+            "said": summary(outcome),
+        },
+    )
 
 
 def run_recompress(spec: RecompressSpec, places: Workspace) -> Outcome:

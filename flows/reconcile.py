@@ -25,14 +25,16 @@ def reconcile(restore: bool = False, places: Workspace | None = None) -> State[A
         places: Where things are kept; the defaults of `tasks.workspace` unless given.
 
     Returns:
-        Completed, named Reconciled, or Moved where an alias is not where the ledger says.
+        Completed, named Reconciled, or Moved where an alias is not where the ledger says, or a name could not be
+        looked at.
 
     Raises:
         LorpError: A fault.
     """
     places = places or workspace()
-    found = [asdict(entry) for entry in reconciling.reconcile(places, open_vault(places.store), restore)]
-    for entry in found:
+    reconciled = reconciling.reconcile(places, open_vault(places.store), restore)
+    outcome = asdict(reconciled)
+    for entry in outcome["found"]:
         if entry["cause"] == "moved":
             emit_event(
                 event="lorp.alias.moved",
@@ -42,11 +44,13 @@ def reconcile(restore: bool = False, places: Workspace | None = None) -> State[A
                 },
                 payload=entry,
             )
-    if found:
-        create_table_artifact(found, key="aliases", description="Aliases that were not where the ledger says")
-    outcome = {"found": found}
-    state = "Reconciled" if all(entry["mended"] for entry in found) else "Moved"
-    return Completed(name=state, message=reconcile_summary(outcome), data=outcome)
+    if reconciled.found:
+        create_table_artifact(
+            list(outcome["found"]), key="aliases", description="Aliases that were not where the ledger says"
+        )
+    return Completed(
+        name="Reconciled" if reconciled.fine else "Moved", message=reconcile_summary(outcome), data=outcome
+    )
 
 
 def run_reconcile(restore: bool, places: Workspace) -> dict[str, Any]:

@@ -38,6 +38,8 @@ def rollback(asked: RollbackSpec, places: Workspace | None = None) -> State[Any]
         asked: What is asked.
         places: Where things are kept; the defaults of `tasks.workspace` unless given.
 
+    A rollback that was interrupted before the alias had moved is finished, and none further back is begun.
+
     Returns:
         Completed, named RolledBack, or Unchanged where someone else has just gone back there.
 
@@ -47,6 +49,11 @@ def rollback(asked: RollbackSpec, places: Workspace | None = None) -> State[Any]
         LorpError: A fault.
     """
     registry = Registry(places=places or workspace())
+    mended = registry.mend(asked.name, asked.to)
+    done = registry.own_entry(asked.name) or mended
+    if done and done.change.act == "rolled-back" and asked.version in (None, done.change.version):
+        outcome = _outcome(asked, "RolledBack", done.change.version, None, done.sequence)
+        return Completed(name="RolledBack", message=rollback_summary(outcome), data=outcome)
     now = standing(read_ledger(registry.vault, asked.name))
     version = target(now, asked)
     found = read_version(registry.vault, now, asked.name, version)
@@ -83,14 +90,19 @@ def go_back(registry: Registry, asked: RollbackSpec, current: int | None, versio
         return change_of(asked, now.versions[version], act="rolled-back")
 
     entry = registry.move(asked, "rolled-back", change)
+    state = "RolledBack" if entry else "Unchanged"
+    return _outcome(asked, state, version, current, entry.sequence if entry else None)
+
+
+def _outcome(asked: RollbackSpec, state: str, version: int, before: int | None, entry: int | None) -> dict[str, Any]:
     return {
         "run": str(flow_run.id),
-        "state": "RolledBack" if entry else "Unchanged",
+        "state": state,
         "name": asked.name,
         "alias": asked.to,
         "version": version,
-        "before": current,
-        "entry": entry.sequence if entry else None,
+        "before": before,
+        "entry": entry,
     }
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, cast
-from uuid import UUID
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
@@ -19,13 +18,12 @@ from pydantic import Field
 from flows.recompress import default_name
 from flows.wording import watch_summary
 from lorp.digest import digest_value
-from lorp.errors import LorpError
-from lorp.spec import Recipe, RecompressSpec, Spec
+from lorp.errors import InputError, LorpError
+from lorp.spec import MODEL_NAME, Recipe, RecompressSpec, Spec
 from tasks.cache import PLAIN_JSON
 from tasks.sources.arrivals import Sighting, sightings
-from tasks.stage import run_stage
 from tasks.vault import Vault, open_vault
-from tasks.watch import Arrive, is_settled
+from tasks.watch import arrived, is_settled, note_once
 from tasks.workspace import Workspace, workspace
 
 #: What a look at a checkpoint says of it.
@@ -38,6 +36,7 @@ class WatchSpec(Spec):
     """What is watched, and what is done with what arrives.
 
     Attributes:
+        name: The registered model's name for all that arrives; from each checkpoint's own unless given.
         sources: Folders or `s3://bucket/prefix`, each a checkpoint or with one in every folder below; revisions on the
             hub; registered versions or aliases.
         recipe: How a checkpoint is recompressed.
@@ -47,6 +46,7 @@ class WatchSpec(Spec):
         deployment: What is run.
     """
 
+    name: str | None = Field(None, pattern=MODEL_NAME)
     sources: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
     recipe: Recipe = Recipe()
     settle_seconds: float = Field(60, ge=0, allow_inf_nan=False)
@@ -123,17 +123,13 @@ class Watcher:
             return Look(address=sighting.address, standing="incomplete", reason=sighting.missing)
         if not is_settled(self.vault, sighting, self.asked.settle_seconds):
             return Look(address=sighting.address, standing="arriving", reason="it may still be written")
-        arrive = Arrive(
-            label=sighting.address,
-            sighting=sighting,
-            weights_dtype=self.asked.recipe.weights_dtype,
-            tracking_uri=self.places.tracking_uri,
-        )
+        dtype = self.asked.recipe.weights_dtype
         try:
-            checkpoint = run_stage(self.vault, arrive).outputs["checkpoint"]
+            checkpoint = arrived(self.vault, sighting, dtype, self.places.tracking_uri)
         except LorpError as fault:
-            return Look(address=sighting.address, standing="unusable", reason=fault.reason)
-        return self._attend(sighting.address, checkpoint.sha256)
+            standing: Standing = "unusable" if isinstance(fault, InputError) else "unreachable"
+            return Look(address=sighting.address, standing=standing, reason=fault.reason)
+        return self._attend(sighting.address, checkpoint)
 
     def _attend(self, address: str, checkpoint: str) -> Look:
         """Starts a run if none has been, or if the last has failed and it is time for another."""
@@ -146,7 +142,7 @@ class Watcher:
         standing, reason = self._standing(run.state, attempt)
         if standing == "due":
             return self._start(address, checkpoint, attempt + 1)
-        if standing == "parked":
+        if standing == "parked" and note_once(self.vault, str(run.id)):
             _tell_parked(address, attempt, str(run.id), reason)
         return Look(address=address, standing=standing, reason=reason, attempt=attempt, run=str(run.id))
 
@@ -158,7 +154,7 @@ class Watcher:
         if state.is_completed():
             return "done", message
         if state.is_cancelled():
-            return "cancelled", "someone cancelled it: run it by hand if it is wanted"
+            return "cancelled", "someone cancelled it: retry that run in Prefect if it is wanted"
         again = state.timestamp + timedelta(minutes=self.asked.backoff_minutes * 2 ** (attempt - 1))
         if attempt == self.asked.max_attempts:
             return "parked", message
@@ -166,7 +162,10 @@ class Watcher:
 
     def _start(self, address: str, checkpoint: str, attempt: int) -> Look:
         spec = RecompressSpec(
-            **self.asked.recipe.model_dump(), source=address, sha256=checkpoint, name=default_name(address)
+            **self.asked.recipe.model_dump(),
+            source=address,
+            sha256=checkpoint,
+            name=self.asked.name or default_name(address),
         )
         run = run_deployment(
             self.asked.deployment,
@@ -185,9 +184,8 @@ class Watcher:
 
 
 def _tell_parked(address: str, attempt: int, run: str, reason: str) -> None:
-    """Emits an event, for automations; it has the same id at every look."""
+    """Emits an event, for automations."""
     emit_event(
-        id=UUID(digest_value(["parked", run])[:32]),
         event="lorp.checkpoint.parked",
         resource={"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.name": address},
         payload={"address": address, "attempts": attempt, "reason": reason},

@@ -61,12 +61,15 @@ def rollback_summary(outcome: Mapping[str, Any]) -> str:
     what = f"version {outcome['version']} of {outcome['name']}"
     if outcome["state"] == "Unchanged":
         return f"{what} was {outcome['alias']} already"
+    if outcome["before"] is None:
+        return f"{what} is {outcome['alias']} again: a rollback that was interrupted is finished"
     return f"{what} is {outcome['alias']} again; before it was version {outcome['before']}"
 
 
 def reconcile_summary(outcome: Mapping[str, Any]) -> str:
-    """A sentence for each alias that was not where its ledger says."""
-    return "; ".join(map(_reconciled, outcome["found"])) or "all aliases are where their ledgers say"
+    """A sentence for each alias that was not where its ledger says, and each name that could not be looked at."""
+    faults = [f"{name} could not be looked at: {reason}" for name, reason in outcome["faults"].items()]
+    return "; ".join([*map(_reconciled, outcome["found"]), *faults]) or "all aliases are where their ledgers say"
 
 
 def _reconciled(found: Mapping[str, Any]) -> str:

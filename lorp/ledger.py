@@ -6,13 +6,17 @@ come after it would have to be written anew.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from lorp.digest import digest_bytes
 from lorp.errors import IntegrityError
 from lorp.values import decode, encode
 
 SCHEMA = "lorp.ledger/1"
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 #: A version came into being; an alias was moved to it, forwards or back.
 Act = Literal["registered", "promoted", "rolled-back"]
@@ -38,11 +42,11 @@ class Change:
 
     act: Act
     version: int
-    variant: str
-    verdict: str
-    lineage: str
+    variant: Sha256
+    verdict: Sha256
+    lineage: Sha256
     alias: str | None = None
-    decision: str | None = None
+    decision: Sha256 | None = None
     asked_by: str = ""
     reason: str = ""
     flow_run: str

@@ -1,13 +1,14 @@
 """Aliases in the registry, which follow the ledger."""
 
 import logging
+from collections.abc import Mapping, Sequence
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from lorp.errors import RegistryError
-from lorp.ledger import Change, standing
+from lorp.ledger import Change, Entry, last_move, standing
 from tasks.ledger import read_ledger
 from tasks.registry import unusable
 from tasks.vault import Vault
@@ -50,6 +51,14 @@ def check_known(places: Workspace, name: str, change: Change) -> None:
             f"version {change.version} of {name} in the registry is not the one in the ledger",
             "Look at --tracking-uri and --store: they must be those that the version was registered with",
         )
+
+
+def left_behind(entries: Sequence[Entry], registered: Mapping[str, int], alias: str) -> bool:
+    """Whether an alias is where it was before the ledger's last entry about it, as a crash leaves it."""
+    last, now = last_move(entries, alias), standing(entries).now(alias)
+    if last is None or registered.get(alias) == now:
+        return False
+    return registered.get(alias) == standing(entries[: last.sequence - 1]).now(alias)
 
 
 def follow(places: Workspace, vault: Vault, name: str, alias: str) -> int | None:

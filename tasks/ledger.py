@@ -17,7 +17,8 @@ def names(vault: Vault) -> list[str]:
     Raises:
         OutageError: The store does not answer.
     """
-    return sorted({key.split("/")[1] for key in vault.store.keys("ledger")})
+    found = {key.split("/")[1] for key in vault.store.keys("ledger") if key.count("/") == 2}
+    return sorted(name for name in found if re.fullmatch(MODEL_NAME, name))
 
 
 def read_ledger(vault: Vault, name: str) -> tuple[Entry, ...]:
@@ -29,10 +30,10 @@ def read_ledger(vault: Vault, name: str) -> tuple[Entry, ...]:
         OutageError: The store does not answer.
     """
     folder = _folder(name)
-    if not vault.store.keys(folder):
-        return ()
-    files = {path: _FILE.fullmatch(path.name) for path in vault.store.local(folder).iterdir()}
-    return read_chain(name, {int(match["sequence"]): path.read_bytes() for path, match in files.items() if match})
+    found = {
+        _FILE.fullmatch(key.removeprefix(f"{folder}/")): data for key, data in vault.store.read_all(folder).items()
+    }
+    return read_chain(name, {int(match["sequence"]): data for match, data in found.items() if match})
 
 
 def record(vault: Vault, name: str, decide: Callable[[Standing], Change | None]) -> Entry | None:

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
+from lorp.digest import digest_bytes, digest_listing, digest_value
 from lorp.errors import IntegrityError, SpecError
 from lorp.gate import Verdict
 from lorp.ledger import Change, Standing
 from lorp.lineage import LineageRecord
+from lorp.models import device_kind
 from lorp.spec import ComputeSpec, RecompressSpec
-from lorp.values import decode
+from lorp.values import decode, encode
+from tasks.store.protocol import KEY
 from tasks.vault import Manifest, Reference, Vault
 
 
@@ -61,9 +64,13 @@ class LedgerVersion:
 
     @property
     def compute_spec(self) -> ComputeSpec:
-        """How its perplexity was measured."""
-        inputs = self.evaluated[1].inputs
-        return ComputeSpec(device=inputs["device"], dtype=inputs["dtype"])
+        """How it was measured; on the CPU where this machine has not the device."""
+        asked = self.spec.compute
+        try:
+            device_kind(asked.device)
+        except SpecError:
+            return asked.model_copy(update={"device": "cpu"})
+        return asked
 
     def output(self, sha256: str) -> Reference:
         """Something that the run made.
@@ -85,37 +92,55 @@ class LedgerVersion:
 
 
 def read_version(vault: Vault, now: Standing, name: str, version: int) -> LedgerVersion:
-    """A version of the ledger, with its record.
+    """A version of the ledger, with its record; both, and the list of its files, speak of the same variant.
 
     Raises:
         SpecError: The ledger has no such version.
-        IntegrityError: Its record is gone, or no such record.
+        IntegrityError: Its record is gone, or is no such record.
     """
     change = now.versions.get(version)
     if change is None:
         known = ", ".join(map(str, now.versions)) or "none"
         raise SpecError(
-            f"the ledger of {name} has no version {version}", f"Its versions are: {known}. Recompress to make another"
+            f"the ledger of {name} has no version {version}, but: {known}",
+            "If it is in the registry, run its recompression again, which enters it",
         )
     record = decode(LineageRecord, vault.read_value(change.lineage))
+    fault: str | None
     try:
         manifests = TypeAdapter(tuple[Manifest, ...]).validate_python(record.stages)
-    except ValidationError:
-        raise IntegrityError(f"the lineage record of {name} {version} is broken", "Recompress its source") from None
-    return LedgerVersion(change=change, record=record, manifests=manifests)
+        found = LedgerVersion(change=change, record=record, manifests=manifests)
+        fault = _contradiction(name, found)
+    except (ValidationError, KeyError):
+        fault = "it cannot be read"
+    if fault:
+        raise IntegrityError(f"the lineage record of {name} {version} is broken: {fault}", "Recompress its source")
+    return found
+
+
+def _contradiction(name: str, version: LedgerVersion) -> str | None:
+    """What ledger, record and verdict do not agree on."""
+    change, record, verdict = version.change, version.record, version.verdict
+    judged = {each.outputs["verdict"].sha256 for each in version.manifests if each.stage == "gate"}
+    files = version.variant.files
+    agree = {
+        "it is another version's": (record.model_name, record.model_version) == (name, change.version),
+        "its verdict is another": record.verdict_id == verdict.id == change.verdict,
+        "its verdict is not the gate's": judged == {digest_bytes(encode(verdict))},
+        "its verdict is on another variant": verdict.variant == change.variant,
+        "its verdict is under other budgets": verdict.gate == digest_value(version.spec.gate.budgets()),
+        "its files are others": digest_listing(files) == change.variant,
+        "its files have no plain names": all(KEY.fullmatch(file.name) and "/" not in file.name for file in files),
+    }
+    return next((fault for fault, fine in agree.items() if not fine), None)
 
 
 def fault_of(vault: Vault, version: LedgerVersion) -> str | None:
-    """What does not hold of all that a version rests on; None if every byte is what its digest says."""
+    """What of all that a version rests on is not what its digest says; None if everything is."""
     return next(_faults(vault, version), None)
 
 
 def _faults(vault: Vault, version: LedgerVersion) -> Iterator[str]:
-    change, record, verdict = version.change, version.record, version.verdict
-    if record.model_version != change.version or {record.verdict_id, verdict.id} != {change.verdict}:
-        yield "its lineage record is another's"
-    if verdict.variant != change.variant:
-        yield "its verdict is on another variant"
     for manifest in version.manifests:
         stands = vault.result(manifest.key)
         if stands is None:

@@ -96,16 +96,21 @@ def _age_days(version: LedgerVersion) -> float:
 def _ratio(vault: Vault, policy: PromotionPolicy, version: LedgerVersion, production: LedgerVersion) -> Estimated:
     if _tokenizer(version) != _tokenizer(production):
         return "it and the version in production have different tokenizers, so their perplexities cannot be compared"
-    own = _evaluation(vault, version.evaluated[1].outputs["evaluation"])
-    request = Evaluate(
-        label="production",
-        checkpoint=production.variant,
-        windows=version.output(own.windows_sha256),
-        num_windows=own.num_expected,
-        compute_spec=version.compute_spec,
-    )
-    theirs = _evaluation(vault, run_stage(vault, request).outputs["evaluation"])
-    both = Evidence(dense=Measured(perplexity=theirs), pruned=Measured(perplexity=own))
+    judged = _evaluation(vault, version.evaluated[1].outputs["evaluation"])
+    windows = version.output(judged.windows_sha256)
+
+    def measured(label: str, variant: Reference) -> Measured:
+        """As it was, unless on a machine of another kind."""
+        request = Evaluate(
+            label=label,
+            checkpoint=variant,
+            windows=windows,
+            num_windows=judged.num_expected,
+            compute_spec=version.compute_spec,
+        )
+        return Measured(perplexity=_evaluation(vault, run_stage(vault, request).outputs["evaluation"]))
+
+    both = Evidence(dense=measured("production", production.variant), pruned=measured("version", version.variant))
     return perplexity_ratio(both, policy.confidence)
 
 

@@ -4,12 +4,13 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from lorp.digest import FileDigest, digest_file
 from lorp.errors import IntegrityError, SpecError, StoreError
 from lorp.ledger import Standing, standing
 from lorp.progress import track
-from tasks.aliases import aliases
+from tasks.aliases import aliases, check_known
 from tasks.ledger import read_ledger
 from tasks.ledger_versions import read_version
 from tasks.registry import CANDIDATE
@@ -61,11 +62,14 @@ def pull(places: Workspace, vault: Vault, address: str, to: Path) -> Pulled:
     name, now = match["name"], standing(read_ledger(vault, match["name"]))
     number = int(match["version"]) if match["version"] else _meant(places, now, name, match["alias"])
     version = read_version(vault, now, name, number)
+    if match["alias"]:
+        check_known(places, name, version.change)
     source, files = vault.folder(version.variant), version.variant.files
     try:
         _bring(source, files, to)
     except OSError as fault:
-        raise StoreError(f"{to} cannot be written: {fault.strerror}", "Give another folder with --to") from None
+        if not _holds(to, files):  # else another pull of this version was quicker
+            raise StoreError(f"{to} cannot be written: {fault.strerror}", "Give another folder with --to") from None
     total = sum(file.bytes for file in files)
     return Pulled(name=name, version=number, variant=version.change.variant, folder=str(to), bytes=total)
 
@@ -86,23 +90,36 @@ def _meant(places: Workspace, now: Standing, name: str, alias: str) -> int:
 
 
 def _bring(source: Path, files: tuple[FileDigest, ...], to: Path) -> None:
-    if to.exists():
-        if {path.name for path in to.iterdir()} != {file.name for file in files} or not all(
-            _is(to / file.name, file) for file in files
-        ):
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        if not _holds(to, files):
             raise SpecError(f"{to} holds something else", "Give a folder that is not there yet with --to")
         return
     aside = to.with_name(f".{to.name}.pulling")
     aside.mkdir(parents=True, exist_ok=True)
     for file in track(files, "pull"):
         if not _is(aside / file.name, file):
-            shutil.copyfile(source / file.name, aside / file.name)
-        if not _is(aside / file.name, file):
-            raise IntegrityError(f"{file.name} changed while it was copied", "Run again")
+            _copy(source / file.name, aside / file.name, file)
     for path in aside.iterdir():
         if path.name not in {file.name for file in files}:
             path.unlink()
     aside.rename(to)
+
+
+def _copy(source: Path, target: Path, file: FileDigest) -> None:
+    """Copies beside, checks, and only then gives the copy its name."""
+    new = target.with_name(f".{uuid4().hex}")
+    shutil.copyfile(source, new)
+    if not _is(new, file):
+        new.unlink()
+        raise IntegrityError(f"{file.name} changed while it was copied", "Run again")
+    new.replace(target)
+
+
+def _holds(folder: Path, files: tuple[FileDigest, ...]) -> bool:
+    """Whether a folder has these files, and nothing else."""
+    if not folder.is_dir() or {path.name for path in folder.iterdir()} != {file.name for file in files}:
+        return False
+    return all(_is(folder / file.name, file) for file in files)
 
 
 def _is(path: Path, file: FileDigest) -> bool:

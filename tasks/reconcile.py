@@ -1,10 +1,11 @@
 """Ledgers and aliases beside each other: what a crash left behind is mended, what others moved is told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from lorp.ledger import last_move, standing
-from tasks.aliases import aliases, follow
+from lorp.errors import LorpError
+from lorp.ledger import standing
+from tasks.aliases import aliases, follow, left_behind
 from tasks.ledger import names, read_ledger
 from tasks.vault import Vault
 from tasks.workspace import Workspace
@@ -32,8 +33,26 @@ class Found:
     mended: bool
 
 
-def reconcile(places: Workspace, vault: Vault, restore: bool) -> tuple[Found, ...]:
-    """Looks at every alias that a ledger speaks of.
+@dataclass(frozen=True, kw_only=True)
+class Reconciled:
+    """What was found at all names.
+
+    Attributes:
+        found: Aliases that were not where the ledgers say.
+        faults: Why a name could not be looked at, by name.
+    """
+
+    found: tuple[Found, ...]
+    faults: dict[str, str]
+
+    @property
+    def fine(self) -> bool:
+        """Whether all aliases are where the ledgers say by now."""
+        return not self.faults and all(entry.mended for entry in self.found)
+
+
+def reconcile(places: Workspace, vault: Vault, restore: bool) -> Reconciled:
+    """Looks at every alias that a ledger speaks of; a name that cannot be looked at does not hide the others.
 
     Args:
         places: Where the registry is.
@@ -41,24 +60,43 @@ def reconcile(places: Workspace, vault: Vault, restore: bool) -> tuple[Found, ..
         restore: Whether aliases that something else has moved are put back too.
 
     Raises:
-        RegistryError: MLflow refuses or cannot be reached.
-        IntegrityError: A ledger is broken.
+        OutageError: The store does not answer.
     """
-    return tuple(found for name in names(vault) for found in _of_name(places, vault, name, restore))
+    found: list[Found] = []
+    faults: dict[str, str] = {}
+    for name in names(vault):
+        try:
+            found += _of_name(places, vault, name, restore)
+        except LorpError as fault:
+            faults[name] = fault.reason
+    return Reconciled(found=tuple(found), faults=faults)
 
 
 def _of_name(places: Workspace, vault: Vault, name: str, restore: bool) -> list[Found]:
-    entries = read_ledger(vault, name)
-    registered, now = aliases(places, name), standing(entries)
-    found = []
-    for alias in now.held:
-        there, wanted, last = registered.get(alias), now.now(alias), last_move(entries, alias)
-        if there == wanted or wanted is None or last is None:
-            continue
-        behind = there == standing(entries[: last.sequence - 1]).now(alias)
-        mended = behind or restore
-        if mended:
-            follow(places, vault, name, alias)
-        cause: Literal["behind", "moved"] = "behind" if behind else "moved"
-        found.append(Found(name=name, alias=alias, ledger=wanted, registry=there, cause=cause, mended=mended))
+    elsewhere = _elsewhere(places, vault, name)
+    if any(entry.cause == "moved" for entry in elsewhere):  # by a promotion that was under way, perhaps
+        again = _elsewhere(places, vault, name)
+        elsewhere = [entry for entry in elsewhere if entry in again]
+    found = [replace(entry, mended=restore or entry.cause == "behind") for entry in elsewhere]
+    for entry in found:
+        if entry.mended:
+            follow(places, vault, name, entry.alias)
     return found
+
+
+def _elsewhere(places: Workspace, vault: Vault, name: str) -> list[Found]:
+    """Aliases that are not where the ledger says; the registry is asked first, since it follows."""
+    registered = aliases(places, name)
+    entries = read_ledger(vault, name)
+    return [
+        Found(
+            name=name,
+            alias=alias,
+            ledger=held[-1],
+            registry=registered.get(alias),
+            cause="behind" if left_behind(entries, registered, alias) else "moved",
+            mended=False,
+        )
+        for alias, held in standing(entries).held.items()
+        if registered.get(alias) != held[-1]
+    ]

@@ -1,49 +1,64 @@
 """A checkpoint that was seen -> whether it has arrived, and its digest; both are kept in the store."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, ClassVar
 
 from lorp.digest import canonical_json
-from lorp.errors import SourceError
+from lorp.errors import InputError, SourceError
 from lorp.spec import DType
 from tasks.fetch import fetch_request
 from tasks.sources.arrivals import Sighting, sightings
-from tasks.stage import Outputs, Request, run_stage
+from tasks.stage import run_stage
 from tasks.vault import Vault
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrive(Request):
-    """The checkpoint behind a sighting, brought into the store; as long as it does not change it is read once."""
-
-    STAGE: ClassVar[str] = "arrive"
-    VERSION: ClassVar[int] = 1
-    sighting: Sighting
-    weights_dtype: DType
-    tracking_uri: str
-
-    def inputs(self) -> Mapping[str, Any]:
-        """What was listed, and what a GGUF file is dequantised to."""
-        return {"listing": self.sighting.listing, "dtype": self.weights_dtype}
-
-    def compute(self, vault: Vault, scratch: Path) -> Outputs:
-        """Fetches."""
-        address = self.sighting.address
-        fetched = run_stage(vault, fetch_request(address, self.weights_dtype, self.tracking_uri))
-        if sightings(address, self.tracking_uri) != [self.sighting]:
-            raise SourceError(f"{address} changed while it was read", "It is looked at again the next time")
-        return {"checkpoint": fetched.outputs["checkpoint"]}
 
 
 def is_settled(vault: Vault, sighting: Sighting, seconds: float) -> bool:
     """Whether the same was listed in an earlier look, so many seconds ago or more; notes this one if there was none."""
-    key = f"watch/{sighting.listing}.json"
-    seen = {"address": sighting.address, "first_seen": datetime.now(UTC).isoformat(timespec="milliseconds")}
-    if vault.store.create(key, canonical_json(seen)):
+    key, now = f"watch/{sighting.listing}/seen.json", datetime.now(UTC)
+    if vault.store.create(key, canonical_json({"address": sighting.address, "first_seen": now.isoformat()})):
         return False
     first = datetime.fromisoformat(json.loads(vault.store.read(key))["first_seen"])
-    return (datetime.now(UTC) - first).total_seconds() >= seconds
+    return (now - first).total_seconds() >= seconds
+
+
+def arrived(vault: Vault, sighting: Sighting, dtype: DType, tracking_uri: str) -> str:
+    """Digest of the checkpoint behind a sighting, which is brought into the store; what is listed alike is read once.
+
+    Args:
+        vault: Where it is brought.
+        sighting: What was seen.
+        dtype: What a GGUF file is dequantised to.
+        tracking_uri: MLflow's, for registered versions.
+
+    Raises:
+        InputError: It cannot be used, and could not the first time: the reason is remembered.
+        LorpError: A fault, which may pass.
+    """
+    key = f"watch/{sighting.listing}/{dtype}.json"
+    if vault.store.fingerprint(key) is None:
+        vault.store.create(key, canonical_json(_read(vault, sighting, dtype, tracking_uri)))
+    noted = json.loads(vault.store.read(key))
+    if "refused" in noted:
+        raise SourceError(noted["refused"], noted["remedy"])
+    return str(noted["checkpoint"])
+
+
+def note_once(vault: Vault, run: str) -> bool:
+    """Whether it is the first time that this is asked of a run."""
+    return vault.store.create(f"watch/parked/{run}.json", b"{}")
+
+
+def _read(vault: Vault, sighting: Sighting, dtype: DType, tracking_uri: str) -> dict[str, str]:
+    address = sighting.address
+    try:
+        fetched = run_stage(vault, fetch_request(address, dtype, tracking_uri)).outputs["checkpoint"]
+    except InputError as fault:
+        _check_unchanged(sighting, tracking_uri)
+        return {"refused": fault.reason, "remedy": fault.remedy}
+    _check_unchanged(sighting, tracking_uri)
+    return {"checkpoint": fetched.sha256}
+
+
+def _check_unchanged(sighting: Sighting, tracking_uri: str) -> None:
+    if sightings(sighting.address, tracking_uri) != [sighting]:
+        raise SourceError(f"{sighting.address} changed while it was read", "It is looked at again the next time")

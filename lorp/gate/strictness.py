@@ -21,6 +21,12 @@ def limits(gate: GateSpec) -> tuple[float, ...]:
     )
 
 
+def looser(one: GateSpec, asked: GateSpec) -> list[str]:
+    """Names of the budgets that were given in what is asked, and that a gate has not, or has looser."""
+    strictest = {name: one.model_copy(update={name: getattr(asked, name)}) for name in asked.model_fields_set}
+    return sorted(name for name, copy in strictest.items() if not as_strict(one, copy))
+
+
 def as_strict(one: GateSpec, other: GateSpec) -> bool:
     """Whether no budget of one gate is looser than the other's."""
     return all(mine <= theirs for mine, theirs in zip(limits(one), limits(other), strict=True))

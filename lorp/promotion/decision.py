@@ -6,7 +6,7 @@ from typing import Any
 
 from lorp.gate import CriterionResult, Verdict, result
 from lorp.gate.evidence import Estimated
-from lorp.gate.strictness import as_strict
+from lorp.gate.strictness import looser
 from lorp.promotion.policy import PromotionPolicy
 from lorp.spec import GateSpec
 
@@ -103,11 +103,12 @@ def _conditions(policy: PromotionPolicy, known: Known) -> Iterator[CriterionResu
     yield _holds("approved", known.verdict.approved, "the verdict approved it", "the verdict rejected it")
     yield _holds("verified", known.fault is None, "every byte is what its digest says", known.fault or "")
     if policy.gate is not None:
+        found = looser(known.gate, policy.gate)
         yield _holds(
             "gate",
-            as_strict(known.gate, policy.gate),
+            not found,
             "the verdict's budgets are as strict as the policy's",
-            "the verdict's budgets are looser than the policy's: recompress under its budgets",
+            f"looser than the policy's, or not there: {', '.join(found)}; recompress under its budgets",
         )
     if policy.max_age_days is not None:
         yield _at_most("age_days", known.age_days, policy.max_age_days, "days since it was evaluated")

@@ -7,7 +7,7 @@ from typing import Any
 
 from lorp.checkpoint import CONFIG, INDEX, read_json
 from lorp.digest import digest_value
-from lorp.errors import SourceError
+from lorp.errors import LorpError, SourceError
 from lorp.gguf import is_gguf
 from tasks.sources.names import checkpoint_names
 
@@ -102,9 +102,9 @@ def _in_a_bucket(source: str) -> list[Sighting]:
 
 
 def _bucket_folder(address: str, marks: Mapping[str, Any]) -> Sighting:
-    from tasks.sources.bucket import open_source
+    from tasks.sources.bucket import open_source, read_index
 
-    return _seen(address, marks, lambda: read_json(open_source(address).local(INDEX)))
+    return _seen(address, marks, lambda: read_index(address, open_source(address), marks[INDEX][0]))
 
 
 def _seen(address: str, marks: Mapping[str, Any], index: Callable[[], dict[str, Any]]) -> Sighting:
@@ -113,7 +113,7 @@ def _seen(address: str, marks: Mapping[str, Any], index: Callable[[], dict[str, 
     try:
         names = checkpoint_names(address, marks, index)
         named = set(map(str, index()["weight_map"].values())) if INDEX in names else set()
-    except SourceError as fault:
+    except LorpError as fault:  # what is listed may be gone by now, too
         return Sighting(address=address, listing=listing, missing=fault.reason)
     lacking = sorted(named - set(names))
     return Sighting(address=address, listing=listing, missing=f"{lacking[0]} is not there yet" if lacking else None)

@@ -23,7 +23,7 @@ def bucket_source(source: str) -> Path:
     """
     store = open_source(source)
     sizes = store.sizes()
-    return store.local_files(checkpoint_names(source, sizes, lambda: _index(source, store, sizes[INDEX])))
+    return store.local_files(checkpoint_names(source, sizes, lambda: read_index(source, store, sizes[INDEX])))
 
 
 def bucket_folder(source: str) -> Path:
@@ -49,7 +49,12 @@ def open_source(source: str) -> S3Store:
         raise SourceError(fault.reason, fault.remedy) from None
 
 
-def _index(source: str, store: S3Store, size: int) -> dict[str, Any]:
+def read_index(source: str, store: S3Store, size: int) -> dict[str, Any]:
+    """The index of a checkpoint's weights, unless it is too large to be one.
+
+    Raises:
+        SourceError: It is, or it cannot be read.
+    """
     if size > MAX_JSON_BYTES:
         raise SourceError(f"{INDEX} of {source} is too large: {size} bytes", "Give another address")
     return read_json(store.local(INDEX))

@@ -62,6 +62,10 @@ class FolderStore:
         """The file's content."""
         return self._file(key).read_bytes()
 
+    def read_all(self, prefix: str) -> dict[str, bytes]:
+        """Reads regular files; links and the like are no objects."""
+        return {key: (self._root / key).read_bytes() for key in self.keys(prefix) if _is_regular(self._root / key)}
+
     def digest(self, key: str) -> str:
         """Reads the file."""
         return digest_file(self._file(key))
@@ -104,15 +108,19 @@ class FolderStore:
     def _file(self, key: str) -> Path:
         """Path of a regular file: links, folders and pipes are no objects, wherever they lead."""
         path = self._path(key)
-        try:
-            if stat.S_ISREG(path.lstat().st_mode):
-                return path
-        except (FileNotFoundError, NotADirectoryError):
-            pass
+        if _is_regular(path):
+            return path
         raise missing(key)
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _fingerprint(path: Path) -> Hashable | None:

@@ -31,6 +31,9 @@ class ObjectStore(Protocol):
             IntegrityError: There is none.
         """
 
+    def read_all(self, prefix: str) -> dict[str, bytes]:
+        """The bytes of every object in a folder and those below it, by key; of those that never change."""
+
     def digest(self, key: str) -> str:
         """sha256 of the bytes that `local` gives for an object.
 

@@ -106,6 +106,11 @@ class S3Store:
         except Missing:
             raise missing(key) from None
 
+    def read_all(self, prefix: str) -> dict[str, bytes]:
+        """From local copies, of which only those that are missing are brought: one listing and no more."""
+        states = self.states(f"{check_key(prefix)}/")
+        return {key: self._read_copy(key, state) for key, state in states.items() if KEY.fullmatch(key)}
+
     def digest(self, key: str) -> str:
         """Of the local copy, once it is what the bucket holds."""
         state = self._state(key)
@@ -186,6 +191,13 @@ class S3Store:
             abort_stale(self._bucket, self._address.name(""), time.time() - _STALE_SECONDS)
         except (StoreError, OutageError, Missing):
             return  # it may not be permitted, and nothing rests on it
+
+    def _read_copy(self, key: str, state: ObjectState) -> bytes:
+        self._copies.copy(key, state)
+        try:
+            return self._copies.path(key).read_bytes()
+        except FileNotFoundError:  # another process has tidied up
+            return self.read(key)
 
     def _name(self, key: str) -> str:
         return self._address.name(check_key(key))

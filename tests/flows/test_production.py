@@ -18,10 +18,13 @@ from transformers import AutoModelForCausalLM
 import tasks.aliases
 from flows.cli import run
 from lorp.errors import RegistryError
-from lorp.ledger import Entry
+from lorp.ledger import Entry, standing
 from lorp.promotion import Decision, Known
+from lorp.spec import ComputeSpec
 from lorp.values import decode
+from tasks.aliases import follow
 from tasks.ledger import read_ledger, record
+from tasks.ledger_versions import read_version
 from tasks.promotion import learn
 from tasks.vault import Vault, open_vault
 
@@ -176,11 +179,7 @@ def test_a_crash_between_ledger_and_alias_is_mended_by_the_next_command(
 ) -> None:
     promote(1)
     with monkeypatch.context() as broken:
-
-        def fail(*_: object) -> None:
-            raise RegistryError("MLflow is gone", "Look at it")
-
-        broken.setattr("flows.promotion.follow", fail)
+        broken.setattr("flows.promotion.follow", failing)
         assert promote(2).status == 1
     assert (ledger(home)[-1].change.version, production(home)) == (2, 1)
     assert promote(2).json["state"] == "Unchanged"
@@ -248,6 +247,7 @@ def test_a_pull_goes_on_where_it_was_interrupted(
     first = list(copied)
     copied[:] = []
     monkeypatch.setattr("tasks.pull.shutil.copyfile", lambda one, two: (copied.append(one.name), copyfile(one, two)))
+    (tmp_path / "model").mkdir()
     assert lorp("pull", "pico@1", f"--to={tmp_path / 'model'}").status == 0
     assert copied
     assert not set(first) & set(copied)
@@ -319,6 +319,89 @@ def test_a_rollback_that_comes_late_goes_no_further_back(
     assert len(ledger(home)) == 6
 
 
+def test_an_interrupted_rollback_is_finished_and_goes_no_further(
+    versions: list[dict[str, Any]], promote: Lorp, lorp: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in (1, 2, 1, 2):
+        promote(version)
+    with monkeypatch.context() as broken:
+        broken.setattr("flows.promotion.follow", failing)
+        assert lorp("rollback", "pico").status == 1
+    assert (ledger(home)[-1].change.act, production(home)) == ("rolled-back", 2)
+    again = lorp("rollback", "pico", "--json")
+    assert (again.status, again.json["version"], production(home)) == (0, 1, 1)
+    assert len(ledger(home)) == 7
+    assert lorp("rollback", "pico", "--json").json["version"] == 2
+
+
+def failing(*_: object) -> None:
+    raise RegistryError("MLflow is gone", "Look at it")
+
+
+def test_a_retry_does_not_undo_what_others_did_meanwhile(
+    versions: list[dict[str, Any]], promote: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(1)
+
+    def follow_late(*arguments: Any) -> object:
+        if len(ledger(home)) == 4:
+            back = replace(ledger(home)[0].change, act="rolled-back", alias="production", flow_run="another")
+            record(vault(home), "pico", lambda _: back)
+            failing()
+        return follow(*arguments)
+
+    monkeypatch.setattr("flows.promotion.follow", follow_late)
+    assert promote(2).status == 0
+    assert [entry.change.act for entry in ledger(home)[2:]] == ["promoted", "promoted", "rolled-back"]
+    assert production(home) == 1
+
+
+def test_a_refused_promotion_mends_what_a_crash_left_too(
+    versions: list[dict[str, Any]], promote: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("flows.promotion.follow", failing)
+        promote(2)
+    assert production(home) is None
+    assert promote(1, {"max-age-days": 1e-9}).status == 3
+    assert production(home) == 2
+
+
+def test_a_name_that_cannot_be_looked_at_does_not_hide_the_others(
+    versions: list[dict[str, Any]], promote: Lorp, lorp: Lorp, home: Path
+) -> None:
+    promote(1)
+    promote(2)
+    client(home).set_registered_model_alias("pico", "production", "1")
+    record(vault(home), "broken", lambda _: ledger(home)[0].change)
+    spoil(vault(home).store.address("ledger/broken/00000001.json"))
+    done = lorp("reconcile", "--json")
+    assert (done.status, production(home)) == (3, 2)
+    assert list(done.json["faults"]) == ["broken"]
+
+
+def test_a_record_that_is_not_the_version_s_own_is_refused(
+    versions: list[dict[str, Any]], promote: Lorp, lorp: Lorp, home: Path, tmp_path: Path
+) -> None:
+    first, second = (entry.change for entry in ledger(home))
+    for version, change in ((3, replace(first, version=3)), (4, replace(second, version=4, variant=first.variant))):
+        record(vault(home), "pico", lambda _, change=change: change)
+        for done in (promote(version), lorp("pull", f"pico@{version}", f"--to={tmp_path / 'model'}")):
+            assert done.status == 1
+            assert f"the lineage record of pico {version} " in done.err
+    assert production(home) is None
+
+
+def test_a_device_that_is_not_here_is_done_without(
+    versions: list[dict[str, Any]], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = read_version(vault(home), standing(ledger(home)), "pico", 1)
+    assert version.compute_spec.device == "cpu"
+    spec = {**version.record.spec, "compute": {"device": "cuda:7", "dtype": "bfloat16"}}
+    elsewhere = replace(version, record=replace(version.record, spec=spec))
+    assert elsewhere.compute_spec == ComputeSpec(device="cpu", dtype="bfloat16")
+
+
 def test_an_alias_that_was_moved_from_outside_is_put_where_the_ledger_says(
     versions: list[dict[str, Any]], promote: Lorp, home: Path
 ) -> None:
@@ -374,7 +457,7 @@ def test_aliases_of_a_name_that_the_registry_does_not_know(versions: list[dict[s
 
 
 def test_a_version_of_another_registry_is_neither_entered_nor_moved(
-    versions: list[dict[str, Any]], recompress: Lorp, promote: Lorp, home: Path
+    versions: list[dict[str, Any]], recompress: Lorp, promote: Lorp, lorp: Lorp, home: Path, tmp_path: Path
 ) -> None:
     (home / "mlflow.db").unlink()
     done = recompress(LOOSE, "--remove=1")
@@ -382,6 +465,8 @@ def test_a_version_of_another_registry_is_neither_entered_nor_moved(
     assert "not entered in the ledger" in done.err
     assert len(ledger(home)) == 2
     refused = promote(1)
-    assert refused.status == 1
-    assert "is not the one in the ledger" in refused.err
+    pulled = lorp("pull", "pico@candidate", f"--to={tmp_path / 'model'}")
+    for other in (refused, pulled):
+        assert other.status == 1
+        assert "is not the one in the ledger" in other.err
     assert (production(home), len(ledger(home))) == (None, 2)

@@ -171,6 +171,29 @@ def test_what_is_not_a_failure_is_left_alone(
     assert len(runs(client, asked.deployment)) == 1
 
 
+def test_what_has_arrived_is_read_once(
+    asked: WatchSpec, places: Workspace, incoming: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(incoming / "first", incoming / "broken")
+    (incoming / "broken" / "config.json").write_text('{"model_type": "unheard-of"}')
+    for _ in range(2):
+        look(asked, places)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("it was read again")
+
+    monkeypatch.setattr("tasks.watch.fetch_request", fail)
+    assert standings(look(asked, places)) == {"first": "running", "broken": "unusable"}
+
+
+def test_all_that_arrives_may_have_one_name(asked: WatchSpec, places: Workspace, client: SyncPrefectClient) -> None:
+    named = asked.model_copy(update={"name": "nightly"})
+    for _ in range(2):
+        look(named, places)
+    [run] = runs(client, asked.deployment)
+    assert run.parameters["spec"]["name"] == "nightly"
+
+
 def test_a_source_that_is_not_there_does_not_hide_the_others(asked: WatchSpec, places: Workspace) -> None:
     both = asked.model_copy(update={"sources": ("/nowhere/at/all", *asked.sources)})
     look(both, places)

@@ -12,7 +12,7 @@ from lorp.ledger import Act, Change, Entry, next_entry, read_chain, standing
 
 def change(act: Act, version: int, alias: str | None = None) -> Change:
     return Change(
-        act=act, version=version, variant="v" * 64, verdict="d" * 64, lineage="l" * 64, alias=alias,
+        act=act, version=version, variant="a" * 64, verdict="d" * 64, lineage="e" * 64, alias=alias,
         flow_run="r", time="2026-11-25T00:00:00+00:00",
     )  # fmt: skip
 

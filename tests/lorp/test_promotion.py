@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from lorp.gate import CriterionResult, Verdict
-from lorp.gate.strictness import as_strict
+from lorp.gate.strictness import as_strict, looser
 from lorp.promotion import Approval, Canary, CanaryAnswer, Decision, Known, PromotionPolicy, weigh
 from lorp.spec import GateSpec
 from lorp.statistics import Estimate
@@ -44,7 +44,6 @@ def test_all_conditions_are_looked_at() -> None:
         ({"verdict": replace(VERDICT, approved=False)}, "approved"),
         ({"fault": "the result of x is gone"}, "verified"),
         ({"gate": GateSpec(max_perplexity_ratio=1.6)}, "gate"),
-        ({"gate": GateSpec(max_perplexity_ratio=1.3, confidence=0.9)}, "gate"),
         ({"age_days": 30.1}, "age_days"),
         ({"ratio_to_production": Estimate(value=1.0, lower=0.9, upper=1.03)}, "ratio_to_production"),
         ({"ratio_to_production": "not on the same windows"}, "ratio_to_production"),
@@ -110,4 +109,7 @@ def test_a_gate_is_as_strict_as_another_if_no_budget_is_looser() -> None:
     assert as_strict(strict, GateSpec(max_perplexity_ratio=1.5, min_speedup=1.0))
     assert as_strict(strict, strict)
     assert not as_strict(GateSpec(max_perplexity_ratio=1.1), strict)
+    assert looser(strict, GateSpec(max_accuracy_drop=0.02)) == []
+    assert looser(GateSpec(max_perplexity_ratio=9.0), GateSpec(max_accuracy_drop=0.02)) == ["max_accuracy_drop"]
+    assert looser(strict, GateSpec(max_accuracy_drop=0.01, min_speedup=1.2)) == ["max_accuracy_drop", "min_speedup"]
     assert not as_strict(strict, GateSpec(max_perplexity_ratio=1.5, min_speedup=1.2))

@@ -117,18 +117,18 @@ def test_a_promotion_waits_for_a_person_and_does_as_they_say(server: Server, pic
         "--evaluation-windows=40", "--window-tokens=32", "--max-perplexity-ratio=100", "--tasks=none",
         "--speed-rounds=0", "--generation-prompts=0",
     )  # fmt: skip
-    asked = {"name": "waiting", "version": 1, "policy": {"approval": True}}
+    asked = {"name": "waiting", "version": 1}
     with background(
         prefect, "worker", "start", "--pool", "lorp", environment=server.environment, log=tmp_path / "log", cwd=ROOT
     ):
         refused, approved, late = (
-            server.run("promote/promote", {"asked": {**asked, "policy": {"approval": True, "approval_hours": hours}}})
-            for hours in (1, 1, 10 / 3600)
+            server.run("promote/promote", {"asked": asked, **more})
+            for more in ({}, {}, {"policy": {"approval": True, "approval_hours": 10 / 3600}})
         )
         for run in (refused, approved):
             server.state(run, "Suspended")
-        wrong = server.resume(refused, approve="perhaps", by="ada")
-        assert wrong["status"] == "REJECT"
+        for said in ({"approve": "perhaps", "by": "ada"}, {"approve": True}, {"approve": True, "by": ""}):
+            assert server.resume(refused, **said)["status"] == "REJECT"
         server.resume(refused, approve=False, by="ada", note="not today")
         assert "ada did not approve" in server.state(refused, "Refused")["message"]
         server.resume(approved, approve=True, by="ada", note="fine")

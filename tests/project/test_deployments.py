@@ -85,8 +85,8 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         for change in ({"sources": []}, {"recipe": {"source": "y"}}, {"max_attempts": 0}, {"every": 5})
     ],
     "promote": [
-        {"asked": {"name": "m", **change}}
-        for change in ({"version": "first"}, {"to": "candidate"}, {"policy": {"max_age": 3}}, {"name": "../other"})
+        *({"asked": {"name": "m", **change}} for change in ({"version": "first"}, {"to": "latest"}, {"name": "../m"})),
+        {"asked": {"name": "m"}, "policy": {"max_age": 3}},
     ],
     "rollback": [{"asked": {"name": "m", **change}} for change in ({"version": 0}, {"to": "latest"}, {"policy": {}})],
     "reconcile": [{"restore": "perhaps"}, {"places": {"store": 3}}],

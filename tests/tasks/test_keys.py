@@ -33,12 +33,10 @@ from tasks.mixtures import CompareMixtures, TriedMixture
 from tasks.plan import Cluster, Plan, Prune, Resample, Score
 from tasks.promotion import AnswerCanaries
 from tasks.search import GuessDepth, Search
-from tasks.sources.arrivals import Sighting
 from tasks.speed import CompareSpeed
 from tasks.stage import Request
 from tasks.trials import Trial
 from tasks.vault import Reference
-from tasks.watch import Arrive
 
 CHECKPOINT = Reference(
     key="checkpoints/c", sha256="c", bytes=3, files=(FileDigest(name="tokenizer.json", sha256="t", bytes=3),)
@@ -80,8 +78,6 @@ ANSWER = AnswerQuestions(checkpoint=CHECKPOINT, questions=A, compute_spec=CPU)
 CANARIES = AnswerCanaries(
     variant=CHECKPOINT, canaries=(Canary(prompt="p", contains=("c",)),), max_new_tokens=32, compute_spec=CPU,
 )  # fmt: skip
-ARRIVE = Arrive(sighting=Sighting(address="/x", listing="l"), weights_dtype="float32", tracking_uri="sqlite:///x")
-
 PINNED: list[tuple[Request, str]] = [
     (FetchFolder(path="/x", sha256="s"), "fetch-v1-14d677c9639c58045d6fff6b334f785660c679a3932785c6911410179b479a3c"),
     (
@@ -115,7 +111,6 @@ PINNED: list[tuple[Request, str]] = [
     (GATE, "gate-v2-d61d1f4d96cd2d637dc99440dee1dcc59e98de3d7efc50e15a77f44a0e14fb6d"),
     (ASK, "questions-v1-f2447e9977665f95a36b6724fe8831e7563b88bce087009fd6cd9c524e82fb2b"),
     (CANARIES, "canaries-v1-3a23f8bc2c23e13fee0ba9f2163af235188a0dfcce9ae00334e12074724aa21a"),
-    (ARRIVE, "arrive-v1-70222fbbd53c4e095b42104d480ea6c2b44577623951b037de2f08bcad69ab8a"),
     (ANSWER, "answers-v1-e34b586a6d7478293428d937167c6ee4aa5fcfcd6973d575ea8a6ef23b2a924d"),
 ]
 
@@ -141,7 +136,6 @@ def test_keys_are_pinned(request_: Request, key: str) -> None:
         (ASK, replace(ASK, sources=(TEXT, replace(TASK_ROWS, path="/y/copa.jsonl")))),
         (replace(ASK, sources=(TASK_ROWS,)), replace(ASK, sources=(TASK_ROWS,), windows=B)),
         (ANSWER, replace(ANSWER, compute_spec=ComputeSpec(device="cpu:0"))),
-        (ARRIVE, replace(ARRIVE, tracking_uri="sqlite:///y")),
     ],
 )
 def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, other: Request) -> None:
@@ -209,8 +203,6 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
         (ANSWER, replace(ANSWER, questions=B)),
         (ANSWER, replace(ANSWER, compute_spec=ComputeSpec(dtype="bfloat16"))),
         (CANARIES, replace(CANARIES, canaries=(Canary(prompt="p", excludes=("c",)),))),
-        (ARRIVE, replace(ARRIVE, sighting=Sighting(address="/x", listing="m"))),
-        (ARRIVE, replace(ARRIVE, weights_dtype="bfloat16")),
         (CANARIES, replace(CANARIES, max_new_tokens=8)),
         (GATE, replace(GATE, spec=GateSpec(max_perplexity_ratio=1.2))),
         (GATE, replace(GATE, spec=GateSpec(min_speedup=1.0))),

@@ -21,7 +21,7 @@ def vault(request: pytest.FixtureRequest, tmp_path: Path) -> Vault:
 
 def promotion(version: int) -> Change:
     return Change(
-        act="promoted", version=version, variant="v" * 64, verdict="d" * 64, lineage="l" * 64, alias="production",
+        act="promoted", version=version, variant="a" * 64, verdict="d" * 64, lineage="e" * 64, alias="production",
         flow_run="r", time="2026-11-25T00:00:00+00:00",
     )  # fmt: skip
 

@@ -42,6 +42,17 @@ def test_bytes_come_back(store: ObjectStore) -> None:
     assert store.local("values/a.json").read_bytes() == b"one"
 
 
+def test_all_of_a_folder_comes_back_at_once(store: ObjectStore) -> None:
+    assert store.read_all("ledger/m") == {}
+    written = {f"ledger/m/{number}.json": str(number).encode() for number in range(3)}
+    for key, data in written.items():
+        store.create(key, data)
+    store.create("ledger/mm/0.json", b"another's")
+    assert store.read_all("ledger/m") == written
+    store.create("ledger/m/deeper/3.json", b"3")
+    assert store.read_all("ledger/m") == {**written, "ledger/m/deeper/3.json": b"3"}
+
+
 def test_files_come_back_and_the_original_stays(store: ObjectStore, tmp_path: Path) -> None:
     original = tmp_path / "original"
     original.write_bytes(b"weights")
