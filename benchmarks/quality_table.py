@@ -74,6 +74,6 @@ def _draw(path: Path, rows: Sequence[Row], dense: Mapping[str, float], texts: Se
         axis.set(yscale="log", ylim=(0.9 * dense["wikitext2"], 12 * dense["wikitext2"]))
         for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
             ticks(lambda value, _: f"{value:g}")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, handlelength=3.5)
     figure.tight_layout()
     figure.savefig(path, dpi=120, metadata={"Software": None})
