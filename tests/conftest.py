@@ -13,7 +13,8 @@ from proxy import Proxy, proxy_to
 from servers import S3_CREDENTIALS, seaweed
 from support import PICO_OPTIONS, Lorp, Result
 
-os.environ.update(PREFECT_HOME=tempfile.mkdtemp(prefix="lorp-prefect-"), HF_HOME=tempfile.mkdtemp(prefix="lorp-hf-"))
+_HOMES = tempfile.TemporaryDirectory(prefix="lorp-tests-", ignore_cleanup_errors=True)  # gone at the end
+os.environ.update(PREFECT_HOME=f"{_HOMES.name}/prefect", HF_HOME=f"{_HOMES.name}/hub")
 os.environ.update(DO_NOT_TRACK="1", HF_HUB_OFFLINE="1", MLFLOW_DISABLE_TELEMETRY="true", TOKENIZERS_PARALLELISM="false")
 # Tests that run side by side share the cores.
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
