@@ -2,13 +2,15 @@
 
 from collections.abc import Collection, Hashable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from lorp.errors import SpecError
-from lorp.promotion.policy import PromotionPolicy
+
+if TYPE_CHECKING:
+    from lorp.promotion import PromotionPolicy
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -123,12 +125,14 @@ def read_config(path: Path, known: dict[str, str], several: Collection[str] = ()
     return {known[name]: _words(value, name in several) for name, value in options.items() if value is not None}
 
 
-def read_policy(path: Path) -> PromotionPolicy:
+def read_policy(path: Path) -> "PromotionPolicy":
     """A promotion policy from a YAML file; `max-age-days` and `max_age_days` are the same.
 
     Raises:
         SpecError: No such file, not YAML, a condition twice, or one that is not known or not allowed.
     """
+    from lorp.promotion import PromotionPolicy  # what it judges by takes a while to import
+
     try:
         return PromotionPolicy.model_validate(_with_underscores(_mapping(path)))
     except ValidationError as fault:
