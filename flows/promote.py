@@ -4,9 +4,8 @@ import json
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal, cast
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
@@ -22,7 +21,7 @@ from lorp.ledger import Change, Standing, standing
 from lorp.promotion import Approval, Decision, PromotionPolicy, weigh
 from lorp.values import encode
 from tasks.aliases import aliases, check_known
-from tasks.cache import PLAIN_JSON, can_pass
+from tasks.cache import PLAIN_JSON, outside
 from tasks.ledger import read_ledger
 from tasks.ledger_versions import read_version
 from tasks.promotion import learn
@@ -115,15 +114,7 @@ def number(registry: Registry, asked: PromotionSpec) -> int:
     return int(json.loads(store.read(key))["candidate"])
 
 
-@task(
-    name="weigh",
-    task_run_name="weigh version {version}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=2,
-    retry_delay_seconds=[1, 5],
-    retry_condition_fn=can_pass,
-)
+@outside("weigh", "weigh version {version}")
 def decide(registry: Registry, asked: PromotionSpec, policy: PromotionPolicy, version: int) -> Decision:
     """Looks at every condition of the policy."""
     vault = registry.vault
@@ -146,15 +137,7 @@ def decide(registry: Registry, asked: PromotionSpec, policy: PromotionPolicy, ve
     )
 
 
-@task(
-    name="move",
-    task_run_name="move the alias",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=2,
-    retry_delay_seconds=[1, 5],
-    retry_condition_fn=can_pass,
-)
+@outside("move", "move the alias")
 def settle(registry: Registry, asked: PromotionSpec, decision: Decision) -> dict[str, Any]:
     """Moves the alias if that was decided, and only while what it was decided on still stands.
 

@@ -2,8 +2,7 @@
 
 from typing import Annotated, Any, cast
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
@@ -14,7 +13,7 @@ from flows.wording import rollback_summary
 from lorp.errors import SpecError
 from lorp.ledger import Change, Standing, standing
 from tasks.aliases import check_known
-from tasks.cache import PLAIN_JSON, can_pass
+from tasks.cache import PLAIN_JSON, outside
 from tasks.ledger import read_ledger
 from tasks.ledger_versions import read_version
 from tasks.workspace import Workspace, workspace
@@ -63,15 +62,7 @@ def rollback(asked: RollbackSpec, places: Workspace | None = None) -> State[Any]
     return Completed(name=outcome["state"], message=rollback_summary(outcome), data=outcome)
 
 
-@task(
-    name="move",
-    task_run_name="move the alias",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=2,
-    retry_delay_seconds=[1, 5],
-    retry_condition_fn=can_pass,
-)
+@outside("move", "move the alias")
 def go_back(registry: Registry, asked: RollbackSpec, current: int | None, version: int) -> dict[str, Any]:
     """Moves the alias from the version that it stood for when this was asked; never further than that.
 

@@ -4,12 +4,12 @@ Prefect's cache is advice, the object store is truth: the key is the stage's own
 decoded into objects), and a stage whose result is not intact in the store runs again whatever Prefect remembers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task, unmapped
-from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.serializers import JSONSerializer
@@ -17,6 +17,9 @@ from prefect.serializers import JSONSerializer
 from lorp.errors import IntegrityError, LorpError
 from tasks.stage import Request, run_stage
 from tasks.vault import Manifest, open_vault
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 PLAIN_JSON = JSONSerializer(object_encoder=None, object_decoder=None)
 
@@ -45,6 +48,19 @@ def can_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
 def stage(store: str, request: Request) -> dict[str, Any]:
     """Runs one stage; returns its manifest as JSON."""
     return asdict(run_stage(open_vault(store), request))
+
+
+def outside(name: str, run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Makes a task of what changes the outside world: never cached, tried again after faults that can pass."""
+    return task(
+        name=name,
+        task_run_name=run_name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=2,
+        retry_delay_seconds=[1, 5],
+        retry_condition_fn=can_pass,
+    )
 
 
 def run(store: str, request: Request) -> Manifest:

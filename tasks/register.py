@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from lorp.corpus.mixtures import names_of
 from lorp.gate import Verdict
 from lorp.ledger import Change, Standing
 from lorp.names import without_paths
 from lorp.report.text import headline
 from lorp.spec import RecompressSpec
-from tasks.cache import can_pass
+from tasks.cache import outside
 from tasks.capture import WindowsUse, of_evaluation
 from tasks.ledger import record
 from tasks.lineage import Lineage
@@ -54,15 +51,7 @@ class RegisteredVerdict:
     lineage: Reference
 
 
-@task(
-    name="register",
-    task_run_name="register",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=2,
-    retry_delay_seconds=[1, 5],
-    retry_condition_fn=can_pass,
-)
+@outside("register", "register")
 def register_verdict(places: Workspace, request: Registering) -> RegisteredVerdict:
     """Registers once, however often it runs."""
     vault = open_vault(places.store)
