@@ -1,0 +1,1 @@
+"""`lorp up`: the servers and workers of an installation on one machine, for as long as the command runs."""

@@ -1,0 +1,97 @@
+"""Runs one command for as long as its starter lives, and keeps what it says in a log that does not grow without end.
+
+    python -m flows.installation.leash LOG COMMAND...
+
+Standard input is a pipe to the starter that nothing is written to. When it closes, however the starter ended, the
+command is asked to end; whatever is left of it and of all that it started is killed. Exit status: the command's, or 128
+and the number of the signal that ended it.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from logging.handlers import RotatingFileHandler
+from typing import IO
+
+import psutil
+
+#: Seconds that a command has to end once it was asked.
+GRACE = 20.0
+_LEFT_BEHIND = 10.0
+_LOG_BYTES, _OLD_LOGS = 10_000_000, 3
+_PR_SET_CHILD_SUBREAPER = 36
+_SIGNALLED = 128
+
+
+def main() -> int:
+    """Runs the command of `sys.argv`."""
+    log, *command = sys.argv[1:]
+    _adopt_orphans()
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    assert process.stdout is not None
+    said = threading.Thread(target=_keep, args=(process.stdout, log), daemon=True)
+    said.start()
+    ended = threading.Event()
+    threading.Thread(target=_end_with_starter, args=(process.pid, ended), daemon=True).start()
+    status = _wait(process.pid)
+    ended.set()
+    _end_all_left()
+    said.join(1)
+    return status
+
+
+def _adopt_orphans() -> None:
+    """Makes processes whose parents end children of this one, so that none is lost sight of; on Linux alone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _keep(output: IO[bytes], log: str) -> None:
+    logger = logging.getLogger("lorp.leash")
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    logger.addHandler(RotatingFileHandler(log, maxBytes=_LOG_BYTES, backupCount=_OLD_LOGS, encoding="utf-8"))
+    for line in output:
+        logger.info("%s", line.decode(errors="replace").rstrip())
+
+
+def _end_with_starter(pid: int, ended: threading.Event) -> None:
+    os.read(sys.stdin.fileno(), 1)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    if not ended.wait(GRACE):
+        _kill(psutil.Process().children(recursive=True))
+
+
+def _wait(pid: int) -> int:
+    """The command's exit status; orphans that end earlier are let go."""
+    while True:
+        ended, status = os.wait()
+        if ended == pid:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else _SIGNALLED - code
+
+
+def _end_all_left() -> None:
+    left = psutil.Process().children(recursive=True)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _kill(psutil.wait_procs(left, timeout=_LEFT_BEHIND)[1])
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

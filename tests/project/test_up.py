@@ -1,0 +1,191 @@
+"""`lorp up`: a whole installation, started, hurt, and stopped."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from servers import free_port, wait_for
+
+ROOT = Path(__file__).parents[2]
+LORP = Path(sys.executable).with_name("lorp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """A home, and the ports of what is up in it."""
+
+    home: Path
+    prefect_port: int
+    mlflow_port: int
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.prefect_port}/api"
+
+    @property
+    def mlflow(self) -> str:
+        return f"http://127.0.0.1:{self.mlflow_port}"
+
+    @property
+    def said(self) -> str:
+        return (self.home / "said").read_text()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {"LORP_HOME": str(self.home), "PREFECT_API_URL": self.api, "MLFLOW_TRACKING_URI": self.mlflow}
+        return {**os.environ, **own, "PREFECT_HOME": str(self.home / "prefect")}
+
+    def command(self, *more: object) -> list[str]:
+        ports = ("--prefect-port", self.prefect_port, "--mlflow-port", self.mlflow_port)
+        return [str(word) for word in (LORP, "up", *ports, *more)]
+
+    def start(self, *more: object) -> subprocess.Popen[bytes]:
+        self.home.mkdir(exist_ok=True)
+        with (self.home / "said").open("w") as said:
+            process = subprocess.Popen(self.command(*more), env=self.environment, stdout=said, stderr=said)
+        for _ in range(240):
+            if "Up. Ctrl-C" in self.said:
+                return process
+            assert process.poll() is None, self.said
+            time.sleep(1)
+        process.kill()
+        raise TimeoutError(self.said)
+
+    def again(self, *more: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*more), env=self.environment, capture_output=True, text=True, check=False)
+
+    def processes(self) -> list[psutil.Process]:
+        """All of this machine's that belong to it."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("LORP_HOME") == str(self.home) and process.pid != os.getpid():
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
+    def all_gone(self) -> bool:
+        """Whether none is left, a minute later at most."""
+        return not psutil.wait_procs(self.processes(), timeout=60)[1] and not self.processes()
+
+    def deployments(self) -> set[str]:
+        found: list[dict[str, Any]] = httpx.post(f"{self.api}/deployments/filter", json={}).json()
+        return {deployment["name"] for deployment in found}
+
+
+def installation_in(home: Path) -> Installation:
+    return Installation(home=home, prefect_port=free_port(), mlflow_port=free_port())
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    up = installation_in(tmp_path_factory.mktemp("up") / "home")
+    yield up
+    for process in up.processes():
+        process.kill()
+
+
+def test_it_comes_up_and_goes_without_a_trace(installation: Installation) -> None:
+    process = installation.start("--workers", 2)
+    assert {"recompress", "watch", "promote", "rollback", "reconcile"} <= installation.deployments()
+    assert httpx.get(f"{installation.mlflow}/health").is_success
+    workers = httpx.post(f"{installation.api}/work_pools/lorp/workers/filter", json={}).json()
+    assert {(worker["name"], worker["status"]) for worker in workers} == {
+        ("worker-1", "ONLINE"), ("worker-2", "ONLINE")
+    }  # fmt: skip
+    [automation] = httpx.post(f"{installation.api}/automations/filter", json={}).json()
+    assert (automation["name"], automation["enabled"]) == ("lorp: crashed runs", True)
+    exports = dict(re.findall(r"export (\w+)=(.*)", installation.said))
+    assert exports["PREFECT_API_URL"] == installation.api
+    assert exports["MLFLOW_TRACKING_URI"] == installation.mlflow
+
+    again = installation.again()
+    assert (again.returncode, again.stderr) == (0, "")
+    assert f"up already, kept by process {process.pid}" in again.stdout
+
+    [mlflow] = [each for each in installation.processes() if "uvicorn" in " ".join(each.cmdline())]
+    mlflow.parent().kill()  # type: ignore[union-attr]
+    wait_until_said(installation, "mlflow ended with status 137")
+    wait_for(f"{installation.mlflow}/health")
+
+    process.terminate()
+    assert process.wait(120) == 0
+    assert installation.all_gone()
+
+
+def test_what_is_killed_leaves_no_process_and_comes_up_again(installation: Installation) -> None:
+    process = installation.start()
+    process.kill()
+    process.wait()
+    assert len(installation.processes()) > 3
+    process = installation.start()  # at once: ports are waited for
+    assert "up already" not in installation.said
+    [automation] = httpx.post(f"{installation.api}/automations/filter", json={}).json()
+    assert automation["name"] == "lorp: crashed runs"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) == 0
+    assert installation.all_gone()
+
+
+def wait_until_said(installation: Installation, text: str) -> None:
+    for _ in range(60):
+        if text in installation.said:
+            return
+        time.sleep(1)
+    raise AssertionError(installation.said)
+
+
+def test_a_port_that_is_taken_is_told_at_once(tmp_path: Path) -> None:
+    import socket
+
+    up = installation_in(tmp_path)
+    with socket.create_server(("127.0.0.1", up.mlflow_port)):
+        refused = up.again()
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        f"lorp: port {up.mlflow_port} of 127.0.0.1 is taken. Stop what uses it, or give another --mlflow-port.\n"
+    )
+    assert up.all_gone()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--database-url", "postgresql://ada:secret@localhost/lorp"), "holds a password"),
+        (("--database-url", "mysql://localhost/lorp"), "names no database of PostgreSQL"),
+        (("--database-url", "nonsense"), "is no address"),
+        (("--host", "no.such.host.invalid"), "is no address of this machine"),
+        (("--workers", "0"), "workers"),
+    ],
+)
+def test_what_cannot_be_used_is_told(tmp_path: Path, options: tuple[str, ...], reason: str) -> None:
+    refused = installation_in(tmp_path).again(*options)
+    assert refused.returncode == 2, refused.stderr
+    assert reason in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert "secret" not in refused.stderr
+
+
+def test_a_server_that_does_not_start_ends_it_with_its_last_words(tmp_path: Path) -> None:
+    (tmp_path / "prefect").mkdir()
+    (tmp_path / "prefect" / "prefect.db").write_text("no database at all, but a text that is long enough " * 9)
+    up = installation_in(tmp_path)
+    failed = up.again()
+    assert failed.returncode == 1, failed.stderr
+    assert "prefect ended with status" in failed.stderr
+    assert str(tmp_path / "installation" / "logs" / "prefect.log") in failed.stderr
+    assert up.all_gone()
+    assert not (tmp_path / "installation" / "up.json").exists()
+    assert json.dumps(failed.stderr).count("\\n") == 1
