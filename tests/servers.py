@@ -18,13 +18,18 @@ import httpx
 
 @contextmanager
 def background(
-    *command: object, environment: dict[str, str], log: Path, cwd: Path | None = None, patience: float = 30
+    *command: object,
+    environment: dict[str, str],
+    log: Path,
+    cwd: Path | None = None,
+    patience: float = 30,
+    user: str | None = None,
 ) -> Iterator[None]:
     """Runs a command while open, with all the processes that it starts; killed so many seconds after it was asked."""
     words = [str(part) for part in command]
     with log.open("w") as output:
         process = subprocess.Popen(
-            words, env=environment, stdout=output, stderr=output, cwd=cwd, start_new_session=True
+            words, env=environment, stdout=output, stderr=output, cwd=cwd, start_new_session=True, user=user
         )
         try:
             yield

@@ -15,7 +15,9 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from postgres import PASSWORD, binaries, postgres
 from servers import free_port, wait_for
+from support import PICO_OPTIONS
 
 ROOT = Path(__file__).parents[2]
 LORP = Path(sys.executable).with_name("lorp")
@@ -89,15 +91,15 @@ def installation_in(home: Path) -> Installation:
     return Installation(home=home, prefect_port=free_port(), mlflow_port=free_port())
 
 
-@pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    up = installation_in(tmp_path_factory.mktemp("up") / "home")
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    up = installation_in(tmp_path / "home")
     yield up
     for process in up.processes():
         process.kill()
 
 
-def test_it_comes_up_and_goes_without_a_trace(installation: Installation) -> None:
+def test_it_comes_up_mends_itself_and_goes_without_a_trace(installation: Installation) -> None:
     process = installation.start("--workers", 2)
     assert {"recompress", "watch", "promote", "rollback", "reconcile"} <= installation.deployments()
     assert httpx.get(f"{installation.mlflow}/health").is_success
@@ -120,13 +122,6 @@ def test_it_comes_up_and_goes_without_a_trace(installation: Installation) -> Non
     wait_until_said(installation, "mlflow ended with status 137")
     wait_for(f"{installation.mlflow}/health")
 
-    process.terminate()
-    assert process.wait(120) == 0
-    assert installation.all_gone()
-
-
-def test_what_is_killed_leaves_no_process_and_comes_up_again(installation: Installation) -> None:
-    process = installation.start()
     process.kill()
     process.wait()
     assert len(installation.processes()) > 3
@@ -145,6 +140,32 @@ def wait_until_said(installation: Installation, text: str) -> None:
             return
         time.sleep(1)
     raise AssertionError(installation.said)
+
+
+def test_both_servers_keep_what_they_know_in_postgresql(
+    installation: Installation, pico: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = binaries()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed")
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    with postgres(programs) as url:
+        process = installation.start("--database-url", url)
+        done = subprocess.run(
+            [LORP, "recompress", pico, "--name=pico", "--remove=2", *PICO_OPTIONS, "--json"],
+            env=installation.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode in (0, 3), done.stderr
+        outcome = json.loads(done.stdout)
+        assert httpx.get(f"{installation.api}/flow_runs/{outcome['run']}").json()["state_type"] == "COMPLETED"
+        asked = {"run_id": outcome["mlflow_run"]}
+        assert httpx.get(f"{installation.mlflow}/api/2.0/mlflow/runs/get", params=asked).is_success
+        process.terminate()
+        assert process.wait(120) == 0
+    assert not (installation.home / "mlflow.db").exists()
+    assert not (installation.home / "prefect" / "prefect.db").exists()
+    logs = (installation.home / "installation" / "logs").glob("*.log")
+    assert not any(PASSWORD in text for text in [installation.said, *(log.read_text() for log in logs)])
 
 
 def test_a_port_that_is_taken_is_told_at_once(tmp_path: Path) -> None:
