@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from flows import arguments
-from flows.cli_doctor import medicine
+from flows.cli_doctor import checkup
 from flows.cli_production import production
 from flows.options import make, parse_corpora, parse_remove, parse_tasks
 from lorp import __version__
@@ -84,7 +84,7 @@ def _version(value: bool) -> None:
 
 
 app.add_typer(production)
-app.add_typer(medicine)
+app.add_typer(checkup)
 
 
 @app.callback()

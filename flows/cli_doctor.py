@@ -4,10 +4,10 @@ import typer
 
 from flows import arguments
 
-medicine = typer.Typer()
+checkup = typer.Typer()
 
 
-@medicine.command()
+@checkup.command()
 def doctor(
     store: arguments.Store = None, tracking_uri: arguments.TrackingUri = None, as_json: arguments.AsJson = False
 ) -> int:

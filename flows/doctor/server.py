@@ -44,7 +44,7 @@ def look_at_server() -> Iterator[Finding]:
         gone = client.api_healthcheck()
         if gone:
             raise OutageError(
-                f"{url} does not answer: {gone or type(gone).__name__}",
+                f"{url} does not answer: {str(gone) or type(gone).__name__}",
                 "Look at PREFECT_API_URL and its server; prefect server start starts one",
             )
         found = client.api_version()
