@@ -127,13 +127,14 @@ def test_the_doctor_knows_what_is_deployed_and_who_works(server: Server, tmp_pat
         eventually(server, "work pool", "the worker ada is online")
         found = doctor(server)
         paused, other = found["deployments"]
-        only([paused], "warning", "the schedule of watch/watch is paused", f"schedule resume watch/watch {schedule['id']}")
+        resume = f"prefect deployment schedule resume watch/watch {schedule['id']}"
+        only([paused], "warning", "the schedule of watch/watch is paused", resume)
         only([other], "warning", "another entrypoint than here: watch/watch", "prefect deploy --all")
         queue, _ = found["work pool"]
         only([queue], "warning", "the queue production is paused", "prefect work-queue resume production --pool lorp")
         httpx.patch(own, json={"entrypoint": "flows/watch.py:watch"}).raise_for_status()
         for finding in (paused, queue):
-        server.call(BIN / "prefect", *finding.remedy.split()[1:])
+            server.call(BIN / "prefect", *finding.remedy.split()[1:])
         found = doctor(server)
         assert [each.state for name in ("deployments", "work pool") for each in found[name]] == ["ok", "ok"]
 
