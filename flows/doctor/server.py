@@ -21,7 +21,7 @@ from prefect.utilities.callables import parameter_schema
 from lorp.errors import OutageError, without_passwords
 from tasks.doctor.check import Finding, ok, warning
 
-_SECONDS = 5
+_SECONDS = 10
 _POOL = "lorp"
 _ENTRYPOINT = re.compile(r"(?P<package>flows)/(?P<module>\w+)\.py:(?P<flow>\w+)")
 _DEPLOY = "prefect deploy --all, in the folder of prefect.yaml"

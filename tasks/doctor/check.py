@@ -50,7 +50,7 @@ class Check:
     name: str
     look: Look
     needs: tuple[str, ...] = ()
-    seconds: float = 15
+    seconds: float = 30
 
 
 def ok(name: str, what: str) -> Finding:

@@ -32,8 +32,8 @@ def installation_checks(store: str | None, tracking_uri: str | None) -> list[Che
         Check(name="packages", look=look_at_packages),
         Check(name="settings", look=lambda: look_at_settings(places)),
         Check(name="home", look=look_at_home, needs=("settings",)),
-        Check(name="store", look=lambda: look_at_store(places().store), needs=("settings",), seconds=30),
+        Check(name="store", look=lambda: look_at_store(places().store), needs=("settings",)),
         Check(name="ledgers", look=lambda: look_at_ledgers(places()), needs=("store",), seconds=_LEDGER_SECONDS),
-        Check(name="registry", look=registry, needs=("settings",), seconds=30),
+        Check(name="registry", look=registry, needs=("settings",)),
         Check(name="aliases", look=aliases, needs=("store", "registry"), seconds=_LEDGER_SECONDS),
     ]

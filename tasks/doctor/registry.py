@@ -21,7 +21,7 @@ from tasks.registry import unusable
 from tasks.workspace import Workspace
 
 _NAME = "registry"
-_SECONDS = 5
+_SECONDS = 10
 
 
 def look_at_registry(places: Workspace) -> Iterator[Finding]:
