@@ -1,4 +1,4 @@
-"""The command line: `lorp recompress`, `plan` and `demo` here, the others in `flows.cli_production` and `flows.cli_up`.
+"""The command line: `lorp recompress`, `plan` and `demo` here, the others in `flows.cli_*`.
 
 Exit status: 0 approved (or done), 3 rejected by the gate or refused by the policy, 2 bad input, 1 a fault. Heavy
 libraries are imported by the command that needs them, so that `--help` answers at once.
@@ -11,11 +11,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from flows import arguments
+from flows.cli_doctor import checkup
 from flows.cli_production import production
 from flows.cli_up import installation
 from flows.options import make, parse_corpora, parse_remove, parse_tasks
 from lorp import __version__
-from lorp.errors import LorpError, without_passwords
+from lorp.errors import LorpError, SpecError, without_passwords
 from lorp.spec import (
     EMBEDDED_CORPUS,
     EMBEDDED_TASK,
@@ -51,9 +52,7 @@ def main() -> NoReturn:
 
 def run(words: list[str]) -> int:
     """Runs a command; returns the exit status."""
-    debug = False
     try:
-        debug = settings().debug
         return app(args=words, prog_name="lorp", standalone_mode=False) or 0
     except typer.TyperException as fault:
         return _complain(f"{fault.format_message().rstrip('. ')}. See lorp --help.", 2)
@@ -62,9 +61,16 @@ def run(words: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted; run the same command again to resume.", _INTERRUPTED)
     except Exception as fault:  # the last line of defence: a person gets a line, not a traceback
-        if debug:
+        if _debugging():
             raise
         return _complain(f"{type(fault).__name__}: {fault}. Set LORP_DEBUG=1 for the traceback.", 1)
+
+
+def _debugging() -> bool:
+    try:
+        return settings().debug
+    except SpecError:
+        return False
 
 
 def _complain(message: str, status: int) -> int:
@@ -80,6 +86,7 @@ def _version(value: bool) -> None:
 
 app.add_typer(production)
 app.add_typer(installation)
+app.add_typer(checkup)
 
 
 @app.callback()

@@ -72,12 +72,21 @@ def reconcile(places: Workspace, vault: Vault, restore: bool) -> Reconciled:
     return Reconciled(found=tuple(found), faults=faults)
 
 
-def _of_name(places: Workspace, vault: Vault, name: str, restore: bool) -> list[Found]:
-    elsewhere = _elsewhere(places, vault, name)
-    if any(entry.cause == "moved" for entry in elsewhere):  # by a promotion that was under way, perhaps
+def elsewhere(places: Workspace, vault: Vault, name: str) -> list[Found]:
+    """Aliases of a name that are not where its ledger says; changes nothing.
+
+    Raises:
+        LorpError: The name cannot be looked at.
+    """
+    found = _elsewhere(places, vault, name)
+    if any(entry.cause == "moved" for entry in found):  # by a promotion that was under way, perhaps
         again = _elsewhere(places, vault, name)
-        elsewhere = [entry for entry in elsewhere if entry in again]
-    found = [replace(entry, mended=restore or entry.cause == "behind") for entry in elsewhere]
+        found = [entry for entry in found if entry in again]
+    return found
+
+
+def _of_name(places: Workspace, vault: Vault, name: str, restore: bool) -> list[Found]:
+    found = [replace(entry, mended=restore or entry.cause == "behind") for entry in elsewhere(places, vault, name)]
     for entry in found:
         if entry.mended:
             follow(places, vault, name, entry.alias)

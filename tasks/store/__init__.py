@@ -11,7 +11,28 @@ from lorp.errors import StoreError
 from tasks.store.folder import FolderStore, folder_at
 from tasks.store.protocol import ObjectStore
 
-__all__ = ["FolderStore", "ObjectStore", "open_store"]
+__all__ = ["FolderStore", "ObjectStore", "open_store", "store_folder"]
+
+
+def store_folder(uri: str) -> Path | None:
+    """The folder of a store that is in one; None for a bucket.
+
+    Raises:
+        StoreError: The address is of another kind.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme == "s3":
+        return None
+    if parts.scheme == "file":
+        folder = folder_at(uri)
+        if folder is None:
+            raise StoreError(f"{uri} is no folder of this machine", "Give a path, or file:// and a whole path")
+        return folder
+    if parts.scheme and len(parts.scheme) > 1:
+        raise StoreError(
+            f"there is no store for {parts.scheme}:// addresses", "Give a folder or s3://bucket/prefix with --store"
+        )
+    return Path(uri)
 
 
 def open_store(uri: str) -> ObjectStore:
@@ -21,20 +42,11 @@ def open_store(uri: str) -> ObjectStore:
         StoreError: It cannot be used, or the address is of another kind.
         StoreOutageError: It does not answer.
     """
-    parts = urlsplit(uri)
-    if parts.scheme == "file":
-        folder = folder_at(uri)
-        if folder is None:
-            raise StoreError(f"{uri} is no folder of this machine", "Give a path, or file:// and a whole path")
+    folder = store_folder(uri)
+    if folder is not None:
         return FolderStore(folder)
-    if parts.scheme == "s3":
-        from tasks.store.s3 import S3Store  # boto3 takes a while to import
+    from tasks.store.s3 import S3Store  # boto3 takes a while to import
 
-        store = S3Store(uri)
-        store.end_stale_uploads()
-        return store
-    if parts.scheme and len(parts.scheme) > 1:
-        raise StoreError(
-            f"there is no store for {parts.scheme}:// addresses", "Give a folder or s3://bucket/prefix with --store"
-        )
-    return FolderStore(Path(uri))
+    store = S3Store(uri)
+    store.end_stale_uploads()
+    return store

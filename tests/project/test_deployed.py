@@ -7,13 +7,22 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.events.schemas.events import Event, Resource
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Completed, Running, Scheduled, State, Suspended
 from servers import background, free_port, wait_for
 
+from flows.doctor.prefect import prefect_checks
+from tasks.doctor.check import Finding, examine
 from tasks.ledger import read_ledger
 from tasks.vault import open_vault
 
@@ -76,6 +85,93 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         started.call(BIN / "prefect", "work-pool", "create", "lorp", "--type", "process")
         started.call(BIN / "prefect", "--no-prompt", "deploy", "--all")
         yield started
+
+
+def doctor(server: Server) -> dict[str, list[Finding]]:
+    """What is found of a server, by name."""
+    with temporary_settings({PREFECT_API_URL: server.api}):
+        findings = examine(prefect_checks())
+    return {name: [each for each in findings if each.name == name] for name in {each.name for each in findings}}
+
+
+def only(findings: list[Finding], state: str, words: str, remedy: str) -> None:
+    """Makes sure that there is one finding, of this kind."""
+    [finding] = findings
+    assert (finding.state, words in finding.what, remedy in finding.remedy) == (state, True, True), finding
+
+
+def eventually(server: Server, name: str, words: str) -> list[Finding]:
+    """What is found, once one finding says so; it may take a minute."""
+    for _ in range(60):
+        found = doctor(server)[name]
+        if any(words in finding.what for finding in found):
+            return found
+        time.sleep(1)
+    raise TimeoutError(found)
+
+
+def test_the_doctor_knows_what_is_deployed_and_who_works(server: Server, tmp_path: Path) -> None:
+    found = doctor(server)
+    assert found["prefect"][0].state == "ok"
+    only(found["deployments"], "ok", "the 5 of prefect.yaml", "")
+    only(found["work pool"], "warning", "no worker is online", "prefect worker start --pool lorp")
+    watching = httpx.get(f"{server.api}/deployments/name/watch/watch").json()
+    own, [schedule] = f"{server.api}/deployments/{watching['id']}", watching["schedules"]
+    server.call(BIN / "prefect", "deployment", "schedule", "pause", "watch/watch", schedule["id"])
+    server.call(BIN / "prefect", "work-queue", "pause", "production", "--pool", "lorp")
+    httpx.patch(own, json={"entrypoint": "flows/watch.py:elsewhere"}).raise_for_status()
+    with background(
+        BIN / "prefect", "worker", "start", "--pool", "lorp", "--name", "ada", environment=server.environment,
+        log=tmp_path / "log", cwd=ROOT,
+    ):  # fmt: skip
+        eventually(server, "work pool", "the worker ada is online")
+        found = doctor(server)
+        paused, other = found["deployments"]
+        resume = f"prefect deployment schedule resume watch/watch {schedule['id']}"
+        only([paused], "warning", "the schedule of watch/watch is paused", resume)
+        only([other], "warning", "another entrypoint than here: watch/watch", "prefect deploy --all")
+        queue, _ = found["work pool"]
+        only([queue], "warning", "the queue production is paused", "prefect work-queue resume production --pool lorp")
+        httpx.patch(own, json={"entrypoint": "flows/watch.py:watch"}).raise_for_status()
+        for finding in (paused, queue):
+            server.call(BIN / "prefect", *finding.remedy.split()[1:])
+        found = doctor(server)
+        assert [each.state for name in ("deployments", "work pool") for each in found[name]] == ["ok", "ok"]
+
+
+def test_the_doctor_knows_the_runs_that_need_a_person(server: Server) -> None:
+    def started(name: str, state: State[Any]) -> str:
+        @flow(name=name)
+        def nothing() -> None: ...
+
+        with get_client(sync_client=True) as client:
+            return str(client.create_flow_run(nothing, state=state).id)
+
+    @flow(name="watch")
+    def parked() -> State[Any]:
+        row = {"address": "/in/model", "standing": "parked", "attempt": 3, "reason": "out of disk", "run": "the-run"}
+        create_table_artifact([row, row | {"standing": "done"}], key="watch")
+        return Completed(name="Parked")
+
+    with temporary_settings({PREFECT_API_URL: server.api}):
+        parked(return_state=True)
+        silent = started("recompress", Running())
+        waiting = started("promote", Suspended(timeout_seconds=3600))
+        late = started("rollback", Scheduled(name="Late"))
+        heartbeat = Event(
+            event="prefect.flow-run.heartbeat",
+            occurred=datetime.now(UTC) - timedelta(hours=1),
+            resource=Resource({"prefect.resource.id": f"prefect.flow-run.{silent}"}),
+        )
+        with get_client(sync_client=True) as client:
+            client.request("POST", "/events", json=[heartbeat.model_dump(mode="json")])  # type: ignore[arg-type]
+    silence = eventually(server, "runs", silent)
+    assert [("late" in each.what, silent in each.what) for each in silence] == [(True, False), (False, True)]
+    found = doctor(server)
+    only(found["watch"], "warning", "/in/model is parked after 3 attempts: out of disk", "flow-run retry the-run")
+    only(found["promotions"], "ok", "waiting for a person's approval", "")
+    for run in (silent, waiting, late):
+        httpx.delete(f"{server.api}/flow_runs/{run}").raise_for_status()
 
 
 def test_it_is_triggered_and_run_to_its_verdict(server: Server, pico: Path, tmp_path: Path) -> None:

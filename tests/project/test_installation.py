@@ -123,3 +123,9 @@ def test_the_documents_commands_from_top_to_bottom(installation: Installation) -
     runs = httpx.post(f"{installation.url('4200')}/api/flow_runs/filter", json={}).json()
     assert {entry["id"] for entry in runs} == {one["run"], other["run"]}
     assert {entry["state_name"] for entry in runs} == {"Approved"}
+
+    [command] = blocks("sh doctor")
+    done = installation.run(f"{command.strip()} --json")
+    found = {finding["name"]: finding["state"] for finding in json.loads(done.stdout)["findings"]}
+    assert {found[name] for name in ("store", "ledgers", "registry", "aliases", "prefect")} == {"ok"}
+    assert (found["deployments"], found["work pool"]) == ("warning", "warning")

@@ -38,6 +38,13 @@ def test_it_comes_up_mends_itself_and_goes_without_a_trace(installation: Install
     assert exports["PREFECT_API_URL"] == installation.api
     assert exports["MLFLOW_TRACKING_URI"] == installation.mlflow
 
+    examined = subprocess.run(
+        [LORP, "doctor", "--json"], env=installation.environment, capture_output=True, text=True, check=False
+    )
+    findings = json.loads(examined.stdout)["findings"]
+    amiss = [each["what"] for each in findings if each["state"] in ("fault", "skipped", "warning")]
+    assert all("PostgreSQL" in what or "GiB are free" in what for what in amiss), amiss
+
     again = installation.again()
     assert (again.returncode, again.stderr) == (0, "")
     assert f"up already, kept by process {process.pid}" in again.stdout
