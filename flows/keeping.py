@@ -23,8 +23,8 @@ from tasks.workspace import workspace
 _WORDS: dict[Why, str] = {
     "ledger": "a ledger names it",
     "registry": "a registered version rests on it",
-    "recent": "a run since then made or used it",
-    "young": "it came or changed since then",
+    "recent": "a run made or used it lately",
+    "young": "it came or changed lately",
 }
 
 
@@ -81,14 +81,21 @@ def _show(store: str, outcome: Mapping[str, Any]) -> None:
         if kept[kind]["objects"] or removed[kind]["objects"]:
             table.add_row(kind, *_cells(kept[kind]), *_cells(removed[kind]))
     console.print(table)
-    console.print(Text(f"Kept, since {outcome['before']}:"))
+    console.print(Text(f"What is younger than {outcome['before'][:16].replace('T', ' ')} UTC stays. Kept, since"))
     for why, words in _WORDS.items():
         count = outcome["kept_because"][why]
-        console.print(Text(f"  {count['objects']:>7} {decimal(count['bytes']):>10}  {words}"))
+        if count["objects"]:
+            console.print(Text(f"  {words}: {count['objects']} objects, {decimal(count['bytes'])}"))
+    console.print(Text(_ending(outcome)), soft_wrap=True)
+
+
+def _ending(outcome: Mapping[str, Any]) -> str:
     if outcome["spared"]:
-        console.print(Text(f"{outcome['spared']} were spared: they have come into use meanwhile, or are gone."))
-    if not outcome["deleted"]:
-        console.print(Text("Nothing was removed; lorp gc --delete removes what would go."))
+        return f"{outcome['spared']} objects have come into use meanwhile, or were gone already."
+    if outcome["deleted"]:
+        return "What nothing reaches was removed."
+    doomed = _total(outcome["removed"].values())["objects"]
+    return "Nothing was removed; lorp gc --delete removes what would go." if doomed else "Nothing would go."
 
 
 def _cells(count: Mapping[str, int]) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """`lorp status`: what is running and waiting, the newest verdicts, what is in production, on one screen."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ import typer
 
 from flows.status_tables import show
 from lorp.errors import LorpError, SpecError
+from lorp.spec import MODEL_NAME
 from tasks.standing import NameSeen, VerdictSeen, production, verdicts
 from tasks.vault import vault_to_read
 from tasks.workspace import Workspace, workspace
@@ -49,6 +51,8 @@ def show_status(name: str | None, runs: int, store: str | None, tracking_uri: st
         SpecError: Nothing is known of that name.
         StoreError: The store cannot be used.
     """
+    if name and not re.fullmatch(MODEL_NAME, name):
+        raise SpecError(f"{name} is no model's name", "lorp status without a name shows which there are")
     status = _look(workspace(store, tracking_uri), name, runs)
     if name and not (status.verdicts or status.production or status.faults):
         raise SpecError(f"nothing is known of {name}", "lorp status without a name shows which there are")

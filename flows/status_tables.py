@@ -28,7 +28,9 @@ def show(
     """Prints everything."""
     console = Console(highlight=False)
     _show_prefect(console, prefect, faults.get("prefect"))
+    console.print()
     _show_verdicts(console, places, verdicts, faults.get("verdicts"))
+    console.print()
     _show_production(console, places, production, faults.get("production"))
 
 
@@ -49,29 +51,24 @@ def _show_prefect(console: Console, prefect: "Running | None", fault: str | None
         _line(console, f"  {run.state.lower()}: {run.name}  {run.page or run.id}")
 
 
-def _show_verdicts(
-    console: Console, places: Workspace, verdicts: Sequence[VerdictSeen], fault: str | None
-) -> None:  # fmt: skip
+def _show_verdicts(console: Console, places: Workspace, verdicts: Sequence[VerdictSeen], fault: str | None) -> None:
     if fault or not verdicts:
         _say(console, "Verdicts", fault or f"None yet at {places.tracking_uri}. lorp recompress makes the first.")
         return
-    table = _table(
-        "Verdicts, newest first", "", "when", "name", "verdict", "removed", "ratio", "bound", "budget", "version"
-    )
+    figures = ("ratio", "bound", "budget")
+    table = _table("Verdicts, newest first", "", "when", "name", "verdict", "removed", *figures, "version")
     for place, seen in enumerate(verdicts, start=1):
         said = "approved" if seen.approved else "REJECTED"
         blocks = ", ".join(map(str, seen.removed))
-        figures = (number(seen.ratio), number(seen.bound), number(seen.budget))
+        measured = (number(seen.ratio), number(seen.bound), number(seen.budget))
         version = str(seen.version) if seen.version else "-"
-        _row(table, str(place), _minute(seen.time), seen.name, said, blocks, *figures, version)
+        _row(table, str(place), _minute(seen.time), seen.name, said, blocks, *measured, version)
     console.print(table)
     for place, seen in enumerate(verdicts, start=1):
         _line(console, f"  {place}  {seen.page or seen.report}")
 
 
-def _show_production(
-    console: Console, places: Workspace, production: Sequence[NameSeen], fault: str | None
-) -> None:  # fmt: skip
+def _show_production(console: Console, places: Workspace, production: Sequence[NameSeen], fault: str | None) -> None:
     if fault or not production:
         _say(console, "Production", fault or f"No version yet in {places.store}.")
         return

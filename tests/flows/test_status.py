@@ -1,4 +1,4 @@
-"""`lorp status`: what is running and waiting, verdicts, production; it makes nothing, and says what it could not ask."""
+"""`lorp status`: runs, verdicts, production; it makes nothing, and says what could not be asked."""
 
 import json
 import shutil
@@ -150,18 +150,18 @@ def test_runs_are_told_with_their_pages(there: Path, lorp: Lorp, prefect_server:
     make_run(recompress, f"done-{mark}", Completed())
     for look in range(3):
         make_run(watch, f"look-{look}-{mark}", Completed(name="Parked", message=f"x is parked {mark}"))
-    for run in range(3):
-        make_run(watch, f"next-{run}-{mark}", Scheduled())
+    for number in range(3):
+        make_run(watch, f"next-{number}-{mark}", Scheduled())
     told = lorp("status", "--json").json["prefect"]
-    assert [run["id"] for run in told["waiting"] if run["name"] == f"waiting-{mark}"] == [waiting]
-    [ours] = [run for run in told["waiting"] if run["id"] == waiting]
+    assert [seen["id"] for seen in told["waiting"] if seen["name"] == f"waiting-{mark}"] == [waiting]
+    [ours] = [seen for seen in told["waiting"] if seen["id"] == waiting]
     assert (ours["flow"], ours["state"], ours["message"]) == ("promote", "Suspended", "Promote version 1?")
     assert ours["page"].endswith(f"/runs/flow-run/{waiting}")
-    assert going_on in {run["id"] for run in told["going_on"]}
-    assert len([run for run in told["going_on"] if run["state"] == "Scheduled" and run["flow"] == "watch"]) == 1
-    bad = {run["id"]: run["message"] for run in told["failed"]}
+    assert going_on in {seen["id"] for seen in told["going_on"]}
+    assert len([seen for seen in told["going_on"] if seen["state"] == "Scheduled" and seen["flow"] == "watch"]) == 1
+    bad = {seen["id"]: seen["message"] for seen in told["failed"]}
     assert (bad[crashed], bad[failed]) == ("out of memory", "no store")
-    [parked] = [run for run in told["failed"] if run["message"] == f"x is parked {mark}"]
+    [parked] = [seen for seen in told["failed"] if seen["message"] == f"x is parked {mark}"]
     assert (parked["state"], parked["times"]) == ("Parked", 3)
     text = lorp("status").out
     assert f"/runs/flow-run/{waiting}" in text
