@@ -69,7 +69,7 @@ def test_verdicts_and_production_are_told(there: Path, lorp: Lorp, no_server: No
     assert (approved["approved"], approved["version"], len(approved["removed"])) == (True, 1, 2)
     assert approved["ratio"] <= approved["bound"] <= 100
     assert approved["page"] is None
-    assert Path(approved["report"].removeprefix("file://")).read_text().startswith("<!DOCTYPE html>")
+    assert Path(approved["report"].removeprefix("file://")).read_text().startswith("<!doctype html>")
     [name] = told.json["production"]
     assert (name["name"], name["candidate"], name["fault"]) == ("pico", 1, None)
     [alias] = name["aliases"]
@@ -141,7 +141,10 @@ def make_run(flow: Any, name: str, state: State[Any]) -> str:
         return str(client.create_flow_run(flow, name=name, state=state).id)
 
 
-def test_runs_are_told_with_their_pages(there: Path, lorp: Lorp, prefect_server: None) -> None:
+def test_runs_are_told_with_their_pages(
+    there: Path, lorp: Lorp, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     mark = uuid4().hex[:8]
     waiting = make_run(promote, f"waiting-{mark}", Suspended(message="Promote version 1?"))
     going_on = make_run(recompress, f"running-{mark}", Running())
