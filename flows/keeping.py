@@ -81,7 +81,7 @@ def _show(store: str, outcome: Mapping[str, Any]) -> None:
         if kept[kind]["objects"] or removed[kind]["objects"]:
             table.add_row(kind, *_cells(kept[kind]), *_cells(removed[kind]))
     console.print(table)
-    console.print(Text(f"What is younger than {outcome['before'][:16].replace('T', ' ')} UTC stays. Kept, since"))
+    console.print(Text(f"What is younger than {outcome['before'][:16].replace('T', ' ')} UTC stays. Kept because"))
     for why, words in _WORDS.items():
         count = outcome["kept_because"][why]
         if count["objects"]:

@@ -108,6 +108,7 @@ def _strayed(name: str, seen: AliasSeen, found: Found) -> str:
 def _show_history(console: Console, production: Sequence[NameSeen]) -> None:
     if not any(name.history for name in production):
         return
+    console.print()
     table = _table("Ledger, newest first", "when", "name", "entry", "what", "asked by", "reason")
     for name in production:
         for entry in name.history:
@@ -118,8 +119,11 @@ def _show_history(console: Console, production: Sequence[NameSeen]) -> None:
 
 
 def _done(change: Change) -> str:
-    to = f", {change.alias}" if change.alias else ""
-    return f"version {change.version} {change.act}{to}"
+    if change.act == "registered":
+        return f"version {change.version} registered"
+    if change.act == "promoted":
+        return f"version {change.version} promoted to {change.alias}"
+    return f"{change.alias} rolled back to version {change.version}"
 
 
 def _table(title: str, *columns: str) -> Table:
