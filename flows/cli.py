@@ -12,6 +12,7 @@ import typer
 
 from flows import arguments
 from flows.cli_doctor import checkup
+from flows.cli_keeping import keeping
 from flows.cli_production import production
 from flows.cli_up import installation
 from flows.options import make, parse_corpora, parse_remove, parse_tasks
@@ -87,6 +88,7 @@ def _version(value: bool) -> None:
 app.add_typer(production)
 app.add_typer(installation)
 app.add_typer(checkup)
+app.add_typer(keeping)
 
 
 @app.callback()

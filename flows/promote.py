@@ -25,7 +25,7 @@ from tasks.cache import PLAIN_JSON, outside
 from tasks.ledger import read_ledger
 from tasks.ledger_versions import read_version
 from tasks.promotion import learn
-from tasks.registry import CANDIDATE
+from tasks.tracking import CANDIDATE
 from tasks.workspace import Workspace, workspace
 
 _SECONDS_AN_HOUR = 3600

@@ -1,1 +1,10 @@
 """The outside world, one thin adapter a stage: object store, model registry, Prefect's cache."""
+
+import os
+
+# MLflow reads these as it is imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# Seconds, not minutes, until a server that is not there is said to be so.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lorp.errors import RegistryError
 from lorp.ledger import Change, Entry, last_move, standing
 from tasks.ledger import read_ledger
-from tasks.registry import unusable
+from tasks.tracking import unusable
 from tasks.vault import Vault
 from tasks.workspace import Workspace
 

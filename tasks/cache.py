@@ -16,6 +16,7 @@ from prefect.serializers import JSONSerializer
 
 from lorp.errors import IntegrityError, LorpError
 from tasks.stage import Request, run_stage
+from tasks.usage import note_use
 from tasks.vault import Manifest, open_vault
 
 P = ParamSpec("P")
@@ -79,6 +80,7 @@ def _stored(store: str, request: Request) -> Manifest:
     manifest = open_vault(store).result(request.key)
     if manifest is None:
         raise IntegrityError(f"the result of {request.title} was lost or changed at once", "Run again to make it anew")
+    note_use(open_vault(store), manifest)
     return manifest
 
 

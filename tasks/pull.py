@@ -13,7 +13,7 @@ from lorp.progress import track
 from tasks.aliases import aliases, check_known
 from tasks.ledger import read_ledger
 from tasks.ledger_versions import read_version
-from tasks.registry import CANDIDATE
+from tasks.tracking import CANDIDATE
 from tasks.vault import Vault
 from tasks.workspace import Workspace
 

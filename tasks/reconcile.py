@@ -1,10 +1,11 @@
 """Ledgers and aliases beside each other: what a crash left behind is mended, what others moved is told."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from lorp.errors import LorpError
-from lorp.ledger import standing
+from lorp.ledger import Entry, standing
 from tasks.aliases import aliases, follow, left_behind
 from tasks.ledger import names, read_ledger
 from tasks.vault import Vault
@@ -72,31 +73,41 @@ def reconcile(places: Workspace, vault: Vault, restore: bool) -> Reconciled:
     return Reconciled(found=tuple(found), faults=faults)
 
 
-def elsewhere(places: Workspace, vault: Vault, name: str) -> list[Found]:
+def strayed(places: Workspace, vault: Vault, name: str) -> list[Found]:
     """Aliases of a name that are not where its ledger says; changes nothing.
 
     Raises:
         LorpError: The name cannot be looked at.
     """
-    found = _elsewhere(places, vault, name)
+    found = _look(places, vault, name)
     if any(entry.cause == "moved" for entry in found):  # by a promotion that was under way, perhaps
-        again = _elsewhere(places, vault, name)
+        again = _look(places, vault, name)
         found = [entry for entry in found if entry in again]
     return found
 
 
 def _of_name(places: Workspace, vault: Vault, name: str, restore: bool) -> list[Found]:
-    found = [replace(entry, mended=restore or entry.cause == "behind") for entry in elsewhere(places, vault, name)]
+    found = [replace(entry, mended=restore or entry.cause == "behind") for entry in strayed(places, vault, name)]
     for entry in found:
         if entry.mended:
             follow(places, vault, name, entry.alias)
     return found
 
 
-def _elsewhere(places: Workspace, vault: Vault, name: str) -> list[Found]:
-    """Aliases that are not where the ledger says; the registry is asked first, since it follows."""
+def _look(places: Workspace, vault: Vault, name: str) -> list[Found]:
+    """The registry is asked first, since it follows."""
     registered = aliases(places, name)
-    entries = read_ledger(vault, name)
+    return elsewhere(name, read_ledger(vault, name), registered)
+
+
+def elsewhere(name: str, entries: Sequence[Entry], registered: Mapping[str, int]) -> list[Found]:
+    """Aliases that are not where the ledger says; none of them mended.
+
+    Args:
+        name: The registered model.
+        entries: Its ledger.
+        registered: What each alias stands for in the registry.
+    """
     return [
         Found(
             name=name,

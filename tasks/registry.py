@@ -5,23 +5,10 @@ one run and at most one version. A rejected verdict has no way to a version.
 """
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from lorp.errors import RegistryError
-from lorp.gate import Verdict
-from lorp.gate.strictness import as_strict, limits
-from lorp.spec import GateSpec
-from tasks.workspace import Workspace
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-# Seconds, not minutes, until a server that is not there is said to be so.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
@@ -30,8 +17,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from sqlalchemy.exc import SQLAlchemyError
 
-EXPERIMENT = "lorp"
-CANDIDATE = "candidate"
+from lorp.gate import Verdict
+from lorp.gate.strictness import as_strict, limits
+from lorp.spec import GateSpec
+from tasks.tracking import CANDIDATE, EXPERIMENT, unusable
+from tasks.workspace import Workspace
 
 _WAS_CANDIDATE = "lorp.was_candidate"
 # What MLflow takes.
@@ -126,12 +116,6 @@ def check_registry(workspace: Workspace) -> None:
         MlflowClient(tracking_uri=workspace.tracking_uri).search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError) as fault:
         raise unusable(workspace.tracking_uri, fault) from fault
-
-
-def unusable(tracking_uri: str, fault: Exception) -> RegistryError:
-    """Says that MLflow cannot be used."""
-    said = str(fault)[:300]
-    return RegistryError(f"MLflow at {tracking_uri} cannot be used: {said}", "Look at --tracking-uri and its server")
 
 
 def _run(client: MlflowClient, experiment: str, registration: Registration) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """A new folder below `parent`, gone at the end; locked, so that `sweep` leaves it alone."""
+    parent.mkdir(parents=True, exist_ok=True)
     with _locked(parent):
         folder = Path(tempfile.mkdtemp(dir=parent))
         lock = os.open(folder, os.O_RDONLY)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lorp.digest import digest_value
+from tasks.usage import note_use
 from tasks.vault import Manifest, Reference, Vault
 from tasks.versions import software_versions
 
@@ -55,6 +56,7 @@ def run_stage(vault: Vault, request: Request) -> Manifest:
     """The stage's result from the store if it is there and intact, else made and committed."""
     done = vault.result(request.key)
     if done:
+        note_use(vault, done)
         LOGGER.info("%s: reused", request.title)
         return done
     LOGGER.info("%s: started", request.title)

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lorp.digest import FileDigest, canonical_json, digest_bytes, digest_listing, digest_value, list_files
 from lorp.errors import IntegrityError
-from tasks.store import ObjectStore, open_store
+from tasks.store import ObjectStore, open_store, store_to_read
 
 LOGGER = logging.getLogger("lorp.store")
 _ATTEMPTS = 10  # to write what is damaged again and again meanwhile
@@ -73,6 +73,17 @@ class Manifest:
     seconds: float
 
 
+def vault_to_read(uri: str) -> "Vault | None":
+    """The vault over a store for those who only look: nothing is made; None if there is no such folder.
+
+    Raises:
+        StoreError: The store cannot be used.
+        OutageError: It does not answer.
+    """
+    store = store_to_read(uri)
+    return Vault(store) if store else None
+
+
 @lru_cache(maxsize=8)
 def open_vault(uri: str) -> "Vault":
     """The vault over a store's address, one a process.
@@ -84,10 +95,16 @@ def open_vault(uri: str) -> "Vault":
 
 
 class Vault:
-    """Verified access to a store."""
+    """Verified access to a store.
+
+    Attributes:
+        store: The store.
+        noted: Keys of the traces of use that this process has left.
+    """
 
     def __init__(self, store: ObjectStore) -> None:
         self.store = store
+        self.noted: set[str] = set()
         self._verified: dict[str, tuple[Hashable, str]] = {}
 
     def scratch(self) -> AbstractContextManager[Path]:
@@ -167,7 +184,7 @@ class Vault:
         except IntegrityError:
             self._clear_unreadable(name)
             return None
-        manifest = _unseal(data)
+        manifest = unseal(data)
         if manifest is None or manifest.key != key:
             self._quarantine(name, "its seal is broken")
             return None
@@ -242,8 +259,8 @@ def _manifest_key(key: str) -> str:
     return f"stages/{key}.json"
 
 
-def _unseal(data: bytes) -> Manifest | None:
-    """The manifest in canonical bytes whose seal holds; any changed byte breaks one or the other."""
+def unseal(data: bytes) -> Manifest | None:
+    """A manifest from canonical bytes whose seal holds, else None; any changed byte breaks one or the other."""
     try:
         sealed = json.loads(data)
         if canonical_json(sealed) != data or sealed["sha256"] != digest_value(sealed["manifest"]):

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from lorp.errors import LorpError
 from tasks.doctor.check import Finding, ok, refused
 from tasks.ledger import names, read_ledger
-from tasks.store import store_folder
-from tasks.vault import Vault, open_vault
+from tasks.vault import Vault, vault_to_read
 from tasks.workspace import Workspace
 
 _NAME = "ledgers"
@@ -14,7 +13,7 @@ _NAME = "ledgers"
 
 def look_at_ledgers(places: Workspace) -> Iterator[Finding]:
     """Reads every entry, and checks each chain."""
-    vault = standing_vault(places)
+    vault = vault_to_read(places.store)
     found = names(vault) if vault else []
     amiss = [finding for name in found if vault for finding in broken(vault, name)]
     yield from amiss
@@ -28,9 +27,3 @@ def broken(vault: Vault, name: str) -> Iterator[Finding]:
         read_ledger(vault, name)
     except LorpError as error:
         yield refused(_NAME, error)
-
-
-def standing_vault(places: Workspace) -> Vault | None:
-    """The vault; None where there is no store yet, since opening it would make it."""
-    folder = store_folder(places.store)
-    return open_vault(places.store) if folder is None or folder.expanduser().exists() else None

@@ -14,10 +14,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lorp.errors import RegistryError
 from tasks.doctor.check import Finding, fault, ok, warning
-from tasks.doctor.ledgers import broken, standing_vault
+from tasks.doctor.ledgers import broken
 from tasks.ledger import names
-from tasks.reconcile import Found, elsewhere
-from tasks.registry import unusable
+from tasks.reconcile import Found, strayed
+from tasks.tracking import is_there, unusable
+from tasks.vault import vault_to_read
 from tasks.workspace import Workspace
 
 _NAME = "registry"
@@ -29,7 +30,7 @@ def look_at_registry(places: Workspace) -> Iterator[Finding]:
     uri = places.tracking_uri
     if uri.startswith("http"):
         yield from _versions(uri, _server_version(uri))
-    if not is_there(uri):
+    if not is_there(places):
         yield ok(_NAME, f"{uri} is not there yet: it is made when it is first needed")
         return
     _check_database(uri)
@@ -43,22 +44,16 @@ def look_at_registry(places: Workspace) -> Iterator[Finding]:
 
 def look_at_aliases(places: Workspace) -> Iterator[Finding]:
     """Holds the aliases of every sound ledger against the registry's."""
-    vault = standing_vault(places)
+    vault = vault_to_read(places.store)
     found = [name for name in names(vault) if not list(broken(vault, name))] if vault else []
-    if found and not is_there(places.tracking_uri):
+    if found and not is_there(places):
         what = f"the store has ledgers, and the registry {places.tracking_uri} is not there"
         yield fault("aliases", what, "Look at --tracking-uri and --store: they must belong together")
         return
-    amiss = [entry for name in found if vault for entry in elsewhere(places, vault, name)]
+    amiss = [entry for name in found if vault for entry in strayed(places, vault, name)]
     yield from map(_amiss, amiss)
     if not amiss:
         yield ok("aliases", "all are where the ledgers say")
-
-
-def is_there(uri: str) -> bool:
-    """Whether a registry is there to be asked; only a file can be seen not to be."""
-    file = _file(uri)
-    return file is None or file.exists()
 
 
 def _amiss(found: Found) -> Finding:

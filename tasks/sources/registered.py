@@ -11,8 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lorp.digest import digest_listing, list_files
 from lorp.errors import IntegrityError, SourceError
-from tasks.registry import unusable
 from tasks.store.folder import folder_at
+from tasks.tracking import unusable
 from tasks.workspace import workspace
 
 _ADDRESS = re.compile(r"mlflow:models:/(?P<name>[^/@]+)(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]+))")

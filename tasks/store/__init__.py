@@ -5,13 +5,17 @@ mean, and whether they are still what they were, is `tasks.vault`'s business.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lorp.errors import StoreError
 from tasks.store.folder import FolderStore, folder_at
 from tasks.store.protocol import ObjectStore
 
-__all__ = ["FolderStore", "ObjectStore", "open_store", "store_folder"]
+if TYPE_CHECKING:
+    from tasks.store.s3 import S3Store
+
+__all__ = ["FolderStore", "ObjectStore", "open_store", "store_folder", "store_to_read"]
 
 
 def store_folder(uri: str) -> Path | None:
@@ -40,13 +44,28 @@ def open_store(uri: str) -> ObjectStore:
 
     Raises:
         StoreError: It cannot be used, or the address is of another kind.
-        StoreOutageError: It does not answer.
+        OutageError: It does not answer.
     """
+    store = _store(uri)
+    store.prepare()
+    return store
+
+
+def store_to_read(uri: str) -> ObjectStore | None:
+    """The same for those who only look: nothing is made there or tidied up; None if there is no such folder.
+
+    Raises:
+        StoreError: It cannot be used, or the address is of another kind.
+        OutageError: It does not answer.
+    """
+    store = _store(uri)
+    return None if isinstance(store, FolderStore) and not store.is_there else store
+
+
+def _store(uri: str) -> "FolderStore | S3Store":
     folder = store_folder(uri)
     if folder is not None:
         return FolderStore(folder)
     from tasks.store.s3 import S3Store  # boto3 takes a while to import
 
-    store = S3Store(uri)
-    store.end_stale_uploads()
-    return store
+    return S3Store(uri)

@@ -4,14 +4,14 @@ import os
 import shutil
 import stat
 from collections.abc import Hashable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from lorp.digest import digest_file
 from lorp.errors import StoreError
 from tasks.scratch import scratch_folder, sweep
-from tasks.store.protocol import check_key, missing
+from tasks.store.protocol import Stored, check_key, missing
 
 _SCRATCH = ".scratch"
 
@@ -28,12 +28,20 @@ class FolderStore:
     """An object store in a local folder."""
 
     def __init__(self, root: Path) -> None:
-        """Opens or makes the folder.
+        """Makes nothing yet."""
+        self._root = root.expanduser().resolve()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such a folder."""
+        return self._root.is_dir()
+
+    def prepare(self) -> None:
+        """Makes the folder if it is not there, and removes what killed processes have left.
 
         Raises:
             StoreError: It cannot be written.
         """
-        self._root = root.expanduser().resolve()
         try:
             sweep(self._root / _SCRATCH)
         except OSError as fault:
@@ -86,6 +94,15 @@ class FolderStore:
         """Those files' fingerprints."""
         return {key: _fingerprint(self._root / key) for key in self.keys(prefix)}
 
+    def listing(self, prefix: str) -> dict[str, Stored]:
+        """Those files; moved and linked files count as changed."""
+        found = {key: _status(self._root / key) for key in self.keys(prefix)}
+        return {
+            key: Stored(bytes=status.st_size, changed=status.st_ctime, fingerprint=_identity(status))
+            for key, status in found.items()
+            if status
+        }
+
     def fingerprint(self, key: str) -> Hashable | None:
         """Inode, size and times: any write changes the last."""
         return _fingerprint(self._path(key))
@@ -100,6 +117,20 @@ class FolderStore:
             (self._root / key).replace(target)
         except FileNotFoundError:
             raise missing(key) from None
+
+    def remove(self, key: str, fingerprint: Hashable) -> bool:
+        """Unlinks the file, and removes the folder that it was the last of."""
+        path = self._path(key)
+        if _fingerprint(path) != fingerprint:
+            return False
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        if path.parent.parent != self._root:
+            with suppress(OSError):  # others are in it
+                path.parent.rmdir()
+        return True
 
     def scratch(self) -> AbstractContextManager[Path]:
         """A folder on the store's own file system, so that files can be linked into place."""
@@ -124,21 +155,35 @@ def _is_regular(path: Path) -> bool:
 
 
 def _fingerprint(path: Path) -> Hashable | None:
+    found = _status(path)
+    return _identity(found) if found else None
+
+
+def _identity(status: os.stat_result) -> Hashable:
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _status(path: Path) -> os.stat_result | None:
     try:
-        found = path.lstat()  # a link that leads nowhere takes up its name too
+        return path.lstat()  # a link that leads nowhere takes up its name too
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _link(staged: Path, target: Path) -> bool:
     with staged.open("rb") as file:
         os.fsync(file.fileno())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(staged, target)
-    except FileExistsError:
-        return False
+    while True:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(staged, target)
+            break
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            if not staged.exists():
+                raise
+            # the folder was removed meanwhile, since it was empty
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

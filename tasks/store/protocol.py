@@ -3,6 +3,7 @@
 import re
 from collections.abc import Hashable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,21 @@ from lorp.errors import IntegrityError
 
 #: Relative paths of names that begin with a letter, a digit or an underscore.
 KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What a listing says of an object.
+
+    Attributes:
+        bytes: Its size.
+        changed: When it came or was last changed, by the store's clock, in seconds since the epoch.
+        fingerprint: As `ObjectStore.fingerprint`.
+    """
+
+    bytes: int
+    changed: float
+    fingerprint: Hashable
 
 
 class ObjectStore(Protocol):
@@ -54,6 +70,9 @@ class ObjectStore(Protocol):
     def fingerprints(self, prefix: str) -> dict[str, Hashable]:
         """Those keys, each with its fingerprint."""
 
+    def listing(self, prefix: str) -> dict[str, Stored]:
+        """Those keys, each with size, time and fingerprint."""
+
     def fingerprint(self, key: str) -> Hashable | None:
         """Something that changes whenever the object does; None if there is nothing of that name."""
 
@@ -63,6 +82,9 @@ class ObjectStore(Protocol):
         Raises:
             IntegrityError: There is none, or another by now.
         """
+
+    def remove(self, key: str, fingerprint: Hashable) -> bool:
+        """Removes an object for good, only while it has that fingerprint; False if it is gone, or another by now."""
 
     def scratch(self) -> AbstractContextManager[Path]:
         """A new folder for work in progress, gone at the end."""

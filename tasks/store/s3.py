@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from lorp.digest import digest_bytes, digest_file, digest_value
 from lorp.errors import OutageError, StoreError
 from tasks.scratch import scratch_folder
-from tasks.store.protocol import KEY, check_key, missing
+from tasks.store.protocol import KEY, Stored, check_key, missing
 from tasks.store.s3_bucket import Bucket
 from tasks.store.s3_copies import Copy, LocalCopies, ObjectState
 from tasks.store.s3_faults import Missing, Taken
@@ -159,6 +159,13 @@ class S3Store:
         """From a listing: one call for a whole folder."""
         return dict(sorted(self.states(f"{check_key(prefix)}/").items()))
 
+    def listing(self, prefix: str) -> dict[str, Stored]:
+        """From a listing too."""
+        return {
+            key: Stored(bytes=state.bytes, changed=state.modified, fingerprint=state)
+            for key, state in sorted(self.states(f"{check_key(prefix)}/").items())
+        }
+
     def fingerprint(self, key: str) -> Hashable | None:
         """ETag, size and time."""
         return self._state(key)
@@ -176,11 +183,22 @@ class S3Store:
         if self._state_at(name) == known:
             self._bucket.call("delete_object", Key=name)
 
+    def remove(self, key: str, fingerprint: Hashable) -> bool:
+        """Looks, then deletes under the condition that the content be the same, which not every server heeds."""
+        state = self._state(key)
+        if state is None or state != fingerprint:
+            return False
+        try:
+            self._bucket.call("delete_object", Key=self._name(key), IfMatch=f'"{state.etag}"')
+        except (Missing, Taken):
+            return False
+        return True
+
     def scratch(self) -> AbstractContextManager[Path]:
         """A folder below the local copies."""
         return scratch_folder(self._copies.scratch)
 
-    def end_stale_uploads(self) -> None:
+    def prepare(self) -> None:
         """Ends uploads in parts that someone gave up long ago.
 
         Of this store only: in a bucket without a prefix they might be others', and are left to its lifecycle.

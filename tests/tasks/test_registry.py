@@ -12,7 +12,8 @@ from lorp.digest import digest_value
 from lorp.errors import RegistryError
 from lorp.gate import CriterionResult, Verdict
 from lorp.spec import GateSpec
-from tasks.registry import EXPERIMENT, Registration, UsedWindows, register
+from tasks.registry import Registration, UsedWindows, register
+from tasks.tracking import EXPERIMENT
 from tasks.workspace import Workspace
 
 NAME = "pico-lorp"

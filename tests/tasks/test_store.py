@@ -1,7 +1,9 @@
 """The contract of every object store. A new kind of store joins by a line in `STORES`."""
 
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +13,7 @@ from addresses import overwrite
 
 from lorp.digest import digest_bytes
 from lorp.errors import IntegrityError, StoreError
-from tasks.store import FolderStore, ObjectStore, open_store
+from tasks.store import FolderStore, ObjectStore, open_store, store_to_read
 from tasks.store.s3 import S3Store
 
 PART_BYTES = 5 << 20
@@ -160,6 +162,65 @@ def test_the_fingerprint_follows_the_content(store: ObjectStore) -> None:
     assert store.digest("a") == digest_bytes(b"two")
 
 
+def test_a_listing_has_sizes_and_times(store: ObjectStore) -> None:
+    before = time.time()
+    store.create("values/a", b"one")
+    store.create("values/b/c", b"four")
+    listed = store.listing("values")
+    assert {key: found.bytes for key, found in listed.items()} == {"values/a": 3, "values/b/c": 4}
+    assert all(before - 2 <= found.changed <= time.time() + 2 for found in listed.values())
+    assert {key: found.fingerprint for key, found in listed.items()} == store.fingerprints("values")
+    assert store.listing("none") == {}
+
+
+def test_only_what_has_the_fingerprint_is_removed(store: ObjectStore) -> None:
+    store.create("values/x/a", b"one")
+    before = store.fingerprint("values/x/a")
+    overwrite(store.address("values/x/a"), b"two")
+    assert not store.remove("values/x/a", before)
+    assert store.read("values/x/a") == b"two"
+    now = store.fingerprint("values/x/a")
+    assert store.remove("values/x/a", now)
+    assert store.keys("values") == []
+    assert not store.remove("values/x/a", now)
+    assert store.create("values/x/a", b"three")
+
+
+def test_what_is_removed_and_made_again_by_many_at_once_is_there_whole_or_not_at_all(store: ObjectStore) -> None:
+    def work(worker: int) -> None:
+        for _ in range(10):
+            if worker % 2:
+                store.create("values/x/a", b"one")
+            else:
+                fingerprint = store.fingerprint("values/x/a")
+                if fingerprint:
+                    store.remove("values/x/a", fingerprint)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    store.create("values/x/a", b"one")
+    assert store.read("values/x/a") == b"one"
+
+
+def test_a_moved_object_counts_as_changed(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    store.create("values/a", b"one")
+    os.utime(tmp_path / "store" / "values" / "a", (0, 0))
+    store.move("values/a", "quarantine/x/a")
+    assert store.listing("quarantine")["quarantine/x/a"].changed > time.time() - 60
+
+
+def test_to_look_at_a_store_makes_nothing(tmp_path: Path) -> None:
+    assert store_to_read(str(tmp_path / "none")) is None
+    (tmp_path / "some" / "values").mkdir(parents=True)
+    (tmp_path / "some" / "values" / "a").write_bytes(b"one")
+    found = store_to_read((tmp_path / "some").as_uri())
+    assert found
+    assert found.read("values/a") == b"one"
+    assert [path.name for path in tmp_path.iterdir()] == ["some"]
+    assert [path.name for path in (tmp_path / "some").iterdir()] == ["values"]
+
+
 def test_what_a_killed_process_left_is_swept_away_and_what_a_living_one_has_is_not(tmp_path: Path) -> None:
     code = """
 import os, sys
@@ -172,8 +233,8 @@ with FolderStore(Path(sys.argv[1])).scratch() as folder:
     subprocess.run([sys.executable, "-c", code, tmp_path], check=False)
     left = list(tmp_path.rglob("half"))
     assert left
-    with FolderStore(tmp_path).scratch() as living:
-        FolderStore(tmp_path)
+    with open_store(str(tmp_path)).scratch() as living:
+        open_store(str(tmp_path))
         assert not left[0].exists()
         assert living.exists()
 

@@ -1,0 +1,104 @@
+"""How MLflow is reached, and what a registry holds of lorp's: its model versions, and the runs that verdicts have."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from lorp.errors import RegistryError
+from tasks.workspace import Workspace
+
+EXPERIMENT = "lorp"
+CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionInRegistry:
+    """A model version.
+
+    Attributes:
+        name: The registered model's.
+        version: Its number.
+        run_id: Of the run that made it.
+        tags: As lorp wrote them: verdict, and digests by role.
+    """
+
+    name: str
+    version: int
+    run_id: str
+    tags: dict[str, str]
+
+
+def versions(places: Workspace) -> tuple[VersionInRegistry, ...]:
+    """Every version that lorp has registered; none where the registry is a file that is not there.
+
+    Raises:
+        RegistryError: MLflow refuses or cannot be reached.
+    """
+    if not is_there(places):
+        return ()
+    with _asked(places) as client:
+        found = _all_versions(client)
+        return tuple(
+            VersionInRegistry(
+                name=version.name, version=int(version.version), run_id=str(version.run_id), tags=dict(version.tags)
+            )
+            for version in found
+            if "lorp.verdict" in version.tags
+        )
+
+
+def newest_runs(places: Workspace, name: str | None, count: int) -> list[Run]:
+    """The last runs of verdicts, newest first, of one name if that is given; makes nothing that is not there.
+
+    Raises:
+        RegistryError: MLflow refuses or cannot be reached.
+    """
+    if not is_there(places):
+        return []
+    with _asked(places) as client:
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            return []
+        wanted = f"tags.`lorp.name` = '{name}'" if name else "tags.`lorp.name` != ''"
+        order = ["attributes.start_time DESC"]
+        return list(client.search_runs([experiment.experiment_id], wanted, max_results=count, order_by=order))
+
+
+def is_there(places: Workspace) -> bool:
+    """Whether the registry exists; of a server that is assumed."""
+    if not places.tracking_uri.startswith("sqlite:"):
+        return True
+    path = make_url(places.tracking_uri).database
+    return bool(path) and Path(str(path)).is_file()
+
+
+def unusable(tracking_uri: str, fault: Exception) -> RegistryError:
+    """Says that MLflow cannot be used."""
+    said = str(fault)[:300]
+    return RegistryError(f"MLflow at {tracking_uri} cannot be used: {said}", "Look at --tracking-uri and its server")
+
+
+@contextmanager
+def _asked(places: Workspace) -> Iterator[MlflowClient]:
+    try:
+        yield MlflowClient(tracking_uri=places.tracking_uri)
+    except (MlflowException, SQLAlchemyError, OSError) as fault:
+        raise unusable(places.tracking_uri, fault) from fault
+
+
+def _all_versions(client: MlflowClient) -> Iterator[ModelVersion]:
+    token = None
+    while True:
+        page = client.search_model_versions(max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
