@@ -80,7 +80,7 @@ class Kept:
 
     def collect(self) -> None:
         """In forty days."""
-        collect(self.vault, self.plan())
+        remove_unreached(self.vault, self.plan())
 
     @property
     def keys(self) -> list[str]:
