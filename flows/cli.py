@@ -1,4 +1,4 @@
-"""The command line: `lorp recompress`, `lorp plan`, `lorp demo`, and those of `flows.cli_production`.
+"""The command line: `lorp recompress`, `plan`, `demo`, and those of `flows.cli_production` and `flows.cli_sweep`.
 
 Exit status: 0 approved (or done), 3 rejected by the gate or refused by the policy, 2 bad input, 1 a fault. Heavy
 libraries are imported by the command that needs them, so that `--help` answers at once.
@@ -12,6 +12,7 @@ import typer
 
 from flows import arguments
 from flows.cli_production import production
+from flows.cli_sweep import sweeping
 from flows.options import make, parse_corpora, parse_remove, parse_tasks
 from lorp import __version__
 from lorp.errors import LorpError, without_passwords
@@ -78,6 +79,7 @@ def _version(value: bool) -> None:
 
 
 app.add_typer(production)
+app.add_typer(sweeping)
 
 
 @app.callback()

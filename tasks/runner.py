@@ -15,25 +15,24 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from prefect import Task
-from prefect.settings import PREFECT_API_URL
-
 from lorp.errors import OutageError, SpecError
 from tasks.settings import settings
 from tasks.stage import Request
 from tasks.vault import open_vault
 
 if TYPE_CHECKING:
+    from prefect import Task
     from prefect_dask.task_runners import DaskTaskRunner
 
-StageTask = Task[[str, Request], dict[str, Any]]
+    StageTask = Task[[str, Request], dict[str, Any]]
+
 R = TypeVar("R")
 
 
 class Runner(Protocol):
     """Runs stages as tasks of the current flow run."""
 
-    def run(self, task: StageTask, store: str, request: Request) -> str:
+    def run(self, task: "StageTask", store: str, request: Request) -> str:
         """Runs a stage to its end; the key under which its manifest stands."""
 
     def at_once(self, parts: Sequence[Callable[[], R]]) -> list[R]:
@@ -44,7 +43,7 @@ class Runner(Protocol):
 class InFlow:
     """Runs stages in the flow's own thread."""
 
-    def run(self, task: StageTask, store: str, request: Request) -> str:
+    def run(self, task: "StageTask", store: str, request: Request) -> str:
         """Calls the task, which runs whatever Prefect remembers unless the result is intact in the store."""
         intact = open_vault(store).result(request.key) is not None
         task.with_options(refresh_cache=not intact)(store, request)
@@ -68,7 +67,7 @@ class OnDask:
     _turns: dict[str, Lock] = field(default_factory=dict)
     _keys: dict[str, str] = field(default_factory=dict)
 
-    def run(self, task: StageTask, store: str, request: Request) -> str:
+    def run(self, task: "StageTask", store: str, request: Request) -> str:
         """Submits the task, once a flow run: whoever asks for the same meanwhile waits for it.
 
         The worker looks for the result in the store, and its key is the worker's: timings are keyed by the processor
@@ -94,7 +93,7 @@ class OnDask:
             raise
         return [future.result() for future in running]
 
-    def _submitted(self, task: StageTask, store: str, request: Request) -> str:
+    def _submitted(self, task: "StageTask", store: str, request: Request) -> str:
         from distributed import CancelledError, KilledWorker
 
         future = self.tasks.submit(task, {"store": store, "request": request})
@@ -139,6 +138,8 @@ def check_runner() -> None:
     """
     if settings().dask_scheduler is None:
         return
+    from prefect.settings import PREFECT_API_URL
+
     if find_spec("prefect_dask") is None:
         raise SpecError("LORP_TASK_RUNNER asks for Dask, which is not installed", "Run: pip install 'lorp[dask]'")
     if PREFECT_API_URL.value() is None:
