@@ -60,7 +60,7 @@ def test_a_cell_that_cannot_be_says_why_and_the_others_go_on(lorp: Lorp, pico: P
     assert "over the budget of 0.5" in rejected["reason"]
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(UUID(done.json["run"]))
-        asked = {"flow_runs": {"id": {"any_": [done.json["run"]]}}}
+        asked = {"flow_runs": {"id": {"any_": [done.json["run"]]}}, "artifacts": {"key": {"any_": ["sweep"]}}}
         [artifact] = client.request("POST", "/artifacts/filter", json=asked).json()
     assert (run.state.type.value, run.state.name) == ("COMPLETED", "Incomplete")
     assert [row["verdict"] for row in json.loads(artifact["data"])] == ["-", "REJECTED"]
