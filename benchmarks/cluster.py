@@ -2,8 +2,8 @@
 
 The same sweep (SmolLM2-135M-Instruct, three counts, capture and evaluation and little else) on a Dask cluster of one
 worker with one thread, and then on one of two: each with a store of its own, and one Prefect server for both, all on
-this machine. Prints seconds of both, their ratio, and whether every stage came to the same digests. The machine must have
-nothing else to do; the load that was found when it started is printed too.
+this machine. Prints seconds of both, their ratio, and whether every stage came to the same digests. The machine must
+have nothing else to do; the load that was found when it started is printed too.
 """
 
 import argparse

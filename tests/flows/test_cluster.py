@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from lorp.errors import SpecError
 from tasks.runner import check_runner
 
 BIN = Path(sys.executable).parent
+DOC = Path(__file__).parents[2] / "docs" / "clusters.md"
 PART = ("--calibration-windows=32", "--tasks=none", "--max-perplexity-ratio=100")
 OPTIONS = (
     "--calibration-windows=16", "--evaluation-windows=40", "--window-tokens=32", "--tasks=none",
@@ -35,14 +37,11 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     # Workers import this module, to be listened to.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     host, port = address.split(":")
-    scheduler = (BIN / "dask", "scheduler", "--host", host, "--port", port, "--no-dashboard")
-    workers = (
-        BIN / "dask", "worker", f"tcp://{address}", "--host", host, "--nworkers", 2, "--nthreads", 1,
-        "--no-dashboard", "--local-directory", folder,
-    )  # fmt: skip
+    more = {"scheduler": ("--port", port), "worker": ("--host", host, "--local-directory", folder)}
     with ExitStack() as running:
-        for name, command in (("scheduler", scheduler), ("workers", workers)):
-            running.enter_context(background(*command, environment=environment, log=folder / name, patience=5))
+        for name, command in documented(address).items():
+            words = (BIN / "dask", name, *command, *more[name], "--no-dashboard")
+            running.enter_context(background(*words, environment=environment, log=folder / name, patience=5))
         with Client(f"tcp://{address}", timeout=120) as client:
             client.wait_for_workers(2, timeout=120)
         yield address
@@ -80,6 +79,15 @@ def stages(outcome: dict[str, Any]) -> list[str]:
     """Those of the lineage record, in its order."""
     record = json.loads(Path(outcome["lineage"].removeprefix("file://")).read_text())
     return [made["stage"] for made in record["stages"]]
+
+
+def documented(address: str) -> dict[str, list[str]]:
+    """What docs/clusters.md gives `dask scheduler` and `dask worker`, at another address."""
+    found = re.findall(r"dask (scheduler|worker) (.+)", DOC.read_text())
+    host = address.split(":", maxsplit=1)[0]
+    return {
+        name: options.replace("10.0.0.1:8786", address).replace("10.0.0.1", host).split() for name, options in found
+    }
 
 
 def digests(home: Path) -> dict[str, dict[str, str]]:

@@ -1,6 +1,7 @@
 """A sweep: each cell as the job by itself would come to, shared work done once, and a cell that cannot be said so."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from uuid import UUID
@@ -9,6 +10,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from support import Lorp, manifests
 
+DOC = Path(__file__).parents[2] / "docs" / "clusters.md"
 LOOSE = "--max-perplexity-ratio=100"
 ASKED = (
     "--calibration-windows=16", "--evaluation-windows=40", "--window-tokens=32", "--limit=30",
@@ -24,9 +26,8 @@ def stages(home: Path) -> Counter[str]:
 
 
 def test_every_cell_comes_to_the_verdict_of_the_job_by_itself(lorp: Lorp, pico: Path, home: Path) -> None:
-    done = lorp(
-        "sweep", pico, "--remove=1,2", "--method=lorp,shortgpt", "--heal=none,magnitude", LOOSE, *ASKED, "--json"
-    )
+    [command] = re.findall(r"^lorp (sweep ./my-model .*--json)$", DOC.read_text(), flags=re.MULTILINE)
+    done = lorp(*command.replace("./my-model", str(pico)).split(), LOOSE, *ASKED)
     assert done.status == 0, done.err
     cells = done.json["cells"]
     asked = [(cell["remove"], cell["method"], cell["healing"]) for cell in cells]
