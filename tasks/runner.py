@@ -79,12 +79,12 @@ class OnDask:
         same = repr(replace(request, label=""))
         with self._turns.setdefault(same, Lock()):
             if same not in self._keys:
-                self._keys[same] = self._submitted(task.with_options(refresh_cache=True), _shared(store), request)
+                self._keys[same] = self._submitted(task, _shared(store), request)
             return self._keys[same]
 
     def at_once(self, parts: Sequence[Callable[[], R]]) -> list[R]:
         """A thread each. Where one fails, the others end first: what they make is kept."""
-        threads = ThreadPoolExecutor(max_workers=max(1, len(parts)))
+        threads = ThreadPoolExecutor(max_workers=len(parts))
         try:
             running = [threads.submit(copy_context().run, part) for part in parts]
             threads.shutdown(wait=True)
@@ -95,8 +95,11 @@ class OnDask:
 
     def _submitted(self, task: "StageTask", store: str, request: Request) -> str:
         from distributed import CancelledError, KilledWorker
+        from prefect.cache_policies import NO_CACHE
 
-        future = self.tasks.submit(task, {"store": store, "request": request})
+        # What Prefect keeps of results would lie on the workers' disks.
+        uncached = task.with_options(cache_policy=NO_CACHE, persist_result=False)
+        future = self.tasks.submit(uncached, {"store": store, "request": request})
         try:
             return str(future.result()["key"])
         except (CancelledError, KilledWorker) as fault:

@@ -65,7 +65,7 @@ def test_an_empty_value_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LORP_TASK_RUNNER", "processes"),
         ("LORP_TASK_RUNNER", "dask://scheduler"),
         ("LORP_TASK_RUNNER", "dask://me:hush@scheduler:8786"),
-        ("LORP_TASK_RUNNER", "spark://scheduler:7077"),
+        ("LORP_TASK_RUNNER", "ray://head:10001"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
