@@ -144,7 +144,7 @@ def check_runner() -> None:
     from prefect.settings import PREFECT_API_URL
 
     if find_spec("prefect_dask") is None:
-        raise SpecError("LORP_TASK_RUNNER asks for Dask, which is not installed", "Run: pip install 'lorp[dask]'")
+        raise SpecError("LORP_TASK_RUNNER asks for Dask, which is not installed", "Run: pip install 'prefect-dask<0.4'")
     if PREFECT_API_URL.value() is None:
         raise SpecError(
             "LORP_TASK_RUNNER asks for Dask, and PREFECT_API_URL is not set: each worker would start its own server",
