@@ -22,7 +22,7 @@ from tasks.runner import check_runner
 
 BIN = Path(sys.executable).parent
 DOC = Path(__file__).parents[2] / "docs" / "clusters.md"
-PART = ("--calibration-windows=32", "--tasks=none", "--max-perplexity-ratio=100")
+PART = ("--calibration-windows=32", "--tasks=none", "--generation-prompts=4", "--max-perplexity-ratio=100")
 OPTIONS = (
     "--calibration-windows=16", "--evaluation-windows=40", "--window-tokens=32", "--tasks=none",
     "--generation-prompts=0", "--speed-rounds=0", "--max-perplexity-ratio=100",
