@@ -40,7 +40,9 @@ def sweep_source(asked: SweepSpec, store: str | None, tracking_uri: str | None, 
 
 def _show(outcome: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
-    table = Table(*_SHOWN, title=outcome["source"], title_justify="left")
+    table = Table(title=outcome["source"], title_justify="left")
+    for column in _SHOWN:
+        table.add_column(column, no_wrap=column != "blocks")
     rows = sweep_rows(outcome["cells"])
     for row in rows:
         table.add_row(*(Text(row[column]) for column in _SHOWN))
