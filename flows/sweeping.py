@@ -42,7 +42,7 @@ def _show(outcome: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
     table = Table(title=outcome["source"], title_justify="left")
     for column in _SHOWN:
-        table.add_column(column, no_wrap=column != "blocks")
+        table.add_column(column, no_wrap=column == "verdict")
     rows = sweep_rows(outcome["cells"])
     for row in rows:
         table.add_row(*(Text(row[column]) for column in _SHOWN))
