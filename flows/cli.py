@@ -14,6 +14,7 @@ from flows import arguments
 from flows.cli_doctor import checkup
 from flows.cli_keeping import keeping
 from flows.cli_production import production
+from flows.cli_sweep import sweeping
 from flows.cli_up import installation
 from flows.options import make, parse_corpora, parse_remove, parse_tasks
 from lorp import __version__
@@ -89,6 +90,7 @@ app.add_typer(production)
 app.add_typer(installation)
 app.add_typer(checkup)
 app.add_typer(keeping)
+app.add_typer(sweeping)
 
 
 @app.callback()

@@ -21,6 +21,7 @@ from lorp.spec import RecompressSpec
 from tasks.corpora import check_text
 from tasks.downstream import check_tasks
 from tasks.fetch import source_num_blocks
+from tasks.runner import check_runner
 from tasks.vault import open_vault
 from tasks.workspace import Workspace, make_home, workspace
 
@@ -58,6 +59,7 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
         InputError: A setting, the store, the source, the count or the text cannot be used.
     """
     _check_budgets(spec)
+    check_runner()
     check_text(spec.calibration, spec.evaluation)
     check_tasks(spec.tasks)
     device_kind(spec.compute.device)

@@ -55,6 +55,19 @@ def parse_remove(text: str) -> int | float | Literal["auto"]:
         ) from None
 
 
+def parse_counts(text: str) -> tuple[int | float, ...]:
+    """Counts or shares of depth with commas between them.
+
+    Raises:
+        SpecError: One is neither.
+    """
+    counts = tuple(parse_remove(part) for part in parse_names(text))
+    given = tuple(count for count in counts if count != "auto")
+    if len(given) < len(counts):
+        raise SpecError("--remove auto is no count", "Give counts such as 1,3,5; lorp recompress finds the deepest")
+    return given
+
+
 def parse_version(text: str) -> int | Literal["candidate"]:
     """A version's number, or `candidate`.
 
@@ -81,10 +94,15 @@ def _joined(address: str) -> list[str]:
     return [address] if is_one else parts
 
 
+def parse_names(text: str) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return tuple(name.strip() for name in text.split(","))
+
+
 def parse_tasks(text: str) -> tuple[str, ...]:
     """Tasks with commas between them; `none` for none."""
-    names = [name.strip() for name in text.split(",")]
-    return () if names == ["none"] else tuple(names)
+    names = parse_names(text)
+    return () if names == ("none",) else names
 
 
 def make(kind: type[Model], **values: Any) -> Model:

@@ -30,7 +30,7 @@ def make_outcome(vault: Vault, request: Registering, done: RegisteredVerdict) ->
         plan=_plan(values),
         frontier=_frontier(values.frontier),
         healing=_healing(values.patch),
-        perplexity=_perplexity(values),
+        perplexity=perplexity(values),
         measured={name: _finite(value) for name, value in values.evidence.figures.items()},
         verdict={
             "id": verdict.id,
@@ -43,6 +43,17 @@ def make_outcome(vault: Vault, request: Registering, done: RegisteredVerdict) ->
         report=str(vault.store.local(done.report.key)),
         lineage=vault.store.address(done.lineage.key),
     )
+
+
+def perplexity(values: RunValues) -> dict[str, float | None]:
+    """Of dense model and variant, their ratio, and its upper bound."""
+    ratio = next(criterion for criterion in values.verdict.criteria if criterion.name == "perplexity_ratio")
+    return {
+        "dense": _finite(values.evidence.dense.perplexity.perplexity),
+        "pruned": _finite(values.evidence.pruned.perplexity.perplexity),
+        "ratio": ratio.value,
+        "upper_bound": ratio.bound,
+    }
 
 
 def _checkpoint(vault: Vault, reference: Reference) -> dict[str, Any]:
@@ -84,16 +95,6 @@ def _healing(patch: Patch | None) -> dict[str, Any]:
 
 def _frontier(frontier: Frontier | None) -> dict[str, Any] | None:
     return asdict(frontier) | {"num_evaluated": frontier.num_evaluated} if frontier else None
-
-
-def _perplexity(values: RunValues) -> dict[str, float | None]:
-    ratio = next(criterion for criterion in values.verdict.criteria if criterion.name == "perplexity_ratio")
-    return {
-        "dense": _finite(values.evidence.dense.perplexity.perplexity),
-        "pruned": _finite(values.evidence.pruned.perplexity.perplexity),
-        "ratio": ratio.value,
-        "upper_bound": ratio.bound,
-    }
 
 
 def _finite(value: float) -> float | None:

@@ -12,22 +12,18 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
-from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Completed
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.frontier import FrontierSearch
-from flows.mixtures import prepare
+from flows.measured import judge, measure
 from flows.outcome import make_outcome
 from flows.stages import Stages
 from flows.wording import Outcome, criteria_rows, markdown, summary
 from lorp.names import source_name
 from lorp.spec import RecompressSpec
 from tasks.cache import PLAIN_JSON
-from tasks.gate import Gate
 from tasks.register import Registering, register_verdict
-from tasks.results import RunResults
+from tasks.runner import stage_runner
 from tasks.workspace import Workspace, workspace
 
 
@@ -40,7 +36,6 @@ def _flow_run_name() -> str:
 @flow(
     name="recompress",
     flow_run_name=_flow_run_name,
-    task_runner=cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=1)),
     persist_result=True,
     result_serializer=PLAIN_JSON,
 )
@@ -58,8 +53,9 @@ def recompress(spec: RecompressSpec, places: Workspace | None = None) -> State[A
         InputError: The source, the text, the count or a setting cannot be used.
         LorpError: A fault.
     """
-    stages = Stages(spec=spec, places=places or workspace())
-    results = run_stages(spec, stages)
+    with stage_runner() as runner:
+        stages = Stages(spec=spec, places=places or workspace(), runner=runner)
+        results = judge(stages, measure(stages))
     request = Registering(
         spec=spec,
         name=spec.name or default_name(spec.source),
@@ -94,33 +90,6 @@ def _tell(outcome: Outcome) -> None:
 def run_recompress(spec: RecompressSpec, places: Workspace) -> Outcome:
     """Runs the flow in this process; its outcome, approved or rejected."""
     return cast(Outcome, recompress(spec, places))
-
-
-def run_stages(spec: RecompressSpec, stages: Stages) -> RunResults:
-    """Runs every stage up to the verdict."""
-    prepared, mixtures = prepare(stages)
-    questions = stages.questions(prepared)
-    frontier = None
-    if spec.pruning.remove == "auto":
-        search = FrontierSearch(stages=stages, prepared=prepared, questions=questions)
-        candidate, frontier = search.deepest()
-    else:
-        candidate = stages.candidate(prepared, stages.first_count(prepared))
-    evaluations = stages.evaluations(prepared, candidate.variant, questions)
-    gate = Gate(variant=candidate.variant, evaluations=evaluations, spec=spec.gate)
-    return RunResults(
-        checkpoint=prepared.checkpoint,
-        windows=prepared.windows,
-        similarity=prepared.similarity,
-        clustering=prepared.clustering,
-        mixture=prepared.mixture,
-        mixtures=mixtures,
-        frontier=frontier,
-        candidate=candidate,
-        questions=questions,
-        evaluations=evaluations,
-        verdict=stages.run(gate)["verdict"],
-    )
 
 
 def default_name(source: str) -> str:

@@ -22,7 +22,8 @@ from prefect.utilities.urls import url_for
 
 from lorp.errors import OutageError
 
-_FLOWS = ("recompress", "promote", "rollback", "reconcile", "watch")
+#: Names of the flows.
+FLOWS = ("recompress", "sweep", "watch", "promote", "rollback", "reconcile")
 _GOING_ON = [StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED, StateType.PAUSED, StateType.CANCELLING]
 _WENT_WRONG = [StateType.FAILED, StateType.CRASHED]
 _AT_MOST = 200
@@ -99,7 +100,7 @@ def running(now: datetime) -> Running | None:
 
 
 def _ours() -> FlowFilter:
-    return FlowFilter(name=FlowFilterName(any_=list(_FLOWS)))
+    return FlowFilter(name=FlowFilterName(any_=list(FLOWS)))
 
 
 def _runs(

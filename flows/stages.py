@@ -1,7 +1,9 @@
 """The stages of the main job, each run as a task; what they make is gathered as they are run."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 from flows.checks import check_expected, check_possible
 from flows.prepared import Begun, Prepared
@@ -10,7 +12,7 @@ from lorp.corpus.mixtures import Mixture, mixtures_of, told
 from lorp.depth import resolve_count
 from lorp.spec import RecompressSpec
 from lorp.values import decode
-from tasks.cache import run, run_all
+from tasks.cache import run
 from tasks.capture import of_evaluation, shard_requests, window_requests, windows_beyond
 from tasks.corpora import fetch_rows_requests
 from tasks.downstream import AnswerQuestions, questions_request
@@ -19,11 +21,14 @@ from tasks.fetch import fetch_request
 from tasks.frontier import Candidate, Look
 from tasks.heal import Heal
 from tasks.plan import Cluster, Plan, Prune, Resample, Score
+from tasks.runner import Runner
 from tasks.search import Depth, GuessDepth, Search
 from tasks.speed import CompareSpeed
 from tasks.stage import Request
 from tasks.vault import Manifest, Reference, Vault, open_vault
 from tasks.workspace import Workspace
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +38,13 @@ class Stages:
     Attributes:
         spec: What is asked.
         places: Where things are kept.
-        done: Manifests, in the order in which stages were run.
+        runner: Runs stages as tasks.
+        done: Manifests, in the order in which stages were asked for.
     """
 
     spec: RecompressSpec
     places: Workspace
+    runner: Runner
     done: list[Manifest] = field(default_factory=list)
 
     @property
@@ -47,10 +54,17 @@ class Stages:
 
     def run(self, request: Request) -> dict[str, Reference]:
         """A stage's outputs, by role."""
-        manifest = run(self.places.store, request)
-        if manifest not in self.done:
-            self.done.append(manifest)
+        manifest = run(self.places.store, request, self.runner)
+        self._note([manifest])
         return manifest.outputs
+
+    def at_once(self, parts: Sequence[Callable[["Stages"], R]]) -> list[R]:
+        """Runs parts of the job of which none rests on another; the order of `done` does not tell which was first."""
+        each = [replace(self, done=[]) for _ in parts]
+        made = self.runner.at_once([partial(part, stages) for part, stages in zip(parts, each, strict=True)])
+        for stages in each:
+            self._note(stages.done)
+        return made
 
     def begin(self) -> Begun:
         """The checkpoint, and text that lies on the hub.
@@ -170,21 +184,20 @@ class Stages:
         return self.run(request)["questions"]
 
     def evaluations(self, prepared: Prepared, variant: Reference, questions: Reference | None) -> dict[str, Reference]:
-        """All evaluations by role, those of one model after those of the other, so that each is loaded once."""
-        evaluations = {
-            **self._evaluate(prepared.checkpoint, prepared.windows["evaluation"], questions, "dense"),
-            **self._evaluate(variant, prepared.windows["evaluation"], questions, "pruned"),
+        """Evaluations by role, those of one model after those of the other, so that each is loaded once."""
+        windows = prepared.windows["evaluation"]
+        asked = {
+            **self._evaluations_of(prepared.checkpoint, windows, questions, "dense"),
+            **self._evaluations_of(variant, windows, questions, "pruned"),
         }
-        speed = self.speed(prepared, variant)
-        return {**evaluations, "speed": speed} if speed else evaluations
+        made = self.at_once([partial(Stages.run, request=request) for request in asked.values()])
+        return {role: outputs["evaluation"] for role, outputs in zip(asked, made, strict=True)}
 
     def answers(self, checkpoint: Reference, questions: Reference | None, model: str) -> Reference | None:
         """A model's answers, if there are questions."""
         if questions is None:
             return None
-        compute = self.spec.compute
-        request = AnswerQuestions(label=model, checkpoint=checkpoint, questions=questions, compute_spec=compute)
-        return self.run(request)["evaluation"]
+        return self.run(self._answer(checkpoint, questions, model))["evaluation"]
 
     def speed(self, prepared: Prepared, variant: Reference) -> Reference | None:
         """A variant's speed and size beside the dense model's, if they are asked for."""
@@ -230,24 +243,24 @@ class Stages:
 
     def _captured(self, checkpoint: Reference, windows: Reference, mixture: Mixture) -> tuple[Reference, ...]:
         requests = shard_requests(checkpoint, windows, self.spec.calibration, self.spec.compute)
-        shards = run_all(self.places.store, [self._told(request, mixture) for request in requests])
-        self.done.extend(shards)
-        return tuple(shard.outputs["windows"] for shard in shards)
+        told = [self._told(request, mixture) for request in requests]
+        shards = self.at_once([partial(Stages.run, request=request) for request in told])
+        return tuple(shard["windows"] for shard in shards)
 
-    def _evaluate(
+    def _evaluations_of(
         self, checkpoint: Reference, windows: Reference, questions: Reference | None, model: str
-    ) -> dict[str, Reference]:
+    ) -> dict[str, Request]:
         spec = self.spec
         num_windows = spec.evaluation.num_windows
-        perplexity = Evaluate(
-            label=model, checkpoint=checkpoint, windows=windows, num_windows=num_windows, compute_spec=spec.compute
-        )
-        evaluations = {model: self.run(perplexity)["evaluation"]}
-        answers = self.answers(checkpoint, questions, model)
-        if answers:
-            evaluations[f"{model}_tasks"] = answers
+        asked: dict[str, Request] = {
+            model: Evaluate(
+                label=model, checkpoint=checkpoint, windows=windows, num_windows=num_windows, compute_spec=spec.compute
+            )
+        }
+        if questions:
+            asked[f"{model}_tasks"] = self._answer(checkpoint, questions, model)
         if spec.generation.num_prompts:
-            generate = Generate(
+            asked[f"{model}_generation"] = Generate(
                 label=model,
                 checkpoint=checkpoint,
                 windows=windows,
@@ -255,5 +268,12 @@ class Stages:
                 spec=spec.generation,
                 compute_spec=spec.compute,
             )
-            evaluations[f"{model}_generation"] = self.run(generate)["evaluation"]
-        return evaluations
+        return asked
+
+    def _answer(self, checkpoint: Reference, questions: Reference, model: str) -> AnswerQuestions:
+        return AnswerQuestions(label=model, checkpoint=checkpoint, questions=questions, compute_spec=self.spec.compute)
+
+    def _note(self, manifests: Sequence[Manifest]) -> None:
+        for manifest in manifests:
+            if manifest not in self.done:
+                self.done.append(manifest)

@@ -28,13 +28,32 @@ class Outcome(TypedDict):
     lineage: str
 
 
+class Cell(TypedDict):
+    """One combination of a sweep. Figures are null where there are none, and so is `approved` without a verdict."""
+
+    remove: float
+    method: str
+    healing: str
+    removed: list[int] | None
+    perplexity_ratio: float | None
+    upper_bound: float | None
+    accuracy: float | None
+    approved: bool | None
+    reason: str
+
+
 def summary(outcome: Outcome) -> str:
     """One sentence: what was removed, and what the gate said of it."""
     removed, total = outcome["plan"]["removed"], outcome["checkpoint"]["num_blocks"]
     said = "approved" if outcome["verdict"]["approved"] else "rejected"
-    failed = [criterion for criterion in outcome["verdict"]["criteria"] if not criterion["passed"]]
-    why = (failed or outcome["verdict"]["criteria"])[0]
-    return f"{said}: {len(removed)} of {total} blocks removed, {label(why['name'])}: {why['reason']}"
+    return f"{said}: {len(removed)} of {total} blocks removed, {why(outcome['verdict']['criteria'])}"
+
+
+def why(criteria: Sequence[Mapping[str, Any]]) -> str:
+    """The first criterion that failed, or else the first, and what was found."""
+    failed = [criterion for criterion in criteria if not criterion["passed"]]
+    decisive = (failed or criteria)[0]
+    return f"{label(decisive['name'])}: {decisive['reason']}"
 
 
 def label(criterion: str) -> str:
@@ -85,6 +104,32 @@ def watch_summary(looks: Sequence[Mapping[str, Any]]) -> str:
     parked = [f"{look['address']}: {look['reason']}" for look in looks if look["standing"] == "parked"]
     said = ", ".join(f"{count} {standing}" for standing, count in counts.items()) or "nothing there"
     return "; ".join([said, *parked])
+
+
+def sweep_summary(cells: Sequence[Cell]) -> str:
+    """How many cells came to what."""
+    said = {True: "approved", False: "rejected", None: "without a verdict"}
+    counts = Counter(said[cell["approved"]] for cell in cells)
+    return ", ".join(f"{count} {what}" for what, count in counts.items())
+
+
+def sweep_rows(cells: Sequence[Cell]) -> list[dict[str, str]]:
+    """A sweep as a table, a row a cell."""
+    said = {True: "APPROVED", False: "REJECTED", None: "-"}
+    return [
+        {
+            "removed": f"{cell['remove']:g}",
+            "method": cell["method"],
+            "healing": cell["healing"],
+            "blocks": ", ".join(map(str, cell["removed"] or [])) or "-",
+            "ratio": number(cell["perplexity_ratio"]),
+            "upper bound": number(cell["upper_bound"]),
+            "accuracy": number(cell["accuracy"]),
+            "verdict": said[cell["approved"]],
+            "reason": cell["reason"],
+        }
+        for cell in cells
+    ]
 
 
 def criteria_rows(outcome: Outcome) -> list[dict[str, Any]]:

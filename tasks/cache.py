@@ -4,17 +4,18 @@ Prefect's cache is advice, the object store is truth: the key is the stage's own
 decoded into objects), and a stage whose result is not intact in the store runs again whatever Prefect remembers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import Task, task, unmapped
+from prefect import Task, task
 from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.serializers import JSONSerializer
 
 from lorp.errors import IntegrityError, LorpError
+from tasks.runner import Runner
 from tasks.stage import Request, run_stage
 from tasks.usage import note_use
 from tasks.vault import Manifest, open_vault
@@ -64,27 +65,11 @@ def outside(name: str, run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     )
 
 
-def run(store: str, request: Request) -> Manifest:
+def run(store: str, request: Request, runner: Runner) -> Manifest:
     """One stage as a task of the current flow run; its result is what the store holds, whatever Prefect remembers."""
-    _task_for(store, [request])(store, request)  # type: ignore[unused-coroutine]  # the task is not async
-    return _stored(store, request)
-
-
-def run_all(store: str, requests: Sequence[Request]) -> list[Manifest]:
-    """Stages of one kind as mapped tasks; how many run at once is up to the flow's task runner."""
-    _task_for(store, requests).map(unmapped(store), list(requests)).result()
-    return [_stored(store, request) for request in requests]
-
-
-def _stored(store: str, request: Request) -> Manifest:
-    manifest = open_vault(store).result(request.key)
+    key = runner.run(stage.with_options(name=request.STAGE), store, request)
+    manifest = open_vault(store).result(key)
     if manifest is None:
         raise IntegrityError(f"the result of {request.title} was lost or changed at once", "Run again to make it anew")
     note_use(open_vault(store), manifest)
     return manifest
-
-
-def _task_for(store: str, requests: Sequence[Request]) -> Task[..., Any]:
-    vault = open_vault(store)
-    intact = all(vault.result(request.key) for request in requests)
-    return stage.with_options(name=requests[0].STAGE, refresh_cache=not intact)

@@ -55,6 +55,7 @@ class CutWindows(Request):
 
     STAGE: ClassVar[str] = "windows"
     VERSION: ClassVar[int] = 2
+    READS_FILES: ClassVar[bool] = True
     use: WindowsUse
     checkpoint: Reference
     calibration: CalibrationSpec

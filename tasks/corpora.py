@@ -35,6 +35,7 @@ class FetchRows(Request):
 
     STAGE: ClassVar[str] = "corpus"
     VERSION: ClassVar[int] = 1
+    READS_FILES: ClassVar[bool] = True
     address: str
     commit: str
     max_characters: int

@@ -37,6 +37,7 @@ class AskQuestions(Request):
 
     STAGE: ClassVar[str] = "questions"
     VERSION: ClassVar[int] = 1
+    READS_FILES: ClassVar[bool] = True
     checkpoint: Reference
     windows: Reference
     sources: tuple[TaskSource, ...]

@@ -23,6 +23,7 @@ class FetchFolder(Request):
 
     STAGE: ClassVar[str] = "fetch"
     VERSION: ClassVar[int] = 1
+    READS_FILES: ClassVar[bool] = True
     path: str
     sha256: str
 
@@ -45,6 +46,7 @@ class FetchGguf(Request):
 
     STAGE: ClassVar[str] = "fetch"
     VERSION: ClassVar[int] = 1
+    READS_FILES: ClassVar[bool] = True
     path: str
     sha256: str
     dtype: DType
@@ -67,6 +69,7 @@ class FetchHub(Request):
 
     STAGE: ClassVar[str] = "fetch"
     VERSION: ClassVar[int] = 1
+    READS_FILES: ClassVar[bool] = True
     repo: str
     commit: str
 

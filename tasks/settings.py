@@ -4,13 +4,18 @@ What a job is comes from flags or else its YAML file, and these settings stand b
 those of S3, MLflow, Prefect and the hub come through each one's own channels.
 """
 
+import re
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lorp.errors import SpecError
 from lorp.spec import DType
+
+_THREADS = "threads"
+_DASK = re.compile(r"dask://(?P<scheduler>[^\s/@]+:\d{1,5})")
 
 
 class Settings(BaseSettings):
@@ -23,6 +28,7 @@ class Settings(BaseSettings):
         device: Where forward passes run.
         dtype: Their precision.
         s3_deadline: Seconds for which a failing call of S3 is tried again.
+        task_runner: Where stages run: `threads`, the flow's own; `dask://host:port`, the workers of that scheduler.
         debug: Whether an unforeseen error shows its traceback.
     """
 
@@ -36,7 +42,21 @@ class Settings(BaseSettings):
     device: str = "cpu"
     dtype: DType = "float32"
     s3_deadline: float = Field(120.0, ge=0, allow_inf_nan=False)
+    task_runner: str = _THREADS
     debug: bool = False
+
+    @property
+    def dask_scheduler(self) -> str | None:
+        """The address of the Dask scheduler whose workers run stages; None where the flow's own thread does."""
+        found = _DASK.fullmatch(self.task_runner)
+        return f"tcp://{found['scheduler']}" if found else None
+
+    @field_validator("task_runner")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value != _THREADS and not _DASK.fullmatch(value):
+            raise PydanticCustomError("task_runner", "give threads, or dask://host:port of a Dask scheduler")
+        return value
 
 
 def settings() -> Settings:

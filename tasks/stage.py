@@ -26,11 +26,13 @@ class Request(ABC):
     Attributes:
         STAGE: The stage's name.
         VERSION: Raised when the stage's meaning changes.
+        READS_FILES: Whether it reads files that lie where the flow runs, and so has to run there.
         label: Tells people which of several it is; determines nothing.
     """
 
     STAGE: ClassVar[str]
     VERSION: ClassVar[int]
+    READS_FILES: ClassVar[bool] = False
     label: str = ""
 
     @abstractmethod

@@ -22,9 +22,9 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
 from flows.doctor.server import server
+from flows.running import FLOWS
 from tasks.doctor.check import Finding, ok, warning
 
-_FLOWS = ["recompress", "watch", "promote", "rollback", "reconcile"]
 _AUTOMATION = "lorp: crashed runs"
 _SILENCE = timedelta(minutes=10)  # Prefect's own default is a heartbeat every three
 
@@ -69,13 +69,13 @@ def look_at_parked() -> Iterator[Finding]:
 
 
 def _late(client: SyncPrefectClient) -> Iterator[Finding]:
-    late = _runs(client, _FLOWS, name="Late")
+    late = _runs(client, [*FLOWS], name="Late")
     if late:
         yield warning("runs", f"{len(late)} are late", "Start more workers, or one where there is none")
 
 
 def _silent(client: SyncPrefectClient) -> Iterator[Finding]:
-    for run in _runs(client, _FLOWS, type_=StateType.RUNNING):
+    for run in _runs(client, [*FLOWS], type_=StateType.RUNNING):
         heard = _last_heartbeat(client, run)
         if heard and datetime.now(UTC) - heard > _SILENCE:
             yield warning(

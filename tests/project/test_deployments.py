@@ -80,6 +80,10 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         {"spec": {"source": "x", **change}}
         for change in ({"removed": 3}, {"pruning": {"remove": "three"}}, {"gate": {"max_perplexity_ratio": -1}})
     ],
+    "sweep": [
+        {"asked": {"source": "x", "remove": [1], **change}}
+        for change in ({"remove": []}, {"remove": ["auto"]}, {"method": ["best"]}, {"healing": ["pray"]}, {"name": "m"})
+    ],
     "watch": [
         {"asked": {"sources": ["x"], **change}}
         for change in ({"sources": []}, {"recipe": {"source": "y"}}, {"max_attempts": 0}, {"every": 5})

@@ -26,7 +26,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 
 def test_it_comes_up_mends_itself_and_goes_without_a_trace(installation: Installation) -> None:
     process = installation.start("--workers", 2)
-    assert {"recompress", "watch", "promote", "rollback", "reconcile"} <= installation.deployments()
+    assert installation.deployments() == {"recompress", "sweep", "watch", "promote", "rollback", "reconcile"}
     assert httpx.get(f"{installation.mlflow}/health").is_success
     workers = httpx.post(f"{installation.api}/work_pools/lorp/workers/filter", json={}).json()
     assert {(worker["name"], worker["status"]) for worker in workers} == {

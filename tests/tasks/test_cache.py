@@ -10,6 +10,7 @@ from prefect import flow
 
 from lorp.errors import LorpError, RegistryError, SourceError
 from tasks.cache import PLAIN_JSON, run, stage
+from tasks.runner import InFlow
 from tasks.stage import Outputs, Request
 from tasks.vault import Manifest, Vault, open_vault
 
@@ -38,7 +39,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> None:
 
 
 def run_in_flow(store: Path, request: Request) -> Manifest:
-    return flow(lambda: run(str(store), request), name="test")()
+    return flow(lambda: run(str(store), request, InFlow()), name="test")()
 
 
 @pytest.mark.parametrize("fault", [OSError("disk"), ConnectionError("gone"), RegistryError("busy", "wait")])

@@ -21,6 +21,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "LORP_DEVICE",
         "LORP_DTYPE",
         "LORP_S3_DEADLINE",
+        "LORP_TASK_RUNNER",
         "LORP_DEBUG",
         "MLFLOW_TRACKING_URI",
     ):
@@ -56,12 +57,28 @@ def test_an_empty_value_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("LORP_DTYPE", "float8"), ("LORP_DEBUG", "perhaps"), ("LORP_S3_DEADLINE", "-1")]
+    ("name", "value"),
+    [
+        ("LORP_DTYPE", "float8"),
+        ("LORP_DEBUG", "perhaps"),
+        ("LORP_S3_DEADLINE", "-1"),
+        ("LORP_TASK_RUNNER", "processes"),
+        ("LORP_TASK_RUNNER", "dask://scheduler"),
+        ("LORP_TASK_RUNNER", "dask://me:hush@scheduler:8786"),
+        ("LORP_TASK_RUNNER", "ray://head:10001"),
+    ],
 )
 def test_a_value_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SpecError, match=name):
+    with pytest.raises(SpecError, match=name) as fault:
         settings()
+    assert "hush" not in str(fault.value)
+
+
+def test_a_scheduler_is_named_by_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings().dask_scheduler is None
+    monkeypatch.setenv("LORP_TASK_RUNNER", "dask://scheduler.example:8786")
+    assert settings().dask_scheduler == "tcp://scheduler.example:8786"
 
 
 def test_a_dotenv_file_that_is_no_text_is_said() -> None:

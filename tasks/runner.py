@@ -1,0 +1,157 @@
+"""Where stages run: in the flow's own thread, or on the workers of a Dask cluster through Prefect's task runner.
+
+In the flow's thread one stage runs after the other, so that a process holds one model at a time and ends at once when
+it is told to. On a cluster, work that does not rest on other work is asked for at the same time, by threads of the flow
+that do nothing but wait.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from lorp.errors import OutageError, SpecError
+from tasks.settings import settings
+from tasks.stage import Request
+from tasks.vault import open_vault
+
+if TYPE_CHECKING:
+    from prefect import Task
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    StageTask = Task[[str, Request], dict[str, Any]]
+
+R = TypeVar("R")
+
+
+class Runner(Protocol):
+    """Runs stages as tasks of the current flow run."""
+
+    def run(self, task: "StageTask", store: str, request: Request) -> str:
+        """Runs a stage to its end; the key under which its manifest stands."""
+
+    def at_once(self, parts: Sequence[Callable[[], R]]) -> list[R]:
+        """Runs parts of a job of which none rests on another; what they return, in their order."""
+
+
+@dataclass(frozen=True)
+class InFlow:
+    """Runs stages in the flow's own thread."""
+
+    def run(self, task: "StageTask", store: str, request: Request) -> str:
+        """Calls the task, which runs whatever Prefect remembers unless the result is intact in the store."""
+        intact = open_vault(store).result(request.key) is not None
+        task.with_options(refresh_cache=not intact)(store, request)
+        return request.key
+
+    def at_once(self, parts: Sequence[Callable[[], R]]) -> list[R]:
+        """One after the other."""
+        return [part() for part in parts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnDask:
+    """Runs stages on a cluster's workers.
+
+    Attributes:
+        tasks: Prefect's task runner, started.
+    """
+
+    tasks: "DaskTaskRunner"
+    _reading: Lock = field(default_factory=Lock)
+    _turns: dict[str, Lock] = field(default_factory=dict)
+    _keys: dict[str, str] = field(default_factory=dict)
+
+    def run(self, task: "StageTask", store: str, request: Request) -> str:
+        """Submits the task, once a flow run: whoever asks for the same meanwhile waits for it.
+
+        The worker looks for the result in the store, and its key is the worker's: timings are keyed by the processor
+        that they are of. What reads files that lie here is not submitted.
+        """
+        if request.READS_FILES:
+            with self._reading:
+                return InFlow().run(task, store, request)
+        same = repr(replace(request, label=""))
+        with self._turns.setdefault(same, Lock()):
+            if same not in self._keys:
+                self._keys[same] = self._submitted(task, _shared(store), request)
+            return self._keys[same]
+
+    def at_once(self, parts: Sequence[Callable[[], R]]) -> list[R]:
+        """A thread each. Where one fails, the others end first: what they make is kept."""
+        threads = ThreadPoolExecutor(max_workers=len(parts))
+        try:
+            running = [threads.submit(copy_context().run, part) for part in parts]
+            threads.shutdown(wait=True)
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+        return [future.result() for future in running]
+
+    def _submitted(self, task: "StageTask", store: str, request: Request) -> str:
+        from distributed import CancelledError, KilledWorker
+        from prefect.cache_policies import NO_CACHE
+
+        # What Prefect keeps of results would lie on the workers' disks.
+        uncached = task.with_options(cache_policy=NO_CACHE, persist_result=False)
+        future = self.tasks.submit(uncached, {"store": store, "request": request})
+        try:
+            return str(future.result()["key"])
+        except (CancelledError, KilledWorker) as fault:
+            raise OutageError(
+                f"the cluster lost {request.title}: {fault}", "Look at its workers' logs, and run again to resume"
+            ) from None
+
+
+@contextmanager
+def stage_runner() -> Iterator[Runner]:
+    """What the setting says, for as long as a flow runs.
+
+    Raises:
+        SpecError: As `check_runner` does.
+        OutageError: The scheduler does not answer.
+    """
+    check_runner()
+    scheduler = settings().dask_scheduler
+    if scheduler is None:
+        yield InFlow()
+        return
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    with DaskTaskRunner(address=scheduler) as tasks:
+        try:
+            _ = tasks.client
+        except OSError as fault:
+            raise OutageError(
+                f"no Dask scheduler answers at {scheduler}: {fault}", "Start it, or mend LORP_TASK_RUNNER"
+            ) from None
+        yield OnDask(tasks=tasks)
+
+
+def check_runner() -> None:
+    """Finds what can be found wrong with the setting before anything is started.
+
+    Raises:
+        SpecError: It is none, a package is missing, or workers would not know where flow runs are recorded.
+    """
+    if settings().dask_scheduler is None:
+        return
+    from prefect.settings import PREFECT_API_URL
+
+    if find_spec("prefect_dask") is None:
+        raise SpecError("LORP_TASK_RUNNER asks for Dask, which is not installed", "Run: pip install 'prefect-dask<0.4'")
+    if PREFECT_API_URL.value() is None:
+        raise SpecError(
+            "LORP_TASK_RUNNER asks for Dask, and PREFECT_API_URL is not set: each worker would start its own server",
+            "Run prefect server start, and set PREFECT_API_URL to an address that workers reach",
+        )
+
+
+def _shared(store: str) -> str:
+    """A store's address as workers understand it, whatever their working folder."""
+    return store if "://" in store else str(Path(store).expanduser().absolute())

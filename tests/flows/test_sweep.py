@@ -1,0 +1,88 @@
+"""A sweep: each cell as the job by itself would come to, shared work done once, and a cell that cannot be said so."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+from support import Lorp, manifests
+
+DOC = Path(__file__).parents[2] / "docs" / "clusters.md"
+LOOSE = "--max-perplexity-ratio=100"
+ASKED = (
+    "--calibration-windows=16", "--evaluation-windows=40", "--window-tokens=32", "--limit=30",
+    "--generation-prompts=0", "--speed-rounds=0",
+)  # fmt: skip
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def stages(home: Path) -> Counter[str]:
+    """How often each stage was done."""
+    return Counter(manifest.stage for manifest in manifests(home).values())
+
+
+def test_every_cell_comes_to_the_verdict_of_the_job_by_itself(lorp: Lorp, pico: Path, home: Path) -> None:
+    [command] = re.findall(r"^lorp (sweep ./my-model .*--json)$", DOC.read_text(), flags=re.MULTILINE)
+    done = lorp(*command.replace("./my-model", str(pico)).split(), LOOSE, *ASKED)
+    assert done.status == 0, done.err
+    cells = done.json["cells"]
+    asked = [(cell["remove"], cell["method"], cell["healing"]) for cell in cells]
+    assert asked == [(n, m, h) for n in (1, 2) for m in ("lorp", "shortgpt") for h in ("none", "magnitude")]
+    assert {cell["approved"] for cell in cells} == {True}
+    assert all(len(cell["removed"]) == cell["remove"] for cell in cells)
+    assert all(0 <= cell["accuracy"] <= 1 for cell in cells)
+    assert all(cell["perplexity_ratio"] < cell["upper_bound"] for cell in cells)
+    made = stages(home)
+    variants = {
+        manifest.outputs["variant"].sha256 for manifest in manifests(home).values() if manifest.stage == "prune"
+    }
+    assert (made["fetch"], made["capture"], made["score"], made["register"]) == (1, 2, 1, 0)
+    assert made["evaluate"] == made["answers"] == 1 + len(variants)
+
+    alone = lorp("recompress", pico, "--remove=2", "--method=shortgpt", "--heal=none", LOOSE, *ASKED, "--json").json
+    [cell] = [cell for cell in cells if (cell["remove"], cell["method"], cell["healing"]) == (2, "shortgpt", "none")]
+    assert cell["removed"] == alone["plan"]["removed"]
+    assert cell["upper_bound"] == alone["perplexity"]["upper_bound"]
+    assert stages(home) - made == Counter(register=1)
+
+
+def test_a_cell_that_cannot_be_says_why_and_the_others_go_on(lorp: Lorp, pico: Path) -> None:
+    options = ("sweep", pico, "--remove=5,1", "--method=lorp", "--heal=none", "--max-perplexity-ratio=0.5", *ASKED)
+    done = lorp(*options, "--json")
+    assert done.status == 1
+    hopeless, rejected = done.json["cells"]
+    assert hopeless["approved"] is None
+    assert "5 of 6 blocks cannot be removed" in hopeless["reason"]
+    assert rejected["approved"] is False
+    assert "over the budget of 0.5" in rejected["reason"]
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(UUID(done.json["run"]))
+        asked = {"flow_runs": {"id": {"any_": [done.json["run"]]}}, "artifacts": {"key": {"any_": ["sweep"]}}}
+        [artifact] = client.request("POST", "/artifacts/filter", json=asked).json()
+    assert (run.state.type.value, run.state.name) == ("COMPLETED", "Incomplete")
+    assert [row["verdict"] for row in json.loads(artifact["data"])] == ["-", "REJECTED"]
+
+    shown = lorp(*options)
+    assert shown.status == 1
+    assert "REJECTED" in shown.out
+    assert "5 lorp none: 5 of 6 blocks cannot be removed" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--remove=auto", "lorp recompress finds the deepest"),
+        ("--remove=one", "is no number"),
+        ("--method=best", "method.0"),
+        ("--heal=pray", "healing.0"),
+    ],
+)
+def test_what_is_no_sweep_is_refused(lorp: Lorp, pico: Path, home: Path, option: str, words: str) -> None:
+    done = lorp("sweep", pico, *({"--remove": "--remove=1"} | {option.partition("=")[0]: option}).values())
+    assert done.status == 2
+    assert words in done.err
+    assert not (home / "store").exists()
