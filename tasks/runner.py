@@ -39,14 +39,21 @@ class Runner(Protocol):
         """Runs parts of a job of which none rests on another; what they return, in their order."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InFlow:
     """Runs stages in the flow's own thread."""
 
+    _done: set[str] = field(default_factory=set)
+
     def run(self, task: "StageTask", store: str, request: Request) -> str:
-        """Calls the task, which runs whatever Prefect remembers unless the result is intact in the store."""
+        """Calls the task, which runs whatever Prefect remembers unless the result is intact in the store.
+
+        One that this flow run has done already is no task of its again while its result is intact.
+        """
         intact = open_vault(store).result(request.key) is not None
-        task.with_options(refresh_cache=not intact)(store, request)
+        if not intact or request.key not in self._done:
+            task.with_options(refresh_cache=not intact)(store, request)
+            self._done.add(request.key)
         return request.key
 
     def at_once(self, parts: Sequence[Callable[[], R]]) -> list[R]:
