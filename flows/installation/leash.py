@@ -3,7 +3,7 @@
     python -m flows.installation.leash LOG COMMAND...
 
 Standard input is a pipe to the starter that nothing is written to. When it closes, however the starter ended, the
-command is asked to end; whatever is left of it and of all that it started is killed. Exit status: the command's, or 128
+command and all that it started are asked to end; whatever is left is killed. Exit status: the command's, or 128
 and the number of the signal that ended it.
 """
 
@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from typing import IO
@@ -64,6 +65,9 @@ def _keep(output: IO[bytes], log: str) -> None:
 
 def _end_with_starter(pid: int, ended: threading.Event) -> None:
     os.read(sys.stdin.fileno(), 1)
+    with suppress(psutil.NoSuchProcess):
+        # Those below first: a worker kills the runs in its hands, which then cannot say how they ended.
+        _wait_all(_terminate(psutil.Process(pid).children(recursive=True)))
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     if not ended.wait(GRACE):
@@ -80,11 +84,30 @@ def _wait(pid: int) -> int:
 
 
 def _end_all_left() -> None:
-    left = psutil.Process().children(recursive=True)
-    for process in left:
+    _kill(_wait_all(_terminate(psutil.Process().children(recursive=True))))
+
+
+def _terminate(processes: list[psutil.Process]) -> list[psutil.Process]:
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    _kill(psutil.wait_procs(left, timeout=_LEFT_BEHIND)[1])
+    return processes
+
+
+def _wait_all(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not ended in time; one whose parent has not yet looked at its status has ended."""
+    until = time.monotonic() + _LEFT_BEHIND
+    left = processes
+    while (left := [process for process in left if _runs(process)]) and time.monotonic() < until:
+        time.sleep(0.1)
+    return left
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _kill(processes: list[psutil.Process]) -> None:
