@@ -1,5 +1,6 @@
 """What a Prefect server has to know before workers start: pool, deployments, automations."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -43,11 +44,12 @@ def deploy(prefect: str, deployments: Path, environment: Mapping[str, str]) -> l
 
 
 def _automate(prefect: str, folder: Path, environment: Mapping[str, str]) -> None:
-    names = [automation["name"] for automation in _read(folder / AUTOMATIONS)["automations"]]
-    asked = {"automations": {"name": {"any_": names}}}
+    wanted = {automation["name"]: automation for automation in _read(folder / AUTOMATIONS)["automations"]}
+    asked = {"automations": {"name": {"any_": list(wanted)}}}
     found = httpx.post(f"{prefect}/api/automations/filter", json=asked, timeout=30).raise_for_status().json()
-    if {automation["name"] for automation in found} != set(names):
-        _prefect(folder, environment, "automation", "create", "--from-file", str(folder / AUTOMATIONS))
+    missing = [wanted[name] for name in wanted.keys() - {automation["name"] for automation in found}]
+    if missing:
+        _prefect(folder, environment, "automation", "create", "--from-json", json.dumps(missing))
 
 
 def _read(file: Path) -> dict[str, Any]:
