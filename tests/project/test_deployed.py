@@ -113,7 +113,7 @@ def eventually(server: Server, name: str, words: str) -> list[Finding]:
 def test_the_doctor_knows_what_is_deployed_and_who_works(server: Server, tmp_path: Path) -> None:
     found = doctor(server)
     assert found["prefect"][0].state == "ok"
-    only(found["deployments"], "ok", "the 5 of prefect.yaml", "")
+    only(found["deployments"], "ok", "the 6 of prefect.yaml", "")
     only(found["work pool"], "warning", "no worker is online", "prefect worker start --pool lorp")
     watching = httpx.get(f"{server.api}/deployments/name/watch/watch").json()
     own, [schedule] = f"{server.api}/deployments/{watching['id']}", watching["schedules"]
