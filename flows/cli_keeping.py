@@ -8,11 +8,18 @@ from flows import arguments
 
 keeping = typer.Typer()
 
+_CENTURY = 36_500
+
 
 @keeping.command()
 def gc(
     keep_days: Annotated[
-        int, typer.Option(min=0, help="What was made or used in so many last days stays, with all it rests on.")
+        int,
+        typer.Option(
+            min=0,
+            max=_CENTURY,
+            help="What was made or used in so many last days stays, with what that names; more than the longest run.",
+        ),
     ] = 30,
     delete: Annotated[bool, typer.Option("--delete", help="Remove it, instead of only saying what would go.")] = False,
     store: arguments.Store = None,

@@ -22,6 +22,7 @@ from tasks.corpora import check_text
 from tasks.downstream import check_tasks
 from tasks.fetch import source_num_blocks
 from tasks.runner import check_runner
+from tasks.settings import settings
 from tasks.vault import open_vault
 from tasks.workspace import Workspace, make_home, workspace
 
@@ -62,7 +63,8 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
     check_runner()
     check_text(spec.calibration, spec.evaluation)
     check_tasks(spec.tasks)
-    device_kind(spec.compute.device)
+    if settings().dask_scheduler is None:  # else it is the workers' device
+        device_kind(spec.compute.device)
     vault = open_vault(places.store)
     if places.embedded:
         make_home()

@@ -40,7 +40,8 @@ def rollback(asked: RollbackSpec, places: Workspace | None = None) -> State[Any]
     A rollback that was interrupted before the alias had moved is finished, and none further back is begun.
 
     Returns:
-        Completed, named RolledBack, or Unchanged where someone else has just gone back there.
+        Completed, named RolledBack; Finished where another's rollback is now whole, and its entry is told; or Unchanged
+        where someone else has just gone back there.
 
     Raises:
         SpecError: There is nothing to return to.
@@ -51,8 +52,9 @@ def rollback(asked: RollbackSpec, places: Workspace | None = None) -> State[Any]
     mended = registry.mend(asked.name, asked.to)
     done = registry.own_entry(asked.name) or mended
     if done and done.change.act == "rolled-back" and asked.version in (None, done.change.version):
-        outcome = _outcome(asked, "RolledBack", done.change.version, None, done.sequence)
-        return Completed(name="RolledBack", message=rollback_summary(outcome), data=outcome)
+        own = done.change.flow_run == str(flow_run.id)
+        outcome = _outcome(asked, "RolledBack" if own else "Finished", done.change.version, None, done.sequence)
+        return Completed(name=outcome["state"], message=rollback_summary(outcome), data=outcome)
     now = standing(read_ledger(registry.vault, asked.name))
     version = target(now, asked)
     found = read_version(registry.vault, now, asked.name, version)

@@ -24,7 +24,8 @@ from lorp.errors import OutageError
 
 #: Names of the flows.
 FLOWS = ("recompress", "sweep", "watch", "promote", "rollback", "reconcile")
-_GOING_ON = [StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED, StateType.PAUSED, StateType.CANCELLING]
+_UNDER_WAY = [StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
+_TO_COME = [StateType.PENDING, StateType.SCHEDULED]
 _WENT_WRONG = [StateType.FAILED, StateType.CRASHED]
 _AT_MOST = 200
 
@@ -41,7 +42,7 @@ class RunSeen:
         since: When it came into that state, or is to begin; UTC, ISO 8601.
         message: What the state says.
         page: Its page in Prefect.
-        times: How many such runs there were; this is the newest.
+        times: How many such runs there were; this is the newest, or of those to come the first.
     """
 
     flow: str
@@ -60,7 +61,8 @@ class Running:
 
     Attributes:
         server: The address of its API.
-        going_on: Runs that are running, about to, or late; of what is scheduled the next of each flow.
+        going_on: Runs that are running, and those to come: of each flow the first of what is scheduled, and of what is
+            late or waits for a slot, with how many there are.
         waiting: Runs that wait for a person.
         failed: Runs that failed or crashed, or looks that found a parked checkpoint, in the last day.
     """
@@ -83,17 +85,18 @@ def running(now: datetime) -> Running | None:
     try:
         with get_client(sync_client=True) as client:
             flows = {flow.id: flow.name for flow in client.read_flows(flow_filter=_ours())}
-            going_on = _seen(flows, _runs(client, _GOING_ON, (), FlowRunSort.EXPECTED_START_TIME_ASC))
-            newest = FlowRunSort.EXPECTED_START_TIME_DESC
+            oldest, newest = FlowRunSort.EXPECTED_START_TIME_ASC, FlowRunSort.EXPECTED_START_TIME_DESC
+            under_way = _seen(flows, _runs(client, _UNDER_WAY, (), oldest))
+            to_come = _seen(flows, _runs(client, _TO_COME, (), oldest))
             failed = [*_runs(client, _WENT_WRONG, (), newest), *_runs(client, (), ["Parked"], newest)]
     except (httpx.HTTPError, RuntimeError) as fault:
         said = str(fault) or type(fault).__name__
         raise OutageError(f"Prefect at {server} cannot be asked: {said[:300]}", "Look at PREFECT_API_URL") from None
     lately = [run for run in failed if run.state and run.state.timestamp >= now - timedelta(days=1)]
-    waiting = tuple(run for run in going_on if run.state in ("Suspended", "Paused"))
+    waiting = tuple(run for run in under_way if run.state in ("Suspended", "Paused"))
     return Running(
         server=server,
-        going_on=_next_ones(run for run in going_on if run not in waiting),
+        going_on=(*(run for run in under_way if run not in waiting), *_first_ones(to_come)),
         waiting=waiting,
         failed=_counted(_seen(flows, lately)),
     )
@@ -133,11 +136,14 @@ def _run(flow: str, run: FlowRun) -> RunSeen:
     )
 
 
-def _next_ones(runs: Iterable[RunSeen]) -> tuple[RunSeen, ...]:
-    """All but those scheduled of a flow that come after its next."""
-    first: dict[object, RunSeen] = {}
+def _first_ones(runs: Iterable[RunSeen]) -> tuple[RunSeen, ...]:
+    """The first of each flow and state, and how many there are; how many are scheduled says nothing."""
+    first: dict[tuple[str, str], RunSeen] = {}
     for run in runs:
-        first.setdefault(run.flow if run.state == "Scheduled" else run.id, run)
+        what = (run.flow, run.state)
+        known = first.setdefault(what, run)
+        if known is not run and run.state != "Scheduled":
+            first[what] = replace(known, times=known.times + 1)
     return tuple(first.values())
 
 

@@ -66,14 +66,18 @@ class Stages:
             self._note(stages.done)
         return made
 
+    def checkpoint(self) -> Reference:
+        """The checkpoint that the source stands for now."""
+        request = fetch_request(self.spec.source, self.spec.weights_dtype, self.places.tracking_uri)
+        return self.run(request)["checkpoint"]
+
     def begin(self) -> Begun:
         """The checkpoint, and text that lies on the hub.
 
         Raises:
             InputError: What is asked cannot be done with this checkpoint, or this text.
         """
-        spec = self.spec
-        checkpoint = self.run(fetch_request(spec.source, spec.weights_dtype, self.places.tracking_uri))["checkpoint"]
+        spec, checkpoint = self.spec, self.checkpoint()
         check_expected(spec, checkpoint)
         opened = open_checkpoint(self.vault.folder(checkpoint))
         check_possible(opened, spec)

@@ -74,10 +74,11 @@ def _look(places: Workspace, name: str | None, runs: int) -> Status:
             status.faults[part] = str(fault)
             return otherwise
 
-    vault = vault_to_read(places.store)
     status.prefect = ask("prefect", _prefect, None)
     status.verdicts = ask("verdicts", lambda: verdicts(places, name, runs), [])
-    status.production = ask("production", lambda: production(places, vault, name, _NUM_ENTRIES), [])
+    status.production = ask(
+        "production", lambda: production(places, vault_to_read(places.store), name, _NUM_ENTRIES), []
+    )
     return status
 
 

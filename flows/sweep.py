@@ -20,7 +20,7 @@ from flows.measured import Measured, judge, measure
 from flows.outcome import perplexity
 from flows.stages import Stages
 from flows.wording import Cell, sweep_rows, sweep_summary, why
-from lorp.errors import LorpError
+from lorp.errors import LorpError, OutageError
 from lorp.names import source_name
 from lorp.spec import Count, HealingMethod, Method, Recipe, RecompressSpec, Spec
 from tasks.cache import PLAIN_JSON
@@ -69,6 +69,8 @@ def _flow_run_name() -> str:
 def sweep(asked: SweepSpec, places: Workspace | None = None) -> State[Any]:
     """Brings every cell to its verdict. One that cannot have one says why, and the others go on.
 
+    All are of the checkpoint that the source stands for at the beginning.
+
     On a cluster cells run at the same time; timings come last, one after the other.
 
     Args:
@@ -77,10 +79,17 @@ def sweep(asked: SweepSpec, places: Workspace | None = None) -> State[Any]:
 
     Returns:
         Completed, named Swept, or Incomplete where a cell has no verdict, with the cells as JSON.
+
+    Raises:
+        InputError: The source or text cannot be used.
+        OutageError: Store, hub or cluster does not answer; what was finished is kept.
     """
     places = places or workspace()
     with stage_runner() as runner:
-        cells = [_Swept(stages=Stages(spec=spec, places=places, runner=runner)) for spec in asked.cells()]
+        # What the source stands for may change meanwhile: a cell that finds another checkpoint refuses it.
+        first = Stages(spec=asked.common, places=places, runner=runner).checkpoint().sha256
+        specs = [spec.model_copy(update={"sha256": first}) for spec in asked.cells()]
+        cells = [_Swept(stages=Stages(spec=spec, places=places, runner=runner)) for spec in specs]
         measured = runner.at_once([cell.measured for cell in cells])
         found = [cell.judged(each) for cell, each in zip(cells, measured, strict=True)]
     create_table_artifact(sweep_rows(found), key="sweep", description="What each cell came to")
@@ -95,21 +104,25 @@ class _Swept:
 
     stages: Stages
 
-    def measured(self) -> Measured | LorpError:
-        """Everything but timings and verdict, or why not."""
+    def measured(self) -> Measured | Exception:
+        """Everything but timings and verdict, or why not; an outage is no cell's own, and ends the sweep."""
         try:
             return measure(self.stages)
-        except LorpError as fault:
+        except OutageError:
+            raise
+        except Exception as fault:  # of these blocks, or this healing: the other cells go on
             return fault
 
-    def judged(self, measured: Measured | LorpError) -> Cell:
+    def judged(self, measured: Measured | Exception) -> Cell:
         """The verdict, or why there is none."""
-        if isinstance(measured, LorpError):
-            return self._cell(reason=str(measured))
+        if isinstance(measured, Exception):
+            return self._cell(reason=_said(measured))
         try:
             values = read_values(self.stages.vault, judge(self.stages, measured))
-        except LorpError as fault:
-            return self._cell(reason=str(fault))
+        except OutageError:
+            raise
+        except Exception as fault:
+            return self._cell(reason=_said(fault))
         criteria = [vars(criterion) for criterion in values.verdict.criteria]
         found = perplexity(values)
         return self._cell(
@@ -142,6 +155,10 @@ class _Swept:
             approved=approved,
             reason=reason,
         )
+
+
+def _said(fault: Exception) -> str:
+    return str(fault) if isinstance(fault, LorpError) else f"{type(fault).__name__}: {fault}"
 
 
 def run_sweep(asked: SweepSpec, places: Workspace) -> dict[str, Any]:

@@ -205,13 +205,13 @@ def window_sizes(spec: RecompressSpec) -> dict[WindowsUse, tuple[int, ...]]:
 
 
 def windows_beyond(spec: RecompressSpec) -> tuple[int, int]:
-    """Windows of calibration and of evaluation text, beyond those that are captured and those of the gate."""
-    sizes = window_sizes(spec)
-    del sizes["calibration"], sizes["evaluation"]
-    ours, theirs = (
-        sum(sum(parts) for use, parts in sizes.items() if of_evaluation(use) == text) for text in (False, True)
-    )
-    return ours, theirs
+    """Windows of calibration and of evaluation text, beyond those that are captured and those of the gate.
+
+    Those of all uses, whether or not they are asked for, so that jobs that differ in selector, healing or count alone
+    have the same text.
+    """
+    search, healing = spec.search, spec.healing
+    return sum(search.sizes) + sum(healing.sizes), search.num_mixture_windows + search.num_frontier_windows
 
 
 def window_requests(

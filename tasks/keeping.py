@@ -21,6 +21,16 @@ KINDS = ("checkpoints", "variants", "captures", "patches", "corpora", "values", 
 Why = Literal["ledger", "registry", "recent", "young"]
 
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+#: How lorp names what it writes; others' files may lie in folders of the same names.
+_MADE = re.compile(
+    r"""(values|corpora)/[0-9a-f]{64}\.\w+
+    |(checkpoints|variants|patches)/[0-9a-f]{64}/.+
+    |captures/[^/]+-[0-9a-f]{64}/[0-9a-f]{64}\.parquet
+    |stages/[^/]+-[0-9a-f]{64}\.json
+    |used/[^/]+-[0-9a-f]{64}/\d{4}-\d{2}-\d{2}
+    |quarantine/[0-9a-f]{32}/[^/]+""",
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +129,7 @@ def plan(inventory: Inventory, roots: Sequence[Root], before: datetime) -> Plan:
     for root in roots:
         kept |= {key: root.why for key in _reached(inventory, root.names) if key not in kept}
     kept |= {key: "young" for key in _young(inventory.stored, before) if key not in kept}
-    doomed = {key: stored for key, stored in inventory.stored.items() if key not in kept and KEY.fullmatch(key)}
+    doomed = {key: stored for key, stored in inventory.stored.items() if key not in kept and _is_ours(key)}
     return Plan(before=before, kept=kept, doomed=doomed, stored=inventory.stored)
 
 
@@ -139,6 +149,10 @@ def _young(stored: Mapping[str, Stored], before: datetime) -> Iterator[str]:
     yield from lately
     yield from (key for key in stored if _kind(key) == "quarantine" and _case(key) in cases)
     yield from (key for key in used if used_since([key], before.date()))
+
+
+def _is_ours(key: str) -> bool:
+    return bool(KEY.fullmatch(key) and _MADE.fullmatch(key))
 
 
 def _kind(key: str) -> str:

@@ -6,12 +6,13 @@ It always asks the registry, which may have lost what the store remembers; it ch
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from lorp.corpus.mixtures import names_of
+from lorp.errors import IntegrityError
 from lorp.gate import Verdict
 from lorp.ledger import Change, Standing
 from lorp.names import without_paths
@@ -53,8 +54,14 @@ class RegisteredVerdict:
 
 @outside("register", "register")
 def register_verdict(places: Workspace, request: Registering) -> RegisteredVerdict:
-    """Registers once, however often it runs."""
+    """Registers once, however often it runs.
+
+    Raises:
+        IntegrityError: A stage's result is no longer in the store.
+        RegistryError: MLflow refuses or cannot be reached.
+    """
     vault = open_vault(places.store)
+    _check_stands(vault, request.stages)
     values = read_values(vault, request.results)
     report = make_report(vault, request.spec, request.name, request.results, values, request.stages)
     registered = register(places, _registration(vault, request, values, report))
@@ -71,6 +78,13 @@ def register_verdict(places: Workspace, request: Registering) -> RegisteredVerdi
     _enter(vault, request, registered, values.verdict, done.outputs["lineage"])
     LOGGER.info("register: %s, version %s", request.name, registered.model_version or "none")
     return RegisteredVerdict(registered=registered, report=done.outputs["report"], lineage=done.outputs["lineage"])
+
+
+def _check_stands(vault: Vault, stages: Iterable[Manifest]) -> None:
+    """All that lineage will name is still there: nothing was removed while the run had it in hand."""
+    gone = next((manifest.key for manifest in stages if not vault.holds(manifest.key)), None)
+    if gone:
+        raise IntegrityError(f"the result of {gone} is gone", "Run again to make it anew")
 
 
 def _enter(vault: Vault, request: Registering, registered: Registered, verdict: Verdict, lineage: Reference) -> None:

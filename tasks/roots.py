@@ -36,7 +36,7 @@ def find_roots(places: Workspace, vault: Vault, inventory: Inventory, before: da
     finder = _Finder(vault=vault, inventory=inventory)
     return [
         Root(why="ledger", names=_NOTHING.union(*finder.of_ledgers(changes))),
-        Root(why="registry", names=_NOTHING.union(*finder.of_registry(registered))),
+        Root(why="registry", names=_NOTHING.union(*finder.of_registrations(), *finder.of_registry(registered))),
         Root(why="recent", names=_NOTHING.union(*map(finder.of_stage, inventory.recent(before)))),
     ]
 
@@ -77,16 +77,19 @@ class _Finder:
                 yield maker.names if maker else _NOTHING
                 yield self._record(change.lineage, name)
 
+    def of_registrations(self) -> Iterator[frozenset[str]]:
+        """Versions that a ledger may lack, in whichever registry: by what the store has of their registration."""
+        for known in self._registrations():
+            if known.manifest.inputs["model_version"] is not None:
+                yield self.of_stage(known)
+
     def of_registry(self, registered: Iterable[VersionInRegistry]) -> Iterator[frozenset[str]]:
-        """Versions that a ledger may lack: by their lineage record; without one by their tags, and what made that."""
-        makers = {_registered_by(known): known for known in self._registrations()}
+        """Versions of which the store has not even that: by their tags, and what made what these name."""
+        makers = {_registered_by(known) for known in self._registrations()}
         for version in registered:
             tagged = digests_in(canonical_json(version.tags))
-            maker = makers.get((version.name, version.version, version.run_id))
             yield tagged
-            if maker:
-                yield self.of_stage(maker)
-            else:
+            if (version.name, version.version, version.run_id) not in makers:
                 yield from (known.names for known in self.inventory.known.values() if _made(known) & tagged)
 
     def of_stage(self, known: Known) -> frozenset[str]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     StageTask = Task[[str, Request], dict[str, Any]]
 
 R = TypeVar("R")
+_JOINING_SECONDS = 60  # within which a worker must have joined
 
 
 class Runner(Protocol):
@@ -72,10 +73,10 @@ class OnDask:
     tasks: "DaskTaskRunner"
     _reading: Lock = field(default_factory=Lock)
     _turns: dict[str, Lock] = field(default_factory=dict)
-    _keys: dict[str, str] = field(default_factory=dict)
+    _ended: dict[str, str | Exception] = field(default_factory=dict)
 
     def run(self, task: "StageTask", store: str, request: Request) -> str:
-        """Submits the task, once a flow run: whoever asks for the same meanwhile waits for it.
+        """Submits the task, once a flow run: whoever asks for the same waits for it, and shares its failure too.
 
         The worker looks for the result in the store, and its key is the worker's: timings are keyed by the processor
         that they are of. What reads files that lie here is not submitted.
@@ -85,9 +86,15 @@ class OnDask:
                 return InFlow().run(task, store, request)
         same = repr(replace(request, label=""))
         with self._turns.setdefault(same, Lock()):
-            if same not in self._keys:
-                self._keys[same] = self._submitted(task, _shared(store), request)
-            return self._keys[same]
+            if same not in self._ended:
+                try:
+                    self._ended[same] = self._submitted(task, _shared(store), request)
+                except Exception as fault:
+                    self._ended[same] = fault
+            ended = self._ended[same]
+        if isinstance(ended, Exception):
+            raise ended
+        return ended
 
     def at_once(self, parts: Sequence[Callable[[], R]]) -> list[R]:
         """A thread each. Where one fails, the others end first: what they make is kept."""
@@ -102,14 +109,14 @@ class OnDask:
 
     def _submitted(self, task: "StageTask", store: str, request: Request) -> str:
         from distributed import CancelledError, KilledWorker
+        from distributed.client import ClosedClientError
         from prefect.cache_policies import NO_CACHE
 
         # What Prefect keeps of results would lie on the workers' disks.
         uncached = task.with_options(cache_policy=NO_CACHE, persist_result=False)
-        future = self.tasks.submit(uncached, {"store": store, "request": request})
         try:
-            return str(future.result()["key"])
-        except (CancelledError, KilledWorker) as fault:
+            return str(self.tasks.submit(uncached, {"store": store, "request": request}).result()["key"])
+        except (CancelledError, ClosedClientError, KilledWorker) as fault:
             raise OutageError(
                 f"the cluster lost {request.title}: {fault}", "Look at its workers' logs, and run again to resume"
             ) from None
@@ -121,7 +128,7 @@ def stage_runner() -> Iterator[Runner]:
 
     Raises:
         SpecError: As `check_runner` does.
-        OutageError: The scheduler does not answer.
+        OutageError: The scheduler does not answer, or has no worker.
     """
     check_runner()
     scheduler = settings().dask_scheduler
@@ -132,10 +139,17 @@ def stage_runner() -> Iterator[Runner]:
 
     with DaskTaskRunner(address=scheduler) as tasks:
         try:
-            _ = tasks.client
+            client = tasks.client
         except OSError as fault:
             raise OutageError(
                 f"no Dask scheduler answers at {scheduler}: {fault}", "Start it, or mend LORP_TASK_RUNNER"
+            ) from None
+        try:
+            client.wait_for_workers(1, timeout=_JOINING_SECONDS)
+        except TimeoutError:
+            raise OutageError(
+                f"the Dask scheduler at {scheduler} has no worker",
+                f"Start one: OMP_NUM_THREADS=1 dask worker {scheduler} --nthreads 1 --memory-limit 0",
             ) from None
         yield OnDask(tasks=tasks)
 

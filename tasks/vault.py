@@ -165,6 +165,10 @@ class Vault:
                 return None
         return manifest
 
+    def holds(self, key: str) -> bool:
+        """Whether a stage's manifest is there; nothing is verified."""
+        return self.store.fingerprint(_manifest_key(key)) is not None
+
     def commit(self, manifest: Manifest) -> Manifest:
         """Writes a stage's manifest; returns the one that stands, should another have been first."""
         body = asdict(manifest)

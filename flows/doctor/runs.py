@@ -1,10 +1,13 @@
 """Prefect's runs and automations -> which of them need a person."""
 
 import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -20,28 +23,63 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
+from prefect.events.schemas.automations import Automation, AutomationCore
 
-from flows.doctor.server import server
+from flows.doctor.server import deployed_from, server
+from flows.installation.deploying import AUTOMATIONS
 from flows.running import FLOWS
 from tasks.doctor.check import Finding, ok, warning
 
-_AUTOMATION = "lorp: crashed runs"
 _SILENCE = timedelta(minutes=10)  # Prefect's own default is a heartbeat every three
 
 
 def look_at_automations() -> Iterator[Finding]:
-    """Whether runs whose machine has died are noticed."""
+    """Whether runs whose machine has died are noticed: the automations of the checkout, all there, so, and enabled."""
+    folder = deployed_from()
+    if not folder:
+        yield Finding(name="automations", state="skipped", what="there is no prefect.yaml with flows of lorp here")
+        return
+    file = folder / AUTOMATIONS
+    wanted = [AutomationCore.model_validate(each) for each in yaml.safe_load(file.read_text())["automations"]]
     with server() as client:
-        found = client.read_automations_by_name(_AUTOMATION)
-    if not found:
-        what = f'there is no automation "{_AUTOMATION}": a run whose machine dies stays Running'
-        remedy = "prefect automation create --from-file deployments/automations.yaml"
+        found = {each.name: client.read_automations_by_name(each.name) for each in wanted}
+    findings = [*_missing(file, found), *_others(file, wanted, found), *_paused(found)]
+    yield from findings or [ok("automations", f"on the server: {', '.join(found)}")]
+
+
+def _missing(file: Path, found: Mapping[str, Sequence[Automation]]) -> Iterator[Finding]:
+    names = [name for name, automations in found.items() if not automations]
+    if names:
+        what = f"not on the server: {', '.join(names)}; a run whose machine dies would not be noticed"
+        one_by_one = f"Create what is missing as it stands in {file}; lorp up does"
+        yield warning("automations", what, _create(file) if len(names) == len(found) else one_by_one)
+
+
+def _others(
+    file: Path, wanted: Sequence[AutomationCore], found: Mapping[str, Sequence[Automation]]
+) -> Iterator[Finding]:
+    """Those that do something else. Prefect updates none from a file with several: all of it are made anew."""
+    names = [each.name for each in wanted if any(_does(other) != _does(each) for other in found[each.name])]
+    if names:
+        ids = [automation.id for automations in found.values() for automation in automations]
+        remedy = " && ".join([*(f"prefect automation delete --id {each}" for each in ids), _create(file)])
+        what = f"on the server with another trigger or other actions than in {file}: {', '.join(names)}"
         yield warning("automations", what, remedy)
-    elif not any(automation.enabled for automation in found):
-        remedy = f"prefect automation resume --id {found[0].id}"
-        yield warning("automations", f'"{_AUTOMATION}" is paused', remedy)
-    else:
-        yield ok("automations", f'"{_AUTOMATION}" is there')
+
+
+def _does(automation: AutomationCore) -> tuple[object, object]:
+    return automation.trigger, automation.actions
+
+
+def _create(file: Path) -> str:
+    return f"prefect automation create --from-file {shlex.quote(str(file))}"
+
+
+def _paused(found: Mapping[str, Sequence[Automation]]) -> Iterator[Finding]:
+    for name, automations in found.items():
+        if automations and not any(automation.enabled for automation in automations):
+            remedy = f"prefect automation resume --id {automations[0].id}"
+            yield warning("automations", f"{name} is paused", remedy)
 
 
 def look_at_runs() -> Iterator[Finding]:

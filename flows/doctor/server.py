@@ -4,7 +4,7 @@ import importlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,17 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.utilities.callables import parameter_schema
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
+from flows.installation.deploying import AUTOMATIONS
 from flows.installation.services import POOL
+from flows.running import FLOWS
 from lorp.errors import OutageError, without_passwords
 from tasks.doctor.check import Finding, ok, warning
 
 _SECONDS = 10
-_ENTRYPOINT = re.compile(r"(?P<package>flows)/(?P<module>\w+)\.py:(?P<flow>\w+)")
+_ENTRYPOINT = re.compile(rf"flows[/.](?P<module>{'|'.join(FLOWS)})(?:\.py)?:(?P<flow>\w+)")
 _DEPLOY = "prefect deploy --all, in the folder of prefect.yaml"
 
 
@@ -35,6 +39,12 @@ def server() -> Iterator[SyncPrefectClient]:
         get_client(sync_client=True, httpx_settings={"timeout": _SECONDS}) as client,
     ):
         yield client
+
+
+def deployed_from() -> Path | None:
+    """The folder with lorp's prefect.yaml and automations: the working folder, or else this checkout."""
+    folders = (Path(), Path(__file__).parents[2])
+    return next((folder for folder in folders if (folder / AUTOMATIONS).is_file() and _entries(folder)), None)
 
 
 def look_at_server() -> Iterator[Finding]:
@@ -83,14 +93,19 @@ def look_at_pool() -> Iterator[Finding]:
 
 
 def _deployments() -> Iterator[tuple[str, Flow[..., Any], Mapping[str, Any]]]:
-    """Name on the server, flow and entry in prefect.yaml: that of the working folder, or else of this checkout."""
-    files = (Path("prefect.yaml"), Path(__file__).parents[2] / "prefect.yaml")
-    file = next((file for file in files if file.is_file()), None)
-    for entry in yaml.safe_load(file.read_text())["deployments"] if file else []:
-        match = _ENTRYPOINT.fullmatch(entry["entrypoint"])
-        if match:
-            flow = getattr(importlib.import_module(f"flows.{match['module']}"), match["flow"])
-            yield f"{flow.name}/{entry['name']}", flow, entry
+    """Name on the server, flow and entry in prefect.yaml."""
+    folder = deployed_from()
+    for module, function, entry in _entries(folder) if folder else []:
+        flow = getattr(importlib.import_module(f"flows.{module}"), function)
+        yield f"{flow.name}/{entry['name']}", flow, entry
+
+
+def _entries(folder: Path) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Module, function and entry of every flow of lorp in a folder's prefect.yaml; none where there is no such file."""
+    file = folder / "prefect.yaml"
+    entries = (yaml.safe_load(file.read_text()) or {}).get("deployments") or [] if file.is_file() else []
+    matches = [(_ENTRYPOINT.fullmatch(entry.get("entrypoint") or ""), entry) for entry in entries]
+    return [(match["module"], match["flow"], entry) for match, entry in matches if match]
 
 
 def _deployed(
@@ -104,26 +119,65 @@ def _deployed(
         except ObjectNotFound:
             missing.append(name)
             continue
-        if not _same(found, flow, entry):
-            others.append(name)
-        yield from _paused(name, found, bool(entry.get("schedules")))
+        parts = list(_others(found, flow, entry))
+        if parts:
+            others.append(f"{name} ({', '.join(parts)})")
+        yield from _paused(name, found)
     if missing:
         yield warning("deployments", f"not on the server: {', '.join(missing)}", _DEPLOY)
     if others:
-        what = f"on the server with other parameters or another entrypoint than here: {', '.join(others)}"
-        yield warning("deployments", what, _DEPLOY)
+        yield warning("deployments", f"not on the server as they are here: {', '.join(others)}", _DEPLOY)
 
 
-def _same(found: DeploymentResponse, flow: Flow[..., Any], entry: Mapping[str, Any]) -> bool:
-    schema = parameter_schema(flow).model_dump_for_openapi()
-    return found.entrypoint == entry["entrypoint"] and found.parameter_openapi_schema == schema
+def _others(found: DeploymentResponse, flow: Flow[..., Any], entry: Mapping[str, Any]) -> Iterator[str]:
+    """The parts that are others on the server; none that Prefect fills in as it deploys, and no limit of one's own."""
+    pool = entry.get("work_pool") or {}
+    limit = _limit(found)
+    parts = {
+        "entrypoint": (entry["entrypoint"], found.entrypoint),
+        "flow's parameters": (parameter_schema(flow).model_dump_for_openapi(), found.parameter_openapi_schema),
+        "parameters": (entry.get("parameters") or {}, found.parameters),
+        "tags": (sorted(entry.get("tags") or []), sorted(found.tags)),
+        "work pool": (pool.get("name") or found.work_pool_name, found.work_pool_name),
+        "queue": (pool.get("work_queue_name") or found.work_queue_name, found.work_queue_name),
+        "job variables": (pool.get("job_variables") or {}, found.job_variables),
+        "concurrency limit": (limit | _asked_limit(entry), limit),
+        "schedules": (_asked_times(entry) or _times(found), _times(found)),
+    }
+    for part, (here, there) in parts.items():
+        if to_jsonable_python(here) != there and "{{" not in str(here):
+            yield part
 
 
-def _paused(name: str, found: DeploymentResponse, scheduled: bool) -> Iterator[Finding]:
+def _limit(found: DeploymentResponse) -> dict[str, Any]:
+    limit, options = found.global_concurrency_limit, found.concurrency_options
+    return {"limit": limit.limit if limit else None, **(options.model_dump(mode="json") if options else {})}
+
+
+def _asked_limit(entry: Mapping[str, Any]) -> dict[str, Any]:
+    asked = entry.get("concurrency_limit") or {}
+    return dict(asked) if isinstance(asked, Mapping) else {"limit": asked}
+
+
+def _times(found: DeploymentResponse) -> list[str]:
+    """Of its schedules; `other` for one that has neither interval nor cron."""
+    schedules = [each.schedule for each in found.schedules]
+    return sorted(str(getattr(each, "interval", None) or getattr(each, "cron", "other")) for each in schedules)
+
+
+def _asked_times(entry: Mapping[str, Any]) -> list[str]:
+    return sorted(str(_interval(each) or each.get("cron") or "other") for each in entry.get("schedules") or [])
+
+
+def _interval(schedule: Mapping[str, Any]) -> Any:
+    """As Prefect takes it: a number of seconds, or text; a template stays one."""
+    asked = schedule.get("interval")
+    return asked if asked is None or "{{" in str(asked) else TypeAdapter(timedelta).validate_python(asked)
+
+
+def _paused(name: str, found: DeploymentResponse) -> Iterator[Finding]:
     if found.paused:
         yield warning("deployments", f"{name} is paused", "Resume it on its page in Prefect")
-    if scheduled and not found.schedules:
-        yield warning("deployments", f"{name} has no schedule on the server", _DEPLOY)
     for schedule in found.schedules:
         if not schedule.active:
             remedy = f"prefect deployment schedule resume {name} {schedule.id}"

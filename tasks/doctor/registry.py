@@ -1,14 +1,21 @@
 """MLflow -> whether it can be read, and its aliases are where the ledgers say."""
 
-import sqlite3
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow.store.db.utils  # makes every table known
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from mlflow import MlflowClient
 from mlflow import __version__ as client_version
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.base_sql_model import Base
+from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
+from mlflow.utils.uri import get_uri_scheme
+from sqlalchemy import Engine, create_engine, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,14 +33,13 @@ _SECONDS = 10
 
 
 def look_at_registry(places: Workspace) -> Iterator[Finding]:
-    """Asks for its version and its models; a database that is not there is not made."""
+    """Asks for its version and its models; a database is neither made nor upgraded."""
     uri = places.tracking_uri
     if uri.startswith("http"):
         yield from _versions(uri, _server_version(uri))
-    if not is_there(places):
+    if not _is_made(places):
         yield ok(_NAME, f"{uri} is not there yet: it is made when it is first needed")
         return
-    _check_database(uri)
     try:
         models = MlflowClient(tracking_uri=uri).search_registered_models()
     except (MlflowException, SQLAlchemyError, OSError) as error:
@@ -46,7 +52,7 @@ def look_at_aliases(places: Workspace) -> Iterator[Finding]:
     """Holds the aliases of every sound ledger against the registry's."""
     vault = vault_to_read(places.store)
     found = [name for name in names(vault) if not list(broken(vault, name))] if vault else []
-    if found and not is_there(places):
+    if found and not _is_made(places):
         what = f"the store has ledgers, and the registry {places.tracking_uri} is not there"
         yield fault("aliases", what, "Look at --tracking-uri and --store: they must belong together")
         return
@@ -87,23 +93,57 @@ def _versions(uri: str, server: str) -> Iterator[Finding]:
         yield warning(_NAME, what, f"Run the server with MLflow {client_version}")
 
 
-def _file(uri: str) -> Path | None:
-    database = make_url(uri).database if uri.startswith("sqlite:") else None
-    return Path(database) if database and database != ":memory:" else None
+def _is_made(places: Workspace) -> bool:
+    """Whether the registry is there and can be opened as it is; of a server that is assumed.
+
+    Raises:
+        RegistryError: It is a database that MLflow would refuse or, if it were opened, change.
+    """
+    uri = places.tracking_uri
+    if get_uri_scheme(uri) not in DATABASE_ENGINES:  # type: ignore[no-untyped-call]
+        return True
+    if not is_there(places):
+        return False
+    revisions, tables = _schema(uri)
+    if tables:
+        _check_schema(uri, revisions, tables)
+    return bool(tables)
 
 
-def _check_database(uri: str) -> None:
-    """Makes sure that a file is a database of MLflow's, which else would make it one."""
-    file = _file(uri)
-    if file is None:
-        return
+def _schema(uri: str) -> tuple[tuple[str, ...], set[str]]:
+    """A database's revisions, and its tables but for that of the revisions."""
     try:
-        connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_SECONDS)
+        engine = _reading(uri)
         try:
-            connection.execute("select version_num from alembic_version").fetchone()
+            with engine.connect() as connection:
+                revisions = MigrationContext.configure(connection).get_current_heads()
+                return revisions, {*inspect(connection).get_table_names()} - {"alembic_version"}
         finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise RegistryError(
-            f"{file} is no database of MLflow's that can be read: {error}", "Give another with --tracking-uri"
-        ) from None
+            engine.dispose()
+    except SQLAlchemyError as error:
+        raise unusable(uri, getattr(error, "orig", None) or error) from None
+
+
+def _reading(uri: str) -> Engine:
+    """Connections that cannot write, nor make a file."""
+    url = make_url(uri)
+    if url.get_backend_name() == "sqlite":
+        asked = {"mode": "ro", "uri": "true", "timeout": str(_SECONDS)}
+        url = url.set(database=Path(str(url.database)).absolute().as_uri(), query=asked)
+    return create_engine(url, execution_options={"postgresql_readonly": True})
+
+
+def _check_schema(uri: str, revisions: tuple[str, ...], tables: set[str]) -> None:
+    scripts = ScriptDirectory(str(Path(mlflow.store.db.utils.__file__).parents[1] / "db_migrations"))
+    if not revisions:
+        raise RegistryError(f"{uri} is no database of MLflow's", "Give another with --tracking-uri")
+    if not {*revisions} <= {script.revision for script in scripts.walk_revisions()}:
+        what = f"{uri} is at revision {', '.join(revisions)}, which MLflow {client_version} does not know"
+        raise RegistryError(what, "Use the newer MLflow that made it, or give another with --tracking-uri")
+    if {*revisions} != {*scripts.get_heads()}:
+        what = f"{uri} is of an older MLflow: revision {', '.join(revisions)}, and not {', '.join(scripts.get_heads())}"
+        raise RegistryError(what, f"Back it up, then: mlflow db upgrade {shlex.quote(uri)}")
+    missing = {*Base.metadata.tables} - tables
+    if missing:
+        what = f"{uri} has lost tables of MLflow's: {', '.join(sorted(missing))}"
+        raise RegistryError(what, "Restore it from a backup, or give another with --tracking-uri")

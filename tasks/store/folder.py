@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from lorp.digest import digest_file
-from lorp.errors import StoreError
+from lorp.errors import IntegrityError, StoreError
 from tasks.scratch import scratch_folder, sweep
 from tasks.store.protocol import Stored, check_key, missing
 
@@ -72,7 +72,11 @@ class FolderStore:
 
     def read_all(self, prefix: str) -> dict[str, bytes]:
         """Reads regular files; links and the like are no objects."""
-        return {key: (self._root / key).read_bytes() for key in self.keys(prefix) if _is_regular(self._root / key)}
+        read = {}
+        for key in self.keys(prefix):
+            with suppress(IntegrityError, FileNotFoundError):
+                read[key] = self._file(key).read_bytes()
+        return read
 
     def digest(self, key: str) -> str:
         """Reads the file."""
@@ -87,8 +91,10 @@ class FolderStore:
 
     def keys(self, prefix: str) -> list[str]:
         """All files below a folder, hidden ones too."""
-        folder = self._path(prefix)
-        return sorted(str(path.relative_to(self._root)) for path in folder.rglob("*") if not path.is_dir())
+        found = os.walk(self._path(prefix), onerror=_unlisted)
+        return sorted(
+            str((Path(folder) / name).relative_to(self._root)) for folder, _, names in found for name in names
+        )
 
     def fingerprints(self, prefix: str) -> dict[str, Hashable]:
         """Those files' fingerprints."""
@@ -127,6 +133,10 @@ class FolderStore:
             path.unlink()
         except FileNotFoundError:
             return False
+        except OSError as fault:
+            raise StoreError(
+                f"{path} cannot be removed: {fault.strerror}", "Run this as who may write to the store"
+            ) from None
         if path.parent.parent != self._root:
             with suppress(OSError):  # others are in it
                 path.parent.rmdir()
@@ -145,6 +155,12 @@ class FolderStore:
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
+
+
+def _unlisted(fault: OSError) -> None:
+    """A folder that cannot be listed is not empty; one that is gone, or is none, has nothing in it."""
+    if not isinstance(fault, FileNotFoundError | NotADirectoryError):
+        raise StoreError(f"{fault.filename} cannot be listed: {fault.strerror}", "Run this as who may read the store")
 
 
 def _is_regular(path: Path) -> bool:

@@ -48,7 +48,10 @@ class ObjectStore(Protocol):
         """
 
     def read_all(self, prefix: str) -> dict[str, bytes]:
-        """The bytes of every object in a folder and those below it, by key; of those that never change."""
+        """The bytes of every object in a folder and those below it, by key; of those that never change.
+
+        What goes while this reads counts as gone before.
+        """
 
     def digest(self, key: str) -> str:
         """sha256 of the bytes that `local` gives for an object.
@@ -65,7 +68,11 @@ class ObjectStore(Protocol):
         """
 
     def keys(self, prefix: str) -> list[str]:
-        """Keys of the objects in a folder and those below it, sorted."""
+        """Keys of the objects in a folder and those below it, sorted; none where there is no such folder.
+
+        Raises:
+            StoreError: It cannot be listed.
+        """
 
     def fingerprints(self, prefix: str) -> dict[str, Hashable]:
         """Those keys, each with its fingerprint."""

@@ -4,13 +4,13 @@ import hashlib
 import re
 import time
 from collections.abc import Collection, Hashable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from lorp.digest import digest_bytes, digest_file, digest_value
-from lorp.errors import OutageError, StoreError
+from lorp.errors import IntegrityError, OutageError, StoreError
 from tasks.scratch import scratch_folder
 from tasks.store.protocol import KEY, Stored, check_key, missing
 from tasks.store.s3_bucket import Bucket
@@ -109,7 +109,11 @@ class S3Store:
     def read_all(self, prefix: str) -> dict[str, bytes]:
         """From local copies, of which only those that are missing are brought: one listing and no more."""
         states = self.states(f"{check_key(prefix)}/")
-        return {key: self._read_copy(key, state) for key, state in states.items() if KEY.fullmatch(key)}
+        read = {}
+        for key in filter(KEY.fullmatch, states):
+            with suppress(IntegrityError):
+                read[key] = self._read_copy(key, states[key])
+        return read
 
     def digest(self, key: str) -> str:
         """Of the local copy, once it is what the bucket holds."""

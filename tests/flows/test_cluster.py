@@ -195,3 +195,15 @@ def test_a_scheduler_that_does_not_answer_is_said(recompress: Lorp, monkeypatch:
         done = recompress(*PART)
     assert done.status == 1
     assert "no Dask scheduler answers at tcp://127.0.0.1" in done.err
+
+
+def test_a_scheduler_without_workers_is_said(recompress: Lorp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("LORP_TASK_RUNNER", f"dask://{address}")
+    monkeypatch.setattr("tasks.runner._JOINING_SECONDS", 1)
+    words = (BIN / "dask", "scheduler", "--host", "127.0.0.1", "--port", address.split(":")[1], "--no-dashboard")
+    with background(*words, environment=dict(os.environ), log=tmp_path / "log", patience=5):
+        done = recompress(*PART)
+    assert done.status == 1
+    assert f"the Dask scheduler at tcp://{address} has no worker" in done.err
+    assert f"dask worker tcp://{address}" in done.err

@@ -1,7 +1,9 @@
 """`lorp doctor`: what is not sound is named with its remedy, and nothing is changed or waited for."""
 
 import socket
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,11 +15,15 @@ from uuid import uuid4
 import pytest
 from addresses import s3, spoil
 from mlflow import MlflowClient
+from postgres import PASSWORD, binaries, postgres
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from servers import S3_READER, free_port
+from sqlalchemy import create_engine, inspect
 from support import Lorp, Result
 
 from flows.doctor.prefect import prefect_checks
+from flows.doctor.runs import look_at_automations
+from flows.doctor.server import deployed_from
 from lorp.ledger import Change
 from tasks.doctor.check import Check, Finding, examine, ok, warning
 from tasks.doctor.machine import look_at_settings
@@ -27,6 +33,8 @@ from tasks.doctor.store import clock, creates_once, look_at_store
 from tasks.ledger import record
 from tasks.vault import Vault, open_vault
 from tasks.workspace import workspace
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -245,12 +253,66 @@ def test_aliases_are_held_against_the_ledger_and_left_alone(lorp: Lorp, home: Pa
 
 def test_a_file_that_is_no_registry_is_said_and_not_made_one(lorp: Lorp, home: Path) -> None:
     home.mkdir()
-    for content in (b"", b"no database at all" * 100):
+    with closing(sqlite3.connect(home / "other.db")) as database:
+        database.execute("create table other (id int)")
+    for content in (b"no database at all" * 100, (home / "other.db").read_bytes()):
         (home / "mlflow.db").write_bytes(content)
         done = lorp("doctor", "--json")
         assert (done.status, states(done)["registry"]) == (1, "fault")
         assert "--tracking-uri" in found(done, "registry")["remedy"]
         assert (home / "mlflow.db").read_bytes() == content
+
+
+def test_an_empty_database_is_no_registry_yet_and_stays_empty(lorp: Lorp, home: Path) -> None:
+    home.mkdir()
+    (home / "mlflow.db").touch()
+    done = lorp("doctor", "--json")
+    assert (done.status, states(done)["registry"], states(done)["aliases"]) == (0, "ok", "ok")
+    ledger(open_vault(str(home / "store")), 1)
+    done = lorp("doctor", "--json")
+    assert (states(done)["registry"], states(done)["aliases"]) == ("ok", "fault")
+    assert (home / "mlflow.db").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("revision", "said", "remedy"),
+    [
+        ("75868b020152", "older MLflow", "mlflow db upgrade sqlite:///"),
+        ("ffffffffffff", "does not know", "newer MLflow"),
+        (None, "lost tables of MLflow's: scheduler_leases", "backup"),
+    ],
+)
+def test_a_registry_of_another_mlflow_is_said_and_left_as_it_is(
+    lorp: Lorp, home: Path, revision: str | None, said: str, remedy: str
+) -> None:
+    home.mkdir()
+    made = home / "made.db"
+    MlflowClient(tracking_uri=f"sqlite:///{made}").search_registered_models()
+    with closing(sqlite3.connect(made)) as database, database:
+        database.execute("update alembic_version set version_num = coalesce(?, version_num)", (revision,))
+        database.execute("drop table scheduler_leases")  # the last revision makes it
+    before = made.read_bytes()
+    file = made.rename(home / "mlflow.db")  # where this process has not opened one yet
+    done = lorp("doctor", "--json")
+    assert (done.status, states(done)["registry"], states(done)["aliases"]) == (1, "fault", "skipped")
+    assert said in found(done, "registry")["what"]
+    assert remedy in found(done, "registry")["remedy"]
+    assert file.read_bytes() == before
+
+
+def test_an_empty_database_of_postgresql_stays_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = binaries()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed")
+    monkeypatch.setenv("PGUSER", "lorp")
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    with postgres(programs) as url:
+        places = workspace("/store", url.replace("lorp@", "").removesuffix("lorp") + "postgres")
+        [finding] = look_at_registry(places)
+        engine = create_engine(places.tracking_uri)
+        assert (finding.state, inspect(engine).get_table_names()) == ("ok", [])
+        assert "not there yet" in finding.what
+        engine.dispose()
 
 
 def test_a_registry_of_another_version_is_said() -> None:
@@ -281,3 +343,45 @@ def test_what_a_server_does_not_have_is_told() -> None:
     assert "prefect work-pool create lorp" in told["work pool"].remedy
     assert "deployments/automations.yaml" in told["automations"].remedy
     assert "fault" not in {finding.state for finding in seen}
+
+
+OTHERS = """
+deployments:
+  - {name: a, entrypoint: null}
+  - {name: b}
+  - {name: c, entrypoint: "flows/theirs.py:flow"}
+"""
+BY_PATH, BY_NAME = (
+    f"{OTHERS}  - {{name: d, entrypoint: '{each}:watch'}}" for each in ("flows/watch.py", "flows.watch")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "automations", "here"),
+    [
+        (BY_PATH, True, True),
+        (BY_NAME, True, True),
+        (BY_NAME, False, False),
+        (OTHERS, True, False),
+        ("name: theirs", True, False),
+        ("", True, False),
+    ],
+)
+def test_somebody_elses_deployments_are_not_taken_for_lorps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, automations: bool, here: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prefect.yaml").write_text(text)
+    (tmp_path / "deployments").mkdir()
+    if automations:
+        (tmp_path / "deployments" / "automations.yaml").touch()
+    assert deployed_from() == (Path() if here else ROOT)
+    monkeypatch.setattr("flows.doctor.server.__file__", str(tmp_path / "flows" / "doctor" / "server.py"))
+    assert deployed_from() == (Path() if here else None)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_elsewhere_a_remedy_names_the_file_that_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    [finding] = look_at_automations()
+    assert finding.remedy == f"prefect automation create --from-file {ROOT / 'deployments' / 'automations.yaml'}"

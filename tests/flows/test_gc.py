@@ -24,6 +24,7 @@ from tasks.keeping import KINDS, Plan, oldest_kept
 from tasks.ledger import read_ledger
 from tasks.ledger_versions import fault_of, read_version
 from tasks.store import open_store
+from tasks.tracking import VersionInRegistry
 from tasks.usage import mark_used
 from tasks.vault import Manifest, Vault
 from tasks.workspace import workspace
@@ -309,12 +310,63 @@ def test_while_ledger_or_lineage_cannot_be_read_nothing_is_removed(folder: Kept,
 
 
 def test_others_files_are_left_alone(folder: Kept) -> None:
-    theirs = [Path(folder.store) / name for name in ("notes/mine.txt", "values/.DS_Store")]
+    names = (
+        "notes/mine.txt",
+        "values/.DS_Store",
+        "values/mine.txt",
+        "checkpoints/mine/step-1000/model.safetensors",
+        "corpora/wiki.txt",
+        "captures/mine/0.parquet",
+        "stages/notes.md",
+        "used/cars.csv",
+        "quarantine/why.txt",
+    )
+    theirs = [Path(folder.store) / name for name in names]
     for path in theirs:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         overwrite(path.as_uri(), b"mine")
     folder.collect()
     assert all(path.exists() for path in theirs)
+
+
+def test_the_command_removes_only_if_asked_and_keeps_the_days_that_were_asked_for(
+    kept: Kept, lorp: Lorp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_forty_days(now: datetime, keep_days: int) -> datetime:
+        return oldest_kept(now + timedelta(days=40), keep_days)
+
+    monkeypatch.setattr("flows.keeping.oldest_kept", in_forty_days)
+    before, expected = kept.keys, needed(kept.vault)
+    dry = lorp("gc", f"--store={kept.store}", "--json").json
+    assert dry["removed"]["variants"]["objects"] > 0
+    long = lorp("gc", f"--store={kept.store}", "--keep-days=60", "--delete", "--json").json
+    assert sum(kind["objects"] for kind in long["removed"].values()) == 0
+    assert kept.keys == before
+    done = lorp("gc", f"--store={kept.store}", "--delete", "--json").json
+    assert (done["removed"], done["deleted"]) == (dry["removed"], True)
+    assert {key for key in kept.keys if key.partition("/")[0] in KINDS} == expected
+
+
+def test_a_ledgers_versions_stay_whatever_the_registry_says(folder: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    [entry, _] = read_ledger(folder.vault, "pico")
+    assert entry.change.version
+    assert entry.change.verdict
+    other = VersionInRegistry(
+        name="pico", version=entry.change.version, run_id="foreign", tags={"lorp.verdict": entry.change.verdict}
+    )
+    monkeypatch.setattr("tasks.roots.versions", lambda places: (other,))
+    monkeypatch.setattr("tasks.roots._Finder.of_registrations", lambda finder: iter(()))
+    expected = needed(folder.vault)
+    folder.collect()
+    assert {key for key in folder.keys if key.partition("/")[0] in KINDS} == expected
+
+
+def test_a_version_of_another_registry_stays_by_its_registration(folder: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = needed(folder.vault) - {f"values/{read_ledger(folder.vault, 'pico')[-1].change.decision}.json"}
+    shutil.rmtree(Path(folder.store) / "ledger")
+    monkeypatch.setattr("tasks.roots.versions", lambda places: ())
+    folder.collect()
+    assert {key for key in folder.keys if key.partition("/")[0] in KINDS} == expected
 
 
 def test_a_store_that_is_not_there_is_not_made(lorp: Lorp, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from support import PICO_OPTIONS, Lorp
 from flows.cli import run
 from flows.promote import promote
 from flows.recompress import recompress
+from flows.sweep import sweep
 from flows.watch import watch
 
 
@@ -119,7 +120,9 @@ def test_an_unknown_name_is_said_in_one_line(there: Path, lorp: Lorp, no_server:
     assert len(told.err.splitlines()) == 1
 
 
-def test_what_cannot_be_asked_does_not_hide_the_rest(there: Path, lorp: Lorp, no_server: None) -> None:
+def test_what_cannot_be_asked_does_not_hide_the_rest(
+    there: Path, lorp: Lorp, no_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     with temporary_settings({PREFECT_API_URL: f"{nobody}/api"}):
         told = lorp("status", "--json")
@@ -129,6 +132,12 @@ def test_what_cannot_be_asked_does_not_hide_the_rest(there: Path, lorp: Lorp, no
     away = lorp("status", f"--tracking-uri={nobody}")
     assert away.status == 1
     assert "cannot be used" in away.out
+    monkeypatch.setenv("AWS_ENDPOINT_URL", nobody)
+    monkeypatch.setenv("LORP_S3_DEADLINE", "1")
+    without_store = lorp("status", "--store=s3://away/store", "--json")
+    assert without_store.status == 1
+    assert set(without_store.json["faults"]) == {"production"}
+    assert len(without_store.json["verdicts"]) == 2
     spoil((there / "store" / "ledger" / "pico" / "00000001.json").as_uri())
     broken = lorp("status", "--json")
     assert broken.status == 1
@@ -155,6 +164,7 @@ def test_runs_are_told_with_their_pages(
         make_run(watch, f"look-{look}-{mark}", Completed(name="Parked", message=f"x is parked {mark}"))
     for number in range(3):
         make_run(watch, f"next-{number}-{mark}", Scheduled())
+        make_run(sweep, f"late-{number}-{mark}", Scheduled(name="Late"))
     told = lorp("status", "--json").json["prefect"]
     assert [seen["id"] for seen in told["waiting"] if seen["name"] == f"waiting-{mark}"] == [waiting]
     [ours] = [seen for seen in told["waiting"] if seen["id"] == waiting]
@@ -162,6 +172,8 @@ def test_runs_are_told_with_their_pages(
     assert ours["page"].endswith(f"/runs/flow-run/{waiting}")
     assert going_on in {seen["id"] for seen in told["going_on"]}
     assert len([seen for seen in told["going_on"] if seen["state"] == "Scheduled" and seen["flow"] == "watch"]) == 1
+    [late] = [seen for seen in told["going_on"] if (seen["flow"], seen["state"]) == ("sweep", "Late")]
+    assert (late["name"], late["times"]) == (f"late-0-{mark}", 3)
     bad = {seen["id"]: seen["message"] for seen in told["failed"]}
     assert (bad[crashed], bad[failed]) == ("out of memory", "no store")
     [parked] = [seen for seen in told["failed"] if seen["message"] == f"x is parked {mark}"]

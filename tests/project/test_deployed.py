@@ -13,12 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.events.schemas.events import Event, Resource
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Completed, Running, Scheduled, State, Suspended
+from prefect.states import Completed, Pending, Running, Scheduled, State, Suspended
 from servers import background, free_port, wait_for
 
 from flows.doctor.prefect import prefect_checks
@@ -94,6 +95,12 @@ def doctor(server: Server) -> dict[str, list[Finding]]:
     return {name: [each for each in findings if each.name == name] for name in {each.name for each in findings}}
 
 
+def automations(server: Server) -> list[dict[str, Any]]:
+    """Those of a server, by name."""
+    found = httpx.post(f"{server.api}/automations/filter", json={}).json()
+    return sorted(found, key=lambda automation: str(automation["name"]))
+
+
 def only(findings: list[Finding], state: str, words: str, remedy: str) -> None:
     """Makes sure that there is one finding, of this kind."""
     [finding] = findings
@@ -129,14 +136,75 @@ def test_the_doctor_knows_what_is_deployed_and_who_works(server: Server, tmp_pat
         paused, other = found["deployments"]
         resume = f"prefect deployment schedule resume watch/watch {schedule['id']}"
         only([paused], "warning", "the schedule of watch/watch is paused", resume)
-        only([other], "warning", "another entrypoint than here: watch/watch", "prefect deploy --all")
+        only([other], "warning", "not on the server as they are here: watch/watch (entrypoint)", "prefect deploy --all")
         queue, _ = found["work pool"]
         only([queue], "warning", "the queue production is paused", "prefect work-queue resume production --pool lorp")
-        httpx.patch(own, json={"entrypoint": "flows/watch.py:watch"}).raise_for_status()
+        httpx.patch(own, json={"entrypoint": watching["entrypoint"]}).raise_for_status()
         for finding in (paused, queue):
             server.call(BIN / "prefect", *finding.remedy.split()[1:])
         found = doctor(server)
         assert [each.state for name in ("deployments", "work pool") for each in found[name]] == ["ok", "ok"]
+
+
+def test_the_doctor_names_the_parts_of_a_deployment_that_are_others(server: Server) -> None:
+    promoting, recompressing, watching = (
+        httpx.get(f"{server.api}/deployments/name/{name}/{name}").json() for name in ("promote", "recompress", "watch")
+    )
+    for deployment, change in (
+        (promoting, {"parameters": {}, "tags": []}),
+        (recompressing, {"job_variables": {"env": {}}, "concurrency_limit": 2, "work_queue_name": "production"}),
+        (watching, {"schedules": [{"schedule": {"interval": 60}}]}),
+    ):
+        httpx.patch(f"{server.api}/deployments/{deployment['id']}", json=change).raise_for_status()
+    [other] = doctor(server)["deployments"]
+    assert "promote/promote (parameters, tags)" in other.what
+    assert "recompress/recompress (queue, job variables, concurrency limit)" in other.what
+    assert "watch/watch (schedules)" in other.what
+    server.call(BIN / "prefect", "--no-prompt", *other.remedy.partition(",")[0].split()[1:])
+    only(doctor(server)["deployments"], "ok", "the 6 of prefect.yaml", "")
+
+
+def test_the_doctor_knows_every_automation(server: Server) -> None:
+    [missing] = doctor(server)["automations"]
+    assert "lorp: crashed runs, lorp: stuck runs" in missing.what
+    server.call(BIN / "prefect", *missing.remedy.split()[1:])
+    only(doctor(server)["automations"], "ok", "lorp: crashed runs, lorp: stuck runs", "")
+    [stuck] = (each for each in automations(server) if each["name"] == "lorp: stuck runs")
+    stuck["trigger"]["within"] = 60
+    server.call(BIN / "prefect", "automation", "update", "--id", stuck["id"], "--from-json", json.dumps(stuck))
+    [other] = doctor(server)["automations"]
+    only([other], "warning", "than in deployments/automations.yaml: lorp: stuck runs", "&& prefect automation create")
+    server.call("sh", "-c", other.remedy)
+    only(doctor(server)["automations"], "ok", "lorp: crashed runs, lorp: stuck runs", "")
+    crashed, stuck = automations(server)
+    httpx.patch(f"{server.api}/automations/{crashed['id']}", json={"enabled": False}).raise_for_status()
+    httpx.delete(f"{server.api}/automations/{stuck['id']}").raise_for_status()
+    missing, paused = doctor(server)["automations"]
+    only([missing], "warning", "not on the server: lorp: stuck runs;", "lorp up does")
+    only([paused], "warning", "lorp: crashed runs is paused", f"prefect automation resume --id {crashed['id']}")
+    server.call(BIN / "prefect", *paused.remedy.split()[1:])
+    only(doctor(server)["automations"], "warning", "not on the server: lorp: stuck runs;", "")
+    httpx.delete(f"{server.api}/automations/{crashed['id']}").raise_for_status()
+
+
+@pytest.mark.parametrize(("automation", "state"), [("lorp: crashed runs", Running()), ("lorp: stuck runs", Pending())])
+def test_a_run_without_a_sign_of_life_is_called_crashed(server: Server, automation: str, state: State[Any]) -> None:
+    wanted = yaml.safe_load((ROOT / "deployments" / "automations.yaml").read_text())["automations"]
+    [asked] = [each for each in wanted if each["name"] == automation]
+    asked["trigger"]["within"] = 10  # the least that Prefect takes, where it says minutes
+
+    @flow
+    def nothing() -> None: ...
+
+    server.call(BIN / "prefect", "automation", "create", "--from-json", json.dumps(asked))
+    [made] = automations(server)
+    with temporary_settings({PREFECT_API_URL: server.api}), get_client(sync_client=True) as client:
+        run, other = (str(client.create_flow_run(nothing, state=state, tags=tags).id) for tags in (["lorp"], []))
+    assert server.state(run, "Crashed")["type"] == "CRASHED"
+    assert server.state(other, state.name or "")["type"] == state.type.value
+    httpx.delete(f"{server.api}/automations/{made['id']}").raise_for_status()
+    for each in (run, other):
+        httpx.delete(f"{server.api}/flow_runs/{each}").raise_for_status()
 
 
 def test_the_doctor_knows_the_runs_that_need_a_person(server: Server) -> None:

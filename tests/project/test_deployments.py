@@ -22,7 +22,7 @@ def deployments() -> list[dict[str, Any]]:
 
 
 def entrypoint(deployment: dict[str, Any]) -> Flow[..., Any]:
-    return load_flow_from_entrypoint(str(ROOT / deployment["entrypoint"]))
+    return load_flow_from_entrypoint(deployment["entrypoint"])
 
 
 def ignored(given: Any, kept: Any, path: str = "") -> Iterator[str]:
@@ -73,6 +73,7 @@ def test_the_settings_of_its_runs_are_those_of_a_process(deployment: dict[str, A
 def test_the_entrypoint_imports_and_the_parameters_validate(deployment: dict[str, Any]) -> None:
     flow = entrypoint(deployment)
     assert flow.validate_parameters(deployment["parameters"])
+    assert flow.fn.__module__.startswith("flows.")  # by which workers of a cluster know it too
 
 
 WRONG: dict[str, list[dict[str, Any]]] = {

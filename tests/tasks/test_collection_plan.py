@@ -100,8 +100,9 @@ def test_a_trace_keeps_its_stage_and_goes_when_it_is_old_itself() -> None:
 
 
 def test_a_case_in_quarantine_goes_by_its_youngest_file() -> None:
-    files = {"quarantine/a/model": OLD, "quarantine/a/note.json": YOUNG, "quarantine/b/model": OLD}
-    assert set(kept(inventory([], files)).doomed) == {"quarantine/b/model"}
+    young, old = (f"quarantine/{digest(number)[:32]}" for number in (1, 2))
+    files = {f"{young}/model": OLD, f"{young}/note.json": YOUNG, f"{old}/model": OLD}
+    assert set(kept(inventory([], files)).doomed) == {f"{old}/model"}
 
 
 def test_a_manifest_with_a_broken_seal_names_nothing() -> None:

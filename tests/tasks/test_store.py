@@ -1,5 +1,6 @@
 """The contract of every object store. A new kind of store joins by a line in `STORES`."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,9 +8,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
-from addresses import overwrite
+from addresses import overwrite, remove
 
 from lorp.digest import digest_bytes
 from lorp.errors import IntegrityError, StoreError
@@ -261,3 +263,34 @@ def test_addresses_open_the_same_store(tmp_path: Path) -> None:
             open_store(address)
     with pytest.raises(StoreError, match="ftp://"):
         open_store("ftp://host/path")
+
+
+def test_a_folder_that_is_closed_is_not_taken_for_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FolderStore(tmp_path)
+    store.create("ledger/pico/one", b"1")
+    real = os.scandir
+
+    def closed(path: Any) -> Any:  # nothing is closed to root
+        if str(path).endswith("pico"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    for look in (store.keys, store.listing, store.fingerprints, store.read_all):
+        with pytest.raises(StoreError, match="pico cannot be listed: Permission denied"):
+            look("ledger")
+
+
+def test_what_goes_while_all_is_read_counts_as_gone_before(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        store.create(f"stages/{name}", name.encode())
+    listing = "keys" if isinstance(store, FolderStore) else "states"
+    real = getattr(store, listing)
+
+    def listed(prefix: str) -> Any:
+        found = real(prefix)
+        remove(store.address("stages/one"))
+        return found
+
+    monkeypatch.setattr(store, listing, listed)
+    assert store.read_all("stages") == {"stages/two": b"two"}
