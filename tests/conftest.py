@@ -16,9 +16,8 @@ from support import PICO_OPTIONS, Lorp, Result
 _HOMES = tempfile.TemporaryDirectory(prefix="lorp-tests-", ignore_cleanup_errors=True)  # gone at the end
 os.environ.update(PREFECT_HOME=f"{_HOMES.name}/prefect", HF_HOME=f"{_HOMES.name}/hub")
 os.environ.update(DO_NOT_TRACK="1", HF_HUB_OFFLINE="1", MLFLOW_DISABLE_TELEMETRY="true", TOKENIZERS_PARALLELISM="false")
-# Tests that run side by side share the cores.
-_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _WORKERS)))
+# Tests run side by side: with more threads than cores they would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
