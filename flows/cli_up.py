@@ -28,7 +28,7 @@ def up(
 ) -> int:
     """Run a whole installation on this machine: Prefect, MLflow, all deployments, workers. Ctrl-C stops it.
 
-    Exit status: 0 stopped, or up already; 2 bad input, 1 a fault.
+    Exit status: 0 stopped, or up already; 2 bad input, 1 a fault, or another process is starting or stopping it.
 
     Example: `lorp up --workers 2`
     """

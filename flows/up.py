@@ -1,34 +1,34 @@
 """`lorp up`: a whole installation on one machine, for as long as the command runs."""
 
+import errno
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 import typer
 
-from flows.installation.claim import Up, claimed, note, noted, strike_out
-from flows.installation.deploying import deploy
-from flows.installation.leash import GRACE
+from flows.installation.claim import State, Up, claimed, note, noted, strike_out
+from flows.installation.deploying import Wanted, deploy, read_wanted
+from flows.installation.leash import LONGEST
 from flows.installation.services import Services, UpSpec, services_of
 from flows.installation.supervisor import Supervisor
-from lorp.errors import SpecError
+from lorp.errors import OutageError, SpecError
 from tasks.vault import open_vault
 from tasks.workspace import home, make_home, workspace
-
-_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_up(asked: UpSpec, store: str | None) -> int:
     """Brings an installation up, and keeps it so until it is asked to stop; 0 then, or if it is up already.
 
     Raises:
-        InputError: A setting, the store, a port or the file of deployments cannot be used.
-        OutageError: A server does not start.
+        InputError: A setting, the store, a port or a file of deployments cannot be used.
+        OutageError: A server does not start, or another process is starting or stopping the installation.
     """
     places = workspace(store)
     make_home()
@@ -37,48 +37,71 @@ def run_up(asked: UpSpec, store: str | None) -> int:
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     with claimed(folder) as mine:
         if not mine:
-            typer.echo(_already(noted(folder)))
+            _tell(_already(noted(folder)))
             return 0
-        _check_ports(asked, after_crash=noted(folder) is not None)
-        services = services_of(asked, places)
-        note(folder, Up(process=os.getpid(), prefect=asked.prefect, mlflow=asked.mlflow))
+        after_crash = noted(folder) is not None
+        wanted = read_wanted(asked.deployments)
+        _note(folder, asked, "starting")
         try:
-            _keep_up(asked, services, folder / "logs")
+            _check_ports(asked, after_crash)
+            _keep_up(asked, services_of(asked, places), wanted, folder)
         finally:
             strike_out(folder)
     return 0
 
 
-def _keep_up(asked: UpSpec, services: Services, logs: Path) -> None:
-    supervisor = Supervisor(logs=logs, tell=typer.echo)
+def _keep_up(asked: UpSpec, services: Services, wanted: Wanted, folder: Path) -> None:
+    supervisor = Supervisor(logs=folder / "logs", tell=_tell)
     with _until_stopped():
         try:
-            _start(asked, services, supervisor)
+            _start(asked, services, wanted, supervisor)
+            _note(folder, asked, "up")
+            _tell("Up. Ctrl-C stops it.")
             supervisor.watch()
         finally:
-            for stop in _STOPS:
+            for stop in _stops():
                 signal.signal(stop, signal.SIG_IGN)
-            typer.echo("stopping: workers first, then the servers")
+            with suppress(OSError):
+                _note(folder, asked, "stopping")
+            _tell("stopping: workers first, then the servers")
             supervisor.stop()
 
 
-def _start(asked: UpSpec, services: Services, supervisor: Supervisor) -> None:
-    typer.echo(f"starting Prefect and MLflow; logs are in {supervisor.logs}")
+def _note(folder: Path, asked: UpSpec, state: State) -> None:
+    note(folder, Up(state=state, process=os.getpid(), prefect=asked.prefect, mlflow=asked.mlflow))
+
+
+def _tell(text: str) -> None:
+    """Says something to whoever reads it; that nobody does any more is no fault."""
+    try:
+        typer.echo(text)
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _start(asked: UpSpec, services: Services, wanted: Wanted, supervisor: Supervisor) -> None:
+    _tell(f"starting Prefect and MLflow; logs are in {supervisor.logs}")
     for server in services.servers:
         supervisor.start(server)
-    typer.echo(f"Prefect   {asked.prefect}")
-    typer.echo(f"MLflow    {asked.mlflow}")
-    names = deploy(asked.prefect, asked.deployments, services.environment)
-    typer.echo(f"deployed  {', '.join(names)}")
+    _tell(f"Prefect   {asked.prefect}")
+    _tell(f"MLflow    {asked.mlflow}")
+    deploy(asked.prefect, wanted, services.environment)
+    _tell(f"deployed  {', '.join(wanted.names)}")
     for worker in services.workers:
         supervisor.start(worker)
-    typer.echo(f"workers   {len(services.workers)}")
-    typer.echo("For other terminals:")
+    _tell(f"workers   {len(services.workers)}")
+    _tell("For other terminals:")
     for name in ("LORP_HOME", "LORP_STORE", "MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
-        typer.echo(f"  export {name}={services.environment[name]}")
-    if asked.host not in ("127.0.0.1", "::1", "localhost"):
-        typer.echo(f"Whoever reaches {asked.host} can use both servers: neither asks for a password.")
-    typer.echo("Up. Ctrl-C stops it.")
+        _tell(f"  export {name}={services.environment[name]}")
+    if asked.is_open:
+        _tell(f"Whoever reaches {asked.host} can use both servers: neither asks for a password.")
+
+
+def _stops() -> list[signal.Signals]:
+    """The signals that stop it: the terminal's end too, unless it was started to outlive that."""
+    outlives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if outlives else [signal.SIGHUP])]
 
 
 @contextmanager
@@ -88,7 +111,7 @@ def _until_stopped() -> Iterator[None]:
     def stop(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in _STOPS}
+    before = {number: signal.signal(number, stop) for number in _stops()}
     try:
         yield
     except KeyboardInterrupt:
@@ -99,28 +122,33 @@ def _until_stopped() -> Iterator[None]:
 
 
 def _already(up: Up | None) -> str:
-    if up is None:
-        return "It is being started by another process."
+    if up is None or up.state == "starting":
+        who = f"process {up.process}" if up else "another process"
+        raise OutageError(f"the installation is being started by {who}", "Wait until that says that it is up")
+    if up.state == "stopping":
+        raise OutageError(f"the installation is being stopped by process {up.process}", "Start it when that has ended")
     return f"It is up already, kept by process {up.process}: Prefect {up.prefect}, MLflow {up.mlflow}"
 
 
 def _check_ports(asked: UpSpec, after_crash: bool) -> None:
     """Refuses ports that are taken; those of an installation that was killed are free a little later."""
     _check_host(asked.host)
-    until = time.monotonic() + (2 * GRACE if after_crash else 0)
+    until = time.monotonic() + (LONGEST if after_crash else 0)
     for option, port in (("--prefect-port", asked.prefect_port), ("--mlflow-port", asked.mlflow_port)):
-        while not _is_free(asked.host, port):
+        while not _is_free(asked.host, port, option):
             if time.monotonic() > until:
                 raise SpecError(f"port {port} of {asked.host} is taken", f"Stop what uses it, or give another {option}")
             time.sleep(0.5)
 
 
-def _is_free(host: str, port: int) -> bool:
+def _is_free(host: str, port: int, option: str) -> bool:
     try:
         with socket.create_server((host, port), family=_family(host)):
             return True
-    except OSError:
-        return False
+    except OSError as fault:
+        if fault.errno == errno.EADDRINUSE:
+            return False
+        raise SpecError(f"{option} {port} cannot be used: {fault.strerror}", "Give another") from None
 
 
 def _check_host(host: str) -> None:

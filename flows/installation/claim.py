@@ -5,14 +5,18 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+State = Literal["starting", "up", "stopping"]
+
 
 class Up(BaseModel):
-    """An installation that is up, or was when its machine or process ended.
+    """An installation that is up or about to be, or was when its machine or process ended.
 
     Attributes:
+        state: How far it is.
         process: Id of the process that keeps it.
         prefect: Address of Prefect's server.
         mlflow: Address of MLflow's server.
@@ -20,6 +24,7 @@ class Up(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    state: State
     process: int
     prefect: str
     mlflow: str
@@ -46,7 +51,7 @@ def noted(folder: Path) -> Up | None:
 
 
 def note(folder: Path, up: Up) -> None:
-    """Notes what is up."""
+    """Notes what is up, and how far it is."""
     new = _note(folder).with_suffix(".new")
     new.write_text(up.model_dump_json())
     new.replace(_note(folder))

@@ -15,7 +15,7 @@ def database_urls(database_url: str | None, home: Path) -> tuple[str, str]:
     `postgresql://.../lorp` are `lorp_prefect` and `lorp_mlflow`, which are made if they are not there.
 
     Raises:
-        SpecError: The address is none of PostgreSQL, or holds a password.
+        SpecError: The address is none of PostgreSQL, or holds a password or options.
         OutageError: The server does not answer, or does not let them be made.
     """
     if database_url is None:
@@ -34,11 +34,16 @@ def database_urls(database_url: str | None, home: Path) -> tuple[str, str]:
 def _parse(database_url: str) -> URL:
     try:
         url = make_url(database_url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise SpecError("--database-url is no address", "Give one such as postgresql://lorp@localhost/lorp") from None
     if url.password:
         raise SpecError(
             "--database-url holds a password, which everyone on this machine could read", "Set PGPASSWORD instead"
+        )
+    if url.query:
+        raise SpecError(
+            "--database-url has options after its ?",
+            "Leave them out, and set PGPASSWORD, PGSSLMODE and their like instead",
         )
     if url.get_backend_name() != "postgresql" or not url.database:
         raise SpecError(

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +18,72 @@ from lorp.errors import OutageError, SpecError
 AUTOMATIONS = Path("deployments") / "automations.yaml"
 
 
-def deploy(prefect: str, deployments: Path, environment: Mapping[str, str]) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a server is to have.
+
+    Attributes:
+        file: A `prefect.yaml`.
+        names: Of the deployments in it.
+        automations: Those of the file beside it, by name.
+    """
+
+    file: Path
+    names: tuple[str, ...]
+    automations: Mapping[str, Any]
+
+
+def read_wanted(deployments: Path) -> Wanted:
+    """What a `prefect.yaml`, and the automations beside it, ask for.
+
+    Raises:
+        SpecError: One of the files cannot be used.
+    """
+    file = deployments.absolute()
+    names = tuple(_by_name(file, "deployments"))
+    return Wanted(file=file, names=names, automations=_by_name(file.parent / AUTOMATIONS, "automations"))
+
+
+def deploy(prefect: str, wanted: Wanted, environment: Mapping[str, str]) -> None:
     """Makes the pool if there is none, deploys all of a file, and adds automations that are not there yet.
 
     Args:
         prefect: The server's address.
-        deployments: A `prefect.yaml`.
+        wanted: What it is to have.
         environment: Of the commands that do it.
 
-    Returns:
-        Names of the deployments.
-
     Raises:
-        SpecError: The file cannot be used.
+        SpecError: A file cannot be used.
         OutageError: The server does not do as asked.
     """
-    folder = deployments.absolute().parent
+    folder = wanted.file.parent
     try:
         if not httpx.get(f"{prefect}/api/work_pools/{POOL}", timeout=30).is_success:
             _prefect(folder, environment, "work-pool", "create", POOL, "--type", "process")
-        _prefect(folder, environment, "deploy", "--all", "--prefect-file", str(deployments.absolute()))
-        _automate(prefect, folder, environment)
+        _prefect(folder, environment, "deploy", "--all", "--prefect-file", str(wanted.file))
+        _automate(prefect, wanted, environment)
     except httpx.HTTPError as fault:
         raise OutageError(f"Prefect's server does not answer: {fault}", "Look at its log, and start again") from None
-    return [deployment["name"] for deployment in _read(deployments)["deployments"]]
 
 
-def _automate(prefect: str, folder: Path, environment: Mapping[str, str]) -> None:
-    wanted = {automation["name"]: automation for automation in _read(folder / AUTOMATIONS)["automations"]}
-    asked = {"automations": {"name": {"any_": list(wanted)}}}
+def _automate(prefect: str, wanted: Wanted, environment: Mapping[str, str]) -> None:
+    asked = {"automations": {"name": {"any_": list(wanted.automations)}}}
     found = httpx.post(f"{prefect}/api/automations/filter", json=asked, timeout=30).raise_for_status().json()
-    missing = [wanted[name] for name in wanted.keys() - {automation["name"] for automation in found}]
+    there = {automation["name"] for automation in found}
+    missing = [automation for name, automation in wanted.automations.items() if name not in there]
     if missing:
-        _prefect(folder, environment, "automation", "create", "--from-json", json.dumps(missing))
+        _prefect(wanted.file.parent, environment, "automation", "create", "--from-json", json.dumps(missing))
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _by_name(file: Path, kind: str) -> dict[str, Any]:
+    remedy = "Name lorp's prefect.yaml with --deployments"
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return {each["name"]: each for each in found[kind]}
     except (OSError, ValueError, yaml.YAMLError) as fault:
-        raise SpecError(f"{file} cannot be read: {fault}", "Name lorp's prefect.yaml with --deployments") from None
-    return dict(found)
+        raise SpecError(f"{file} cannot be read: {fault}", remedy) from None
+    except (KeyError, TypeError):
+        raise SpecError(f"{file} has no list of {kind} with names", remedy) from None
 
 
 def _prefect(folder: Path, environment: Mapping[str, str], *words: str) -> None:

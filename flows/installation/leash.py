@@ -3,8 +3,9 @@
     python -m flows.installation.leash LOG COMMAND...
 
 Standard input is a pipe to the starter that nothing is written to. When it closes, however the starter ended, the
-command and all that it started are asked to end; whatever is left is killed. Exit status: the command's, or 128
-and the number of the signal that ended it.
+command and all that it started are asked to end; whatever is left is killed. Signals that ask the leash itself to end
+do nothing; when it is killed, the system asks the command to end, on Linux. Exit status: the command's, or 128 and the
+number of the signal that ended it.
 """
 
 import ctypes
@@ -16,7 +17,9 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from logging.handlers import RotatingFileHandler
+from types import FrameType
 from typing import IO
 
 import psutil
@@ -24,18 +27,25 @@ import psutil
 #: Seconds that a command has to end once it was asked.
 GRACE = 20.0
 _LEFT_BEHIND = 10.0
+_LAST_WORDS = 1.0
+#: Seconds between its starter's end and its own at most: for those below, the command, what is left, and the log.
+LONGEST = _LEFT_BEHIND + GRACE + _LEFT_BEHIND + _LAST_WORDS
 _LOG_BYTES, _OLD_LOGS = 10_000_000, 3
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _SIGNALLED = 128
 
 
 def main() -> int:
     """Runs the command of `sys.argv`."""
     log, *command = sys.argv[1:]
-    _adopt_orphans()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _stay)
+    # Processes whose parents end become children of this one, so that none is lost sight of.
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        preexec_fn=partial(_prctl, _PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509  # there are no threads yet
+    )  # fmt: skip
     assert process.stdout is not None
     said = threading.Thread(target=_keep, args=(process.stdout, log), daemon=True)
     said.start()
@@ -44,14 +54,18 @@ def main() -> int:
     status = _wait(process.pid)
     ended.set()
     _end_all_left()
-    said.join(1)
+    said.join(_LAST_WORDS)
     return status
 
 
-def _adopt_orphans() -> None:
-    """Makes processes whose parents end children of this one, so that none is lost sight of; on Linux alone."""
+def _stay(_signal: int, _frame: FrameType | None) -> None:
+    """Does nothing; a signal that is ignored would be ignored by the command too."""
+
+
+def _prctl(option: int, value: int) -> None:
+    """Asks something of the system for this process; on Linux alone."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def _keep(output: IO[bytes], log: str) -> None:

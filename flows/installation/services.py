@@ -16,6 +16,7 @@ from tasks.workspace import Workspace, home
 
 POOL = "lorp"
 _ANY = ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound to
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class UpSpec(Spec):
@@ -46,6 +47,11 @@ class UpSpec(Spec):
     def mlflow(self) -> str:
         """Address of MLflow's server."""
         return f"http://{self._reached}:{self.mlflow_port}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether other machines reach the servers."""
+        return self.host not in _LOOPBACK
 
     @property
     def _reached(self) -> str:
@@ -80,7 +86,11 @@ def services_of(asked: UpSpec, places: Workspace) -> Services:
     folder = asked.deployments.absolute().parent
 
     def service(
-        name: str, command: Iterable[object], answers: Callable[[], bool], own: Mapping[str, str] | None = None
+        name: str,
+        command: Iterable[object],
+        answers: Callable[[], bool],
+        own: Mapping[str, str] | None = None,
+        port: int | None = None,
     ) -> Service:
         return Service(
             name=name,
@@ -88,13 +98,19 @@ def services_of(asked: UpSpec, places: Workspace) -> Services:
             environment={**environment, **(own or {})},
             folder=folder,
             answers=answers,
+            port=port,
         )
 
     prefect = service(
         "prefect",
         ("prefect", "server", "start", "--host", asked.host, "--port", asked.prefect_port),
         lambda: _answers(f"{asked.prefect}/api/health"),
-        {"PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database},
+        {
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database,
+            # Of the server that the page came from, by whatever name a browser knows it.
+            "PREFECT_SERVER_UI_API_URL": "/api",
+        },
+        asked.prefect_port,
     )
     mlflow = service(
         "mlflow",
@@ -105,7 +121,9 @@ def services_of(asked: UpSpec, places: Workspace) -> Services:
             "MLFLOW_ARTIFACTS_DESTINATION": (home() / "mlflow-artifacts").as_uri(),
             # Judges of traces and their like, which lorp has none of.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            **_called(asked),
         },
+        asked.mlflow_port,
     )
     workers = tuple(
         service(name, ("prefect", "worker", "start", "--pool", POOL, "--name", name), _online(asked.prefect, name))
@@ -128,6 +146,16 @@ def _environment(asked: UpSpec, places: Workspace) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _called(asked: UpSpec) -> dict[str, str]:
+    """The names by which MLflow's server may be called, beyond those of loopback; what is set already stays so."""
+    if not asked.is_open:
+        return {}
+    name = httpx.URL(asked.mlflow).netloc.decode()
+    hosts, origins = ("*", "*") if asked.host in _ANY else (name, f"http://{name}")
+    called = {"MLFLOW_SERVER_ALLOWED_HOSTS": hosts, "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": origins}
+    return {setting: os.environ.get(setting, value) for setting, value in called.items()}
 
 
 def _answers(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""Services of one machine: started in order, started again when they end, and stopped in reverse order."""
+"""Services of one machine: started in order, started again when they end, and stopped: servers last."""
 
 import subprocess
 import sys
@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.installation.leash import GRACE
+import psutil
+
+from flows.installation.leash import LONGEST
 from lorp.errors import OutageError
 
 _PATIENCE = 300.0
-_STOPPING = 2 * GRACE
-_LONGEST_PAUSE = 60.0
+_STOPPING = LONGEST + 5
+_LONGEST_PAUSE, _MOST_DOUBLINGS = 60.0, 10
 _HEALTHY_AFTER = 300.0
 _SHOWN_LINES = 3
 
@@ -29,6 +31,7 @@ class Service:
         environment: All of its variables.
         folder: Where it runs.
         answers: Whether it does its work.
+        port: Where it listens if it is a server, which others rest on.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Service:
     environment: Mapping[str, str]
     folder: Path
     answers: Callable[[], bool]
+    port: int | None = None
 
 
 @dataclass(kw_only=True)
@@ -72,7 +76,7 @@ class Supervisor:
         """
         running = _Running(service=service, process=self._spawn(service), since=time.monotonic())
         self._running.append(running)
-        while not service.answers():
+        while not (_listens(running) and service.answers()):
             if running.process.poll() is not None:
                 raise self._failed(service, f"ended with status {running.process.returncode}")
             if time.monotonic() - running.since > _PATIENCE:
@@ -87,15 +91,9 @@ class Supervisor:
             time.sleep(1)
 
     def stop(self) -> None:
-        """Stops all, the last that was started first: what needs a service is gone before it."""
-        for running in reversed(self._running):
-            assert running.process.stdin is not None
-            running.process.stdin.close()
-            try:
-                running.process.wait(_STOPPING)
-            except subprocess.TimeoutExpired:
-                running.process.kill()
-                running.process.wait()
+        """Stops what rests on servers, all of it at once, and then the servers."""
+        _stop([running for running in self._running if running.service.port is None])
+        _stop([running for running in self._running if running.service.port is not None])
         self._running.clear()
 
     def _look(self, running: _Running, now: float) -> None:
@@ -104,7 +102,7 @@ class Supervisor:
             if running.process.poll() is None:
                 return
             running.failures = 1 if now - running.since > _HEALTHY_AFTER else running.failures + 1
-            pause = min(2.0**running.failures, _LONGEST_PAUSE)
+            pause = min(2.0 ** min(running.failures, _MOST_DOUBLINGS), _LONGEST_PAUSE)
             running.again_at = now + pause
             status = running.process.returncode
             self.tell(f"{name} ended with status {status}, and is started again in {pause:.0f} s")
@@ -122,3 +120,30 @@ class Supervisor:
         lines = self.log(service).read_text(errors="replace").splitlines() if self.log(service).exists() else []
         last = " / ".join(line.strip() for line in lines if line.strip())[-_SHOWN_LINES * 100 :]
         return OutageError(f"{service.name} {how}: {last or 'it said nothing'}", f"Look at {self.log(service)}")
+
+
+def _listens(running: _Running) -> bool:
+    """Whether it is what was started that listens on the service's port: what answers there may be another's."""
+    port = running.service.port
+    try:
+        return port is None or any(
+            (connection.status, connection.laddr[1:2]) == (psutil.CONN_LISTEN, (port,))
+            for process in psutil.Process(running.process.pid).children(recursive=True)
+            for connection in process.net_connections("tcp")
+        )
+    except psutil.Error:
+        return False
+
+
+def _stop(several: list[_Running]) -> None:
+    """Asks all to end, and waits until they have."""
+    for running in several:
+        assert running.process.stdin is not None
+        running.process.stdin.close()
+    until = time.monotonic() + _STOPPING
+    for running in several:
+        try:
+            running.process.wait(max(0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            running.process.kill()
+            running.process.wait()

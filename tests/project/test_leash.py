@@ -104,3 +104,27 @@ def test_what_does_not_want_to_end_is_killed(tmp_path: Path) -> None:
     leash = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, start_new_session=True)
     wait_for_line(log, "ready")
     assert let_go(leash) == 128 + signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells of it on Linux alone")
+def test_nothing_is_left_when_the_leash_was_killed(tmp_path: Path, goodbye: Path) -> None:
+    log = tmp_path / "log"
+    leash = start(log, sys.executable, "-c", PARENT, CHILD, str(goodbye))
+    wait_for_line(log, "ready")
+    below = psutil.Process(leash.pid).children(recursive=True)
+    assert len(below) == 2
+    leash.kill()
+    leash.wait()
+    assert psutil.wait_procs(below, timeout=60)[1] == []
+
+
+def test_what_asks_everybody_to_end_does_not_end_the_leash(tmp_path: Path, goodbye: Path) -> None:
+    log = tmp_path / "log"
+    leash = start(log, sys.executable, "-c", PARENT, CHILD, str(goodbye))
+    wait_for_line(log, "ready")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        leash.send_signal(number)
+    time.sleep(1)
+    assert leash.poll() is None
+    assert let_go(leash) == 3
+    assert goodbye.read_text() == "goodbye"

@@ -61,7 +61,7 @@ def test_it_comes_up_mends_itself_and_goes_without_a_trace(installation: Install
     assert automations(installation) == ["lorp: crashed runs", "lorp: stuck runs"]
     process.send_signal(signal.SIGINT)
     assert process.wait(120) == 0
-    assert installation.all_gone()
+    assert installation.processes() == []
 
 
 def automations(installation: Installation) -> list[str]:
@@ -122,6 +122,9 @@ def test_a_port_that_is_taken_is_told_at_once(tmp_path: Path) -> None:
         (("--database-url", "postgresql://ada:secret@localhost/lorp"), "holds a password"),
         (("--database-url", "mysql://localhost/lorp"), "names no database of PostgreSQL"),
         (("--database-url", "nonsense"), "is no address"),
+        (("--database-url", "postgresql://localhost:notaport/lorp"), "is no address"),
+        (("--database-url", "postgresql://localhost/lorp?password=secret"), "has options"),
+        (("--deployments", "/no/such/prefect.yaml"), "/no/such/prefect.yaml cannot be read"),
         (("--host", "no.such.host.invalid"), "is no address of this machine"),
         (("--workers", "0"), "workers"),
     ],
