@@ -330,6 +330,7 @@ def test_an_interrupted_rollback_is_finished_and_goes_no_further(
     assert (ledger(home)[-1].change.act, production(home)) == ("rolled-back", 2)
     again = lorp("rollback", "pico", "--json")
     assert (again.status, again.json["version"], production(home)) == (0, 1, 1)
+    assert (again.json["state"], again.json["entry"]) == ("Finished", ledger(home)[-1].sequence)
     assert len(ledger(home)) == 7
     assert lorp("rollback", "pico", "--json").json["version"] == 2
 

@@ -38,6 +38,7 @@ PROCESSES = 8
 ROUNDS = int(os.environ.get("LORP_TEST_ROUNDS", "200")) // PROCESSES
 RECIPE = {
     "pruning": {"remove": 2, "method": ["shortgpt"]},
+    "healing": {"method": "none"},
     "calibration": {"num_windows": 16, "window_tokens": 32},
     "evaluation": {"num_windows": 40, "window_tokens": 32},
     "tasks": {"tasks": []},
