@@ -98,7 +98,7 @@ def watcher(asked: dict[str, Any], log: Path) -> subprocess.Popen[bytes]:
 
 def recompressions(installation: Installation) -> list[dict[str, Any]]:
     asked = {"flows": {"name": {"any_": ["recompress"]}}, "sort": "START_TIME_ASC"}
-    found: list[dict[str, Any]] = httpx.post(f"{installation.api}/flow_runs/filter", json=asked).json()
+    found: list[dict[str, Any]] = httpx.post(f"{installation.api}/flow_runs/filter", json=asked, timeout=60).json()
     return found
 
 
