@@ -76,7 +76,7 @@ class Installation:
         return not psutil.wait_procs(self.processes(), timeout=60)[1] and not self.processes()
 
     def deployments(self) -> set[str]:
-        found: list[dict[str, Any]] = httpx.post(f"{self.api}/deployments/filter", json={}).json()
+        found: list[dict[str, Any]] = httpx.post(f"{self.api}/deployments/filter", json={}, timeout=60).json()
         return {deployment["name"] for deployment in found}
 
 

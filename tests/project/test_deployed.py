@@ -40,14 +40,16 @@ class Server:
 
     def run(self, deployment: str, parameters: dict[str, Any]) -> str:
         """Starts a run of a deployment; its id."""
-        found = httpx.get(f"{self.api}/deployments/name/{deployment}").json()
-        started = httpx.post(f"{self.api}/deployments/{found['id']}/create_flow_run", json={"parameters": parameters})
+        found = httpx.get(f"{self.api}/deployments/name/{deployment}", timeout=60).json()
+        started = httpx.post(
+            f"{self.api}/deployments/{found['id']}/create_flow_run", json={"parameters": parameters}, timeout=60
+        )
         return str(started.json()["id"])
 
     def state(self, run: str, *wanted: str) -> dict[str, Any]:
         """A run's state, once its name is one of these; it may take three minutes."""
         for _ in range(180):
-            state: dict[str, Any] = httpx.get(f"{self.api}/flow_runs/{run}").json()["state"]
+            state: dict[str, Any] = httpx.get(f"{self.api}/flow_runs/{run}", timeout=60).json()["state"]
             if state["name"] in wanted:
                 return state
             time.sleep(1)
@@ -55,7 +57,7 @@ class Server:
 
     def resume(self, run: str, **said: object) -> dict[str, Any]:
         """Answers a run's form; what the server says to that."""
-        answer = httpx.post(f"{self.api}/flow_runs/{run}/resume", json={"run_input": said})
+        answer = httpx.post(f"{self.api}/flow_runs/{run}/resume", json={"run_input": said}, timeout=60)
         return dict(answer.json())
 
     def call(self, *command: object) -> str:
@@ -97,7 +99,7 @@ def doctor(server: Server) -> dict[str, list[Finding]]:
 
 def automations(server: Server) -> list[dict[str, Any]]:
     """Those of a server, by name."""
-    found = httpx.post(f"{server.api}/automations/filter", json={}).json()
+    found = httpx.post(f"{server.api}/automations/filter", json={}, timeout=60).json()
     return sorted(found, key=lambda automation: str(automation["name"]))
 
 
@@ -122,11 +124,11 @@ def test_the_doctor_knows_what_is_deployed_and_who_works(server: Server, tmp_pat
     assert found["prefect"][0].state == "ok"
     only(found["deployments"], "ok", "the 6 of prefect.yaml", "")
     only(found["work pool"], "warning", "no worker is online", "prefect worker start --pool lorp")
-    watching = httpx.get(f"{server.api}/deployments/name/watch/watch").json()
+    watching = httpx.get(f"{server.api}/deployments/name/watch/watch", timeout=60).json()
     own, [schedule] = f"{server.api}/deployments/{watching['id']}", watching["schedules"]
     server.call(BIN / "prefect", "deployment", "schedule", "pause", "watch/watch", schedule["id"])
     server.call(BIN / "prefect", "work-queue", "pause", "production", "--pool", "lorp")
-    httpx.patch(own, json={"entrypoint": "flows/watch.py:elsewhere"}).raise_for_status()
+    httpx.patch(own, json={"entrypoint": "flows/watch.py:elsewhere"}, timeout=60).raise_for_status()
     with background(
         BIN / "prefect", "worker", "start", "--pool", "lorp", "--name", "ada", environment=server.environment,
         log=tmp_path / "log", cwd=ROOT,
@@ -139,7 +141,7 @@ def test_the_doctor_knows_what_is_deployed_and_who_works(server: Server, tmp_pat
         only([other], "warning", "not on the server as they are here: watch/watch (entrypoint)", "prefect deploy --all")
         queue, _ = found["work pool"]
         only([queue], "warning", "the queue production is paused", "prefect work-queue resume production --pool lorp")
-        httpx.patch(own, json={"entrypoint": watching["entrypoint"]}).raise_for_status()
+        httpx.patch(own, json={"entrypoint": watching["entrypoint"]}, timeout=60).raise_for_status()
         for finding in (paused, queue):
             server.call(BIN / "prefect", *finding.remedy.split()[1:])
         found = doctor(server)
@@ -148,14 +150,15 @@ def test_the_doctor_knows_what_is_deployed_and_who_works(server: Server, tmp_pat
 
 def test_the_doctor_names_the_parts_of_a_deployment_that_are_others(server: Server) -> None:
     promoting, recompressing, watching = (
-        httpx.get(f"{server.api}/deployments/name/{name}/{name}").json() for name in ("promote", "recompress", "watch")
+        httpx.get(f"{server.api}/deployments/name/{name}/{name}", timeout=60).json()
+        for name in ("promote", "recompress", "watch")
     )
     for deployment, change in (
         (promoting, {"parameters": {}, "tags": []}),
         (recompressing, {"job_variables": {"env": {}}, "concurrency_limit": 2, "work_queue_name": "production"}),
         (watching, {"schedules": [{"schedule": {"interval": 60}}]}),
     ):
-        httpx.patch(f"{server.api}/deployments/{deployment['id']}", json=change).raise_for_status()
+        httpx.patch(f"{server.api}/deployments/{deployment['id']}", json=change, timeout=60).raise_for_status()
     [other] = doctor(server)["deployments"]
     assert "promote/promote (parameters, tags)" in other.what
     assert "recompress/recompress (queue, job variables, concurrency limit)" in other.what
@@ -177,14 +180,14 @@ def test_the_doctor_knows_every_automation(server: Server) -> None:
     server.call("sh", "-c", other.remedy)
     only(doctor(server)["automations"], "ok", "lorp: crashed runs, lorp: stuck runs", "")
     crashed, stuck = automations(server)
-    httpx.patch(f"{server.api}/automations/{crashed['id']}", json={"enabled": False}).raise_for_status()
-    httpx.delete(f"{server.api}/automations/{stuck['id']}").raise_for_status()
+    httpx.patch(f"{server.api}/automations/{crashed['id']}", json={"enabled": False}, timeout=60).raise_for_status()
+    httpx.delete(f"{server.api}/automations/{stuck['id']}", timeout=60).raise_for_status()
     missing, paused = doctor(server)["automations"]
     only([missing], "warning", "not on the server: lorp: stuck runs;", "lorp up does")
     only([paused], "warning", "lorp: crashed runs is paused", f"prefect automation resume --id {crashed['id']}")
     server.call(BIN / "prefect", *paused.remedy.split()[1:])
     only(doctor(server)["automations"], "warning", "not on the server: lorp: stuck runs;", "")
-    httpx.delete(f"{server.api}/automations/{crashed['id']}").raise_for_status()
+    httpx.delete(f"{server.api}/automations/{crashed['id']}", timeout=60).raise_for_status()
 
 
 @pytest.mark.parametrize(("automation", "state"), [("lorp: crashed runs", Running()), ("lorp: stuck runs", Pending())])
@@ -202,9 +205,9 @@ def test_a_run_without_a_sign_of_life_is_called_crashed(server: Server, automati
         run, other = (str(client.create_flow_run(nothing, state=state, tags=tags).id) for tags in (["lorp"], []))
     assert server.state(run, "Crashed")["type"] == "CRASHED"
     assert server.state(other, state.name or "")["type"] == state.type.value
-    httpx.delete(f"{server.api}/automations/{made['id']}").raise_for_status()
+    httpx.delete(f"{server.api}/automations/{made['id']}", timeout=60).raise_for_status()
     for each in (run, other):
-        httpx.delete(f"{server.api}/flow_runs/{each}").raise_for_status()
+        httpx.delete(f"{server.api}/flow_runs/{each}", timeout=60).raise_for_status()
 
 
 def test_the_doctor_knows_the_runs_that_need_a_person(server: Server) -> None:
@@ -239,7 +242,7 @@ def test_the_doctor_knows_the_runs_that_need_a_person(server: Server) -> None:
     only(found["watch"], "warning", "/in/model is parked after 3 attempts: out of disk", "flow-run retry the-run")
     only(found["promotions"], "ok", "waiting for a person's approval", "")
     for run in (silent, waiting, late):
-        httpx.delete(f"{server.api}/flow_runs/{run}").raise_for_status()
+        httpx.delete(f"{server.api}/flow_runs/{run}", timeout=60).raise_for_status()
 
 
 def test_it_is_triggered_and_run_to_its_verdict(server: Server, pico: Path, tmp_path: Path) -> None:
@@ -260,7 +263,7 @@ def test_it_is_triggered_and_run_to_its_verdict(server: Server, pico: Path, tmp_
             "--watch", "--watch-interval", 2,
         )  # fmt: skip
     asked = {"flows": {"name": {"any_": ["recompress"]}}}
-    [run] = httpx.post(f"{server.api}/flow_runs/filter", json=asked).json()
+    [run] = httpx.post(f"{server.api}/flow_runs/filter", json=asked, timeout=60).json()
     assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Rejected"), out
     assert "over the budget of 0.5" in run["state"]["message"]
 
@@ -270,7 +273,7 @@ def test_the_command_line_uses_a_configured_server(server: Server, pico: Path) -
         BIN / "lorp", "recompress", pico, "--remove=2", "--calibration-windows=8", "--evaluation-windows=40",
         "--window-tokens=32", "--max-perplexity-ratio=100", "--json",
     )  # fmt: skip
-    run = httpx.get(f"{server.api}/flow_runs/{json.loads(out)['run']}").json()
+    run = httpx.get(f"{server.api}/flow_runs/{json.loads(out)['run']}", timeout=60).json()
     assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Approved")
 
 

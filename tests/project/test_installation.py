@@ -120,7 +120,7 @@ def test_the_documents_commands_from_top_to_bottom(installation: Installation) -
     used = {tag.value for entry in run.inputs.dataset_inputs for tag in entry.tags}
     assert used == {"calibration", "search", "healing", "evaluation"}
     assert [Path(entry.path).suffix for entry in client.list_artifacts(one["mlflow_run"], "report")] == [".html"]
-    runs = httpx.post(f"{installation.url('4200')}/api/flow_runs/filter", json={}).json()
+    runs = httpx.post(f"{installation.url('4200')}/api/flow_runs/filter", json={}, timeout=60).json()
     assert {entry["id"] for entry in runs} == {one["run"], other["run"]}
     assert {entry["state_name"] for entry in runs} == {"Approved"}
 

@@ -27,8 +27,8 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 def test_it_comes_up_mends_itself_and_goes_without_a_trace(installation: Installation) -> None:
     process = installation.start("--workers", 2)
     assert installation.deployments() == {"recompress", "sweep", "watch", "promote", "rollback", "reconcile"}
-    assert httpx.get(f"{installation.mlflow}/health").is_success
-    workers = httpx.post(f"{installation.api}/work_pools/lorp/workers/filter", json={}).json()
+    assert httpx.get(f"{installation.mlflow}/health", timeout=60).is_success
+    workers = httpx.post(f"{installation.api}/work_pools/lorp/workers/filter", json={}, timeout=60).json()
     assert {(worker["name"], worker["status"]) for worker in workers} == {
         ("worker-1", "ONLINE"), ("worker-2", "ONLINE")
     }  # fmt: skip
@@ -65,7 +65,7 @@ def test_it_comes_up_mends_itself_and_goes_without_a_trace(installation: Install
 
 
 def automations(installation: Installation) -> list[str]:
-    found = httpx.post(f"{installation.api}/automations/filter", json={}).json()
+    found = httpx.post(f"{installation.api}/automations/filter", json={}, timeout=60).json()
     return sorted(automation["name"] for automation in found if automation["enabled"])
 
 
@@ -92,9 +92,11 @@ def test_both_servers_keep_what_they_know_in_postgresql(
         )  # fmt: skip
         assert done.returncode in (0, 3), done.stderr
         outcome = json.loads(done.stdout)
-        assert httpx.get(f"{installation.api}/flow_runs/{outcome['run']}").json()["state_type"] == "COMPLETED"
+        assert (
+            httpx.get(f"{installation.api}/flow_runs/{outcome['run']}", timeout=60).json()["state_type"] == "COMPLETED"
+        )
         asked = {"run_id": outcome["mlflow_run"]}
-        assert httpx.get(f"{installation.mlflow}/api/2.0/mlflow/runs/get", params=asked).is_success
+        assert httpx.get(f"{installation.mlflow}/api/2.0/mlflow/runs/get", params=asked, timeout=60).is_success
         process.terminate()
         assert process.wait(120) == 0
     assert not (installation.home / "mlflow.db").exists()
