@@ -200,7 +200,10 @@ def _link(staged: Path, target: Path) -> bool:
             if not staged.exists():
                 raise
             # the folder was removed meanwhile, since it was empty
-    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        folder = os.open(target.parent, os.O_RDONLY)
+    except FileNotFoundError:  # it was removed again, and its folder with it
+        return True
     try:
         os.fsync(folder)
     finally:

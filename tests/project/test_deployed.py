@@ -18,6 +18,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.events.schemas.events import Event, Resource
+from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Pending, Running, Scheduled, State, Suspended
 from servers import background, free_port, wait_for
@@ -88,6 +89,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         started.call(BIN / "prefect", "work-pool", "create", "lorp", "--type", "process")
         started.call(BIN / "prefect", "--no-prompt", "deploy", "--all")
         yield started
+        # What this process still has to tell it would be tried for ever once it is gone.
+        EventsWorker.drain_all()
 
 
 def doctor(server: Server) -> dict[str, list[Finding]]:
