@@ -10,6 +10,10 @@ import pytest
 from prefect.client.orchestration import get_client
 from support import Lorp, manifests
 
+from flows.measured import Measured, measure
+from flows.stages import Stages
+from lorp.errors import OutageError
+
 DOC = Path(__file__).parents[2] / "docs" / "clusters.md"
 LOOSE = "--max-perplexity-ratio=100"
 ASKED = (
@@ -70,6 +74,42 @@ def test_a_cell_that_cannot_be_says_why_and_the_others_go_on(lorp: Lorp, pico: P
     assert shown.status == 1
     assert "REJECTED" in shown.out
     assert "5 lorp none: 5 of 6 blocks cannot be removed" in shown.out
+
+
+def test_all_cells_are_of_the_checkpoint_that_was_there_first(
+    lorp: Lorp, pico_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def then_changed(stages: Stages) -> Measured:
+        found = measure(stages)
+        settings = pico_copy / "tokenizer_config.json"
+        settings.write_text(f"{settings.read_text()}\n")
+        return found
+
+    monkeypatch.setattr("flows.sweep.measure", then_changed)
+    done = lorp("sweep", pico_copy, "--remove=1,2", "--method=shortgpt", "--heal=none", LOOSE, *ASKED, "--json")
+    assert done.status == 1
+    first, second = done.json["cells"]
+    assert first["approved"] is True
+    assert "has changed since it was seen" in second["reason"]
+
+
+@pytest.mark.parametrize("fault", [OutageError("S3 does not answer", "Look at it"), ValueError("!")])
+def test_an_outage_ends_it_and_any_other_fault_is_its_cells(
+    lorp: Lorp, pico: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def broken(stages: Stages) -> Measured:
+        if stages.spec.pruning.remove == 2:
+            raise fault
+        return measure(stages)
+
+    monkeypatch.setattr("flows.sweep.measure", broken)
+    done = lorp("sweep", pico, "--remove=1,2", "--method=shortgpt", "--heal=none", LOOSE, *ASKED, "--json")
+    assert done.status == 1
+    if isinstance(fault, OutageError):
+        assert (done.out, "S3 does not answer" in done.err) == ("", True)
+    else:
+        assert [cell["approved"] for cell in done.json["cells"]] == [True, None]
+        assert done.json["cells"][1]["reason"] == "ValueError: !"
 
 
 @pytest.mark.parametrize(
