@@ -105,24 +105,14 @@ def services_of(asked: UpSpec, places: Workspace) -> Services:
         "prefect",
         ("prefect", "server", "start", "--host", asked.host, "--port", asked.prefect_port),
         lambda: _answers(f"{asked.prefect}/api/health"),
-        {
-            "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database,
-            # Of the server that the page came from, by whatever name a browser knows it.
-            "PREFECT_SERVER_UI_API_URL": "/api",
-        },
+        _prefect_settings(prefect_database),
         asked.prefect_port,
     )
     mlflow = service(
         "mlflow",
         ("mlflow", "server", "--host", asked.host, "--port", asked.mlflow_port, "--workers", 1),
         lambda: _answers(f"{asked.mlflow}/health"),
-        {
-            "MLFLOW_BACKEND_STORE_URI": mlflow_database,
-            "MLFLOW_ARTIFACTS_DESTINATION": (home() / "mlflow-artifacts").as_uri(),
-            # Judges of traces and their like, which lorp has none of.
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            **_called(asked),
-        },
+        _mlflow_settings(asked, mlflow_database),
         asked.mlflow_port,
     )
     workers = tuple(
@@ -145,6 +135,24 @@ def _environment(asked: UpSpec, places: Workspace) -> dict[str, str]:
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _prefect_settings(database: str) -> dict[str, str]:
+    return {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
+        # Of the server that the page came from, by whatever name a browser knows it.
+        "PREFECT_SERVER_UI_API_URL": "/api",
+    }
+
+
+def _mlflow_settings(asked: UpSpec, database: str) -> dict[str, str]:
+    return {
+        "MLFLOW_BACKEND_STORE_URI": database,
+        "MLFLOW_ARTIFACTS_DESTINATION": (home() / "mlflow-artifacts").as_uri(),
+        # Judges of traces and their like, which lorp has none of.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        **_called(asked),
     }
 
 
