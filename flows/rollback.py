@@ -87,7 +87,9 @@ def go_back(registry: Registry, asked: RollbackSpec, current: int | None, versio
     return _outcome(asked, state, version, current, entry.sequence if entry else None)
 
 
-def _outcome(asked: RollbackSpec, state: str, version: int, before: int | None, entry: int | None) -> dict[str, Any]:
+def _outcome(
+    asked: RollbackSpec, state: str, version: int | None, before: int | None, entry: int | None
+) -> dict[str, Any]:
     return {
         "run": str(flow_run.id),
         "state": state,

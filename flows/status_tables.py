@@ -119,6 +119,8 @@ def _show_history(console: Console, production: Sequence[NameSeen]) -> None:
 
 
 def _done(change: Change) -> str:
+    if change.act == "rejected":
+        return "a variant rejected"
     if change.act == "registered":
         return f"version {change.version} registered"
     if change.act == "promoted":

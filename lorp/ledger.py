@@ -1,25 +1,26 @@
 """One model name's history: entries chained by digest, written once each, and what follows from them.
 
-An entry's bytes are its canonical JSON, and the next entry holds their sha256: to change, drop or insert one, all that
-come after it would have to be written anew.
+An entry's bytes are canonical JSON that holds the entry and a seal, the sha256 of the entry's own: so a byte that has
+changed is found in the last one too. The next entry holds the sha256 of those bytes: to change, drop or insert one, all
+that come after it would have to be written anew.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lorp.digest import digest_bytes
+from lorp.digest import canonical_json, digest_bytes, digest_value
 from lorp.errors import IntegrityError
-from lorp.values import decode, encode
+from lorp.values import decode
 
-SCHEMA = "lorp.ledger/1"
+SCHEMA = "lorp.ledger/2"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-#: A version came into being; an alias was moved to it, forwards or back.
-Act = Literal["registered", "promoted", "rolled-back"]
+#: The gate refused a variant; a version came into being; an alias was moved to it, forwards or back.
+Act = Literal["rejected", "registered", "promoted", "rolled-back"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +29,11 @@ class Change:
 
     Attributes:
         act: What was done.
-        version: Of the registered model.
+        version: Of the registered model; None for a rejection.
         variant: Digest of its files.
-        verdict: Id of the verdict that approved it.
+        verdict: Id of the verdict on it.
         lineage: sha256 of the lineage record of the run that made it.
-        alias: Which alias was moved; None for a registration.
+        alias: Which alias was moved, if one was.
         decision: sha256 of the stored decision on which a promotion rests; None where there was none to make.
         asked_by: Who asked, as they said themselves: nothing here proves it.
         reason: Why, in their words; may be empty.
@@ -41,7 +42,7 @@ class Change:
     """
 
     act: Act
-    version: int
+    version: int | None
     variant: Sha256
     verdict: Sha256
     lineage: Sha256
@@ -74,7 +75,8 @@ class Entry:
     @property
     def data(self) -> bytes:
         """What is stored."""
-        return encode(self)
+        body = asdict(self)
+        return canonical_json({"entry": body, "sha256": digest_value(body)})
 
     @property
     def sha256(self) -> str:
@@ -115,9 +117,15 @@ def _linked(name: str, stored: Mapping[int, bytes]) -> Iterator[Entry]:
         yield entry
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Sealed:
+    entry: Entry
+    sha256: str
+
+
 def _entry(where: str, data: bytes) -> Entry:
     try:
-        entry = decode(Entry, data)
+        entry = decode(_Sealed, data).entry
     except IntegrityError as fault:
         raise _broken(f"{where} cannot be read: {fault.reason}") from None
     if entry.data != data:
@@ -135,10 +143,12 @@ class Standing:
 
     Attributes:
         versions: The registration of each version.
+        rejections: By the lineage record of the run whose variant was refused.
         held: By alias, the versions through which rolling back would go, today's last.
     """
 
     versions: dict[int, Change] = field(default_factory=dict)
+    rejections: dict[Sha256, Change] = field(default_factory=dict)
     held: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def now(self, alias: str) -> int | None:
@@ -165,7 +175,9 @@ def standing(entries: Sequence[Entry]) -> Standing:
     """
     found = Standing()
     for change in (entry.change for entry in entries):
-        if change.act == "registered":
+        if change.version is None:
+            found.rejections.setdefault(change.lineage, change)
+        elif change.act == "registered":
             found.versions.setdefault(change.version, change)
         elif change.alias:
             held = found.held.get(change.alias, ())

@@ -33,7 +33,7 @@ WindowsUse = Literal["calibration", "evaluation"] | DealtUse
 #: In the Parquet metadata; the manifest has all of them, but equal captures shall have equal bytes.
 _NOTED_VERSIONS = ("lorp", "torch", "transformers")
 
-_TOKENIZER_FILES = ("tokenizer", "special_tokens_map", "added_tokens", "vocab", "merges")
+TOKENIZER_FILES = ("tokenizer", "special_tokens_map", "added_tokens", "vocab", "merges")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class CutWindows(Request):
         stage that fetched it.
         """
         tokenizer = sorted(
-            [file.name, file.sha256] for file in self.checkpoint.files if file.name.startswith(_TOKENIZER_FILES)
+            [file.name, file.sha256] for file in self.checkpoint.files if file.name.startswith(TOKENIZER_FILES)
         )
         dealt = {"use": self.use, "skipped": self.skipped, "sizes": list(self.sizes)}
         return {

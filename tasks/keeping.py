@@ -17,6 +17,9 @@ from tasks.vault import Manifest, unseal
 #: Folders of the store from which something may go. Ledgers, promotions and what `watch` noted always stay.
 KINDS = ("checkpoints", "variants", "captures", "patches", "corpora", "values", "stages", "used", "quarantine")
 
+#: What a rejected run leaves behind that is large: evidence for the verdict stays, weights need not.
+WEIGHTS = frozenset({"checkpoints", "variants", "patches"})
+
 #: Why something stays.
 Why = Literal["ledger", "registry", "recent", "young"]
 
@@ -76,10 +79,12 @@ class Root:
     Attributes:
         why: What it is.
         names: The digests that it quotes.
+        without: Folders of the store in which it keeps nothing, nor the manifests that name something there.
     """
 
     why: Why
     names: frozenset[str]
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +132,18 @@ def plan(inventory: Inventory, roots: Sequence[Root], before: datetime) -> Plan:
     """
     kept: dict[str, Why] = {}
     for root in roots:
-        kept |= {key: root.why for key in _reached(inventory, root.names) if key not in kept}
+        kept |= {key: root.why for key in _kept_by(inventory, root) if key not in kept}
     kept |= {key: "young" for key in _young(inventory.stored, before) if key not in kept}
     doomed = {key: stored for key, stored in inventory.stored.items() if key not in kept and _is_ours(key)}
     return Plan(before=before, kept=kept, doomed=doomed, stored=inventory.stored)
+
+
+def _kept_by(inventory: Inventory, root: Root) -> Iterator[str]:
+    for key in _reached(inventory, root.names):
+        known = inventory.known.get(key)
+        objects = (key, *(made.key for made in known.manifest.outputs.values())) if known else (key,)
+        if not any(_kind(each) in root.without for each in objects):
+            yield key
 
 
 def _reached(inventory: Inventory, names: frozenset[str]) -> Iterator[str]:

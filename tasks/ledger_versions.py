@@ -3,17 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
-
-from lorp.digest import digest_bytes, digest_listing, digest_value
 from lorp.errors import IntegrityError, SpecError
 from lorp.gate import Verdict
 from lorp.ledger import Change, Standing
-from lorp.lineage import LineageRecord
 from lorp.models import device_kind
 from lorp.spec import ComputeSpec, RecompressSpec
-from lorp.values import decode, encode
-from tasks.store.protocol import KEY
+from tasks.records import RunRecord, read_record, read_verdict
 from tasks.vault import Manifest, Reference, Vault
 
 
@@ -23,29 +18,23 @@ class LedgerVersion:
 
     Attributes:
         change: Its registration in the ledger.
-        record: The lineage record that this names.
-        manifests: Of the run's stages, in their order.
+        run: The lineage record that this names.
+        verdict: What the gate said.
     """
 
     change: Change
-    record: LineageRecord
-    manifests: tuple[Manifest, ...]
+    run: RunRecord
+    verdict: Verdict
 
     @property
     def spec(self) -> RecompressSpec:
         """What was asked."""
-        return RecompressSpec.model_validate(self.record.spec)
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the gate said."""
-        found: Verdict = TypeAdapter(Verdict).validate_python(self.record.verdict)
-        return found
+        return self.run.spec
 
     @property
     def variant(self) -> Reference:
         """Its files."""
-        return self.output(self.change.variant)
+        return self.run.variant
 
     @property
     def evaluated(self) -> tuple[Manifest, Manifest]:
@@ -54,13 +43,12 @@ class LedgerVersion:
         Raises:
             IntegrityError: The record does not hold them.
         """
-        gate = next((each for each in self.manifests if each.stage == "gate"), None)
-        judged = gate.inputs["evaluations"] if gate else {}
-        stages = {each.outputs["evaluation"].sha256: each for each in self.manifests if each.stage == "evaluate"}
+        judged = self.run.stage("gate").inputs["evaluations"]
+        stages = {each.outputs["evaluation"].sha256: each for each in self.run.manifests if each.stage == "evaluate"}
         try:
             return stages[judged["dense"]], stages[judged["pruned"]]
         except KeyError:
-            raise self._incomplete("evaluations") from None
+            raise self.run.incomplete("evaluations") from None
 
     @property
     def compute_spec(self) -> ComputeSpec:
@@ -71,24 +59,6 @@ class LedgerVersion:
         except SpecError:
             return asked.model_copy(update={"device": "cpu"})
         return asked
-
-    def output(self, sha256: str) -> Reference:
-        """Something that the run made.
-
-        Raises:
-            IntegrityError: It made no such thing.
-        """
-        for manifest in self.manifests:
-            for reference in manifest.outputs.values():
-                if reference.sha256 == sha256:
-                    return reference
-        raise self._incomplete(sha256)
-
-    def _incomplete(self, what: str) -> IntegrityError:
-        return IntegrityError(
-            f"the lineage record of {self.record.model_name} {self.change.version} holds no {what}",
-            "Recompress its source again",
-        )
 
 
 def read_version(vault: Vault, now: Standing, name: str, version: int) -> LedgerVersion:
@@ -105,32 +75,19 @@ def read_version(vault: Vault, now: Standing, name: str, version: int) -> Ledger
             f"the ledger of {name} has no version {version}, but: {known}",
             "If it is in the registry, run its recompression again, which enters it",
         )
-    record = decode(LineageRecord, vault.read_value(change.lineage))
-    fault: str | None
-    try:
-        manifests = TypeAdapter(tuple[Manifest, ...]).validate_python(record.stages)
-        found = LedgerVersion(change=change, record=record, manifests=manifests)
-        fault = _contradiction(name, found)
-    except (ValidationError, KeyError):
-        fault = "it cannot be read"
+    run = read_record(vault, name, change.lineage)
+    fault = entry_contradiction(change, run)
     if fault:
         raise IntegrityError(f"the lineage record of {name} {version} is broken: {fault}", "Recompress its source")
-    return found
+    return LedgerVersion(change=change, run=run, verdict=read_verdict(vault, run))
 
 
-def _contradiction(name: str, version: LedgerVersion) -> str | None:
-    """What ledger, record and verdict do not agree on."""
-    change, record, verdict = version.change, version.record, version.verdict
-    judged = {each.outputs["verdict"].sha256 for each in version.manifests if each.stage == "gate"}
-    files = version.variant.files
+def entry_contradiction(change: Change, run: RunRecord) -> str | None:
+    """What an entry and the record that it names do not agree on."""
     agree = {
-        "it is another version's": (record.model_name, record.model_version) == (name, change.version),
-        "its verdict is another": record.verdict_id == verdict.id == change.verdict,
-        "its verdict is not the gate's": judged == {digest_bytes(encode(verdict))},
-        "its verdict is on another variant": verdict.variant == change.variant,
-        "its verdict is under other budgets": verdict.gate == digest_value(version.spec.gate.budgets()),
-        "its files are others": digest_listing(files) == change.variant,
-        "its files have no plain names": all(KEY.fullmatch(file.name) and "/" not in file.name for file in files),
+        "it is another version's": run.record.model_version == change.version,
+        "its verdict is another": run.record.verdict_id == change.verdict,
+        "its variant is another": run.variant.sha256 == change.variant,
     }
     return next((fault for fault, fine in agree.items() if not fine), None)
 
@@ -141,7 +98,7 @@ def fault_of(vault: Vault, version: LedgerVersion) -> str | None:
 
 
 def _faults(vault: Vault, version: LedgerVersion) -> Iterator[str]:
-    for manifest in version.manifests:
+    for manifest in version.run.manifests:
         stands = vault.result(manifest.key)
         if stands is None:
             yield f"the result of {manifest.key} is gone or has changed"

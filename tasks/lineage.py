@@ -2,18 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lorp.gate import Verdict
-from lorp.lineage import SCHEMA, LineageRecord
-from lorp.names import without_paths
+from lorp.lineage import LineageRecord
+from lorp.names import source_name, without_paths
+from lorp.plan import PruningPlan
 from lorp.spec import RecompressSpec
-from lorp.values import decode, encode
+from lorp.values import decode
+from tasks import provenance
 from tasks.registry import Registered
+from tasks.results import RunResults
 from tasks.stage import Outputs, Request
 from tasks.vault import Manifest, Reference, Vault
-from tasks.versions import installed_packages
+from tasks.versions import installed_packages, software_versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +25,11 @@ class Lineage(Request):
     """The lineage record."""
 
     STAGE: ClassVar[str] = "register"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     spec: RecompressSpec
     name: str
+    results: RunResults
     stages: tuple[Manifest, ...]
-    verdict: Reference
     report: Reference
     registered: Registered
     flow_run: str
@@ -33,7 +37,7 @@ class Lineage(Request):
     def inputs(self) -> Mapping[str, Any]:
         """Digest of the verdict, and what the registry made of it: one record a registered verdict."""
         return {
-            "verdict": self.verdict.sha256,
+            "verdict": self.results.verdict.sha256,
             "name": self.name,
             "tracking_run": self.registered.run_id,
             "model_version": self.registered.model_version,
@@ -41,17 +45,37 @@ class Lineage(Request):
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Writes the record."""
-        verdict = decode(Verdict, vault.read(self.verdict))
-        record = LineageRecord(
-            schema=SCHEMA,
-            spec=without_paths(self.spec).model_dump(mode="json"),
-            stages=tuple(asdict(manifest) for manifest in self.stages),
-            verdict=asdict(verdict),
+        record = vault.put("values", self.record(vault).encode(), ".json")
+        return {"lineage": record, "report": self.report}
+
+    def record(self, vault: Vault) -> LineageRecord:
+        """Gathers everything."""
+        results, spec = self.results, without_paths(self.spec)
+        verdict = decode(Verdict, vault.read(results.verdict))
+        asked, source = spec.model_dump(mode="json"), source_name(self.spec.source)
+        packages = provenance.packages(installed_packages())
+        return LineageRecord(
+            subjects=provenance.subjects(results.candidate.variant),
+            model_name=self.name,
+            source=source,
+            spec=asked,
+            seeds=provenance.seeds(asked),
+            compute={"dtype": spec.compute.dtype, "devices": provenance.devices(self.stages)},
+            approved=verdict.approved,
             verdict_id=verdict.id,
-            packages=installed_packages(),
+            kept_blocks=decode(PruningPlan, vault.read(results.candidate.plan)).kept,
+            stages=tuple(asdict(manifest) for manifest in self.stages),
+            dependencies=provenance.dependencies(results, spec, source, self.stages, packages),
+            byproducts=provenance.byproducts(results, self.stages),
+            versions=software_versions(),
+            packages=packages,
             flow_run=self.flow_run,
             tracking_run=self.registered.run_id,
-            model_name=self.name,
             model_version=self.registered.model_version,
+            started=min(map(_began, self.stages)).isoformat(timespec="seconds"),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        return {"lineage": vault.put("values", encode(record), ".json"), "report": self.report}
+
+
+def _began(manifest: Manifest) -> datetime:
+    return datetime.fromisoformat(manifest.created) - timedelta(seconds=manifest.seconds)

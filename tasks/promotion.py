@@ -97,7 +97,7 @@ def _ratio(vault: Vault, policy: PromotionPolicy, version: LedgerVersion, produc
     if _tokenizer(version) != _tokenizer(production):
         return "it and the version in production have different tokenizers, so their perplexities cannot be compared"
     judged = _evaluation(vault, version.evaluated[1].outputs["evaluation"])
-    windows = version.output(judged.windows_sha256)
+    windows = version.run.output(judged.windows_sha256)
 
     def measured(label: str, variant: Reference) -> Measured:
         """As it was, unless on a machine of another kind."""

@@ -69,7 +69,7 @@ def register_verdict(places: Workspace, request: Registering) -> RegisteredVerdi
         spec=request.spec,
         name=request.name,
         stages=request.stages,
-        verdict=request.results.verdict,
+        results=request.results,
         report=report,
         registered=registered,
         flow_run=request.flow_run,
@@ -88,13 +88,10 @@ def _check_stands(vault: Vault, stages: Iterable[Manifest]) -> None:
 
 
 def _enter(vault: Vault, request: Registering, registered: Registered, verdict: Verdict, lineage: Reference) -> None:
-    """Writes a new version into the ledger; one that is there already stays as it is."""
-    version = registered.model_version
-    if version is None:
-        return
+    """Writes a new version, or a rejection, into the ledger; what is there already stays as it is."""
     change = Change(
-        act="registered",
-        version=version,
+        act="registered" if verdict.approved else "rejected",
+        version=registered.model_version,
         variant=verdict.variant,
         verdict=verdict.id,
         lineage=lineage.sha256,
@@ -105,7 +102,9 @@ def _enter(vault: Vault, request: Registering, registered: Registered, verdict: 
 
 
 def _missing(now: Standing, change: Change) -> Change | None:
-    """The change, unless the ledger has a version of that number."""
+    """The change, unless the ledger has it, or a version of that number."""
+    if change.version is None:
+        return None if change.lineage in now.rejections else change
     known = now.versions.get(change.version)
     if known is not None and known.verdict != change.verdict:
         LOGGER.warning(

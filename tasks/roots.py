@@ -10,9 +10,8 @@ from datetime import datetime
 from lorp.digest import canonical_json, digest_bytes
 from lorp.errors import IntegrityError, SpecError
 from lorp.ledger import Change
-from lorp.lineage import LineageRecord
-from lorp.values import decode
-from tasks.keeping import Inventory, Known, Root, digests_in
+from lorp.lineage import read_statement
+from tasks.keeping import WEIGHTS, Inventory, Known, Root, digests_in
 from tasks.ledger import names, read_ledger
 from tasks.tracking import VersionInRegistry, versions
 from tasks.vault import Vault
@@ -35,7 +34,8 @@ def find_roots(places: Workspace, vault: Vault, inventory: Inventory, before: da
     _check_belongs(places, changes, registered)
     finder = _Finder(vault=vault, inventory=inventory)
     return [
-        Root(why="ledger", names=_NOTHING.union(*finder.of_ledgers(changes))),
+        Root(why="ledger", names=_NOTHING.union(*finder.of_ledgers(changes, rejected=False))),
+        Root(why="ledger", names=_NOTHING.union(*finder.of_ledgers(changes, rejected=True)), without=WEIGHTS),
         Root(why="registry", names=_NOTHING.union(*finder.of_registrations(), *finder.of_registry(registered))),
         Root(why="recent", names=_NOTHING.union(*map(finder.of_stage, inventory.recent(before)))),
     ]
@@ -67,11 +67,11 @@ class _Finder:
     inventory: Inventory
     read: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def of_ledgers(self, changes: Mapping[str, Sequence[Change]]) -> Iterator[frozenset[str]]:
-        """What entries name, and what the lineage records do that they name."""
+    def of_ledgers(self, changes: Mapping[str, Sequence[Change]], rejected: bool) -> Iterator[frozenset[str]]:
+        """What entries about rejections, or all others, name, and what the lineage records do that they name."""
         makers = {_lineage_made(known): known for known in self._registrations()}
         for name, entered in changes.items():
-            for change in entered:
+            for change in (change for change in entered if (change.version is None) == rejected):
                 maker = makers.get(change.lineage)
                 yield frozenset(filter(None, (change.variant, change.lineage, change.decision)))
                 yield maker.names if maker else _NOTHING
@@ -111,7 +111,7 @@ def _read_record(vault: Vault, sha256: str, name: str) -> frozenset[str]:
         data = vault.store.read(f"values/{sha256}.json")
         if digest_bytes(data) != sha256:
             raise IntegrityError("its bytes have changed", "Bring it back")
-        decode(LineageRecord, data)
+        read_statement(data)
     except IntegrityError as fault:
         raise IntegrityError(
             f"a lineage record of {name} cannot be read, and so nothing is removed: {fault.reason}",

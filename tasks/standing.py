@@ -146,7 +146,7 @@ def _name(places: Workspace, vault: Vault | None, name: str, num_entries: int) -
         aliases=tuple(
             AliasSeen(alias=alias, version=entry.change.version, moved=entry.change, strayed=strayed.get(alias))
             for alias, entry in moved.items()
-            if entry
+            if entry and entry.change.version
         ),
         history=entries[::-1][:num_entries],
     )

@@ -96,7 +96,7 @@ class _Ear(logging.Handler):
 def stages(outcome: dict[str, Any]) -> list[str]:
     """Those of the lineage record, in its order."""
     record = json.loads(Path(outcome["lineage"].removeprefix("file://")).read_text())
-    return [made["stage"] for made in record["stages"]]
+    return [made["stage"] for made in record["predicate"]["buildDefinition"]["internalParameters"]["stages"]]
 
 
 def documented(address: str) -> dict[str, list[str]]:

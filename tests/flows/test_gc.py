@@ -23,6 +23,7 @@ from tasks.collecting import plan_collection, remove_unreached
 from tasks.keeping import KINDS, Plan, oldest_kept
 from tasks.ledger import read_ledger
 from tasks.ledger_versions import fault_of, read_version
+from tasks.records import read_record
 from tasks.store import open_store
 from tasks.tracking import VersionInRegistry
 from tasks.usage import mark_used
@@ -92,7 +93,8 @@ class Kept:
         """That of a stage in the lineage record of a run."""
         lineage = Path(self.outcomes[outcome]["lineage"]).name
         record = json.loads(self.vault.store.read(f"values/{lineage}"))
-        key = next(entry["key"] for entry in record["stages"] if entry["stage"] == stage)
+        stages = record["predicate"]["buildDefinition"]["internalParameters"]["stages"]
+        key = next(entry["key"] for entry in stages if entry["stage"] == stage)
         found = self.vault.result(key)
         assert found
         return found
@@ -120,17 +122,33 @@ def folder(template: tuple[Path, dict[str, Any]], home: Path) -> Kept:
 
 
 def needed(vault: Vault) -> set[str]:
-    """Keys of all that the ledger's versions rest on."""
+    """Keys of all that the ledger's versions rest on, and of the evidence for its rejections."""
     entries = read_ledger(vault, "pico")
     decisions = {f"values/{entry.change.decision}.json" for entry in entries if entry.change.decision}
-    manifests = {m.key: m for m in read_version(vault, standing(entries), "pico", 1).manifests}
-    lineage = entries[0].change.lineage
-    for key in vault.store.keys("stages"):
-        found = vault.result(Path(key).stem)
-        if found and found.outputs.get("lineage") and found.outputs["lineage"].sha256 == lineage:
-            manifests[found.key] = found
-    outputs = {key for m in manifests.values() for each in m.outputs.values() for key, _ in each.objects()}
-    return {f"stages/{key}.json" for key in manifests} | outputs | decisions
+    records = {entry.change.lineage: entry.change.version for entry in entries}
+    of_versions: set[str] = set()
+    of_rejections: set[str] = set()
+    for lineage, version in records.items():
+        manifests = {m.key: m for m in read_record(vault, "pico", lineage).manifests}
+        for key in vault.store.keys("stages"):
+            found = vault.result(Path(key).stem)
+            if found and found.outputs.get("lineage") and found.outputs["lineage"].sha256 == lineage:
+                manifests[found.key] = found
+        (of_versions if version else of_rejections).update(
+            f"stages/{m.key}.json" for m in manifests.values() if version or not makes_weights(m)
+        )
+        (of_versions if version else of_rejections).update(
+            key for m in manifests.values() for each in m.outputs.values() for key, _ in each.objects()
+        )
+    return of_versions | {key for key in of_rejections if not is_weights(key)} | decisions
+
+
+def makes_weights(manifest: Manifest) -> bool:
+    return any(is_weights(made.key) for made in manifest.outputs.values())
+
+
+def is_weights(key: str) -> bool:
+    return key.partition("/")[0] in ("checkpoints", "variants", "patches")
 
 
 def test_a_dry_run_changes_nothing_and_what_is_recent_stays(kept: Kept, lorp: Lorp) -> None:
@@ -191,7 +209,7 @@ def test_a_run_that_reuses_old_results_leaves_a_trace_of_each(folder: Kept, pico
     assert lorp(*asked(pico, "--max-perplexity-ratio=100")).status == 0
     lineage = json.loads(folder.vault.store.read(f"values/{Path(folder.outcomes['approved']['lineage']).name}"))
     traces = {key.split("/")[1] for key in folder.vault.store.keys("used")}
-    assert traces >= {entry["key"] for entry in lineage["stages"]}
+    assert traces >= {entry["key"] for entry in lineage["predicate"]["buildDefinition"]["internalParameters"]["stages"]}
     assert {key.split("/")[2] for key in folder.vault.store.keys("used")} <= {
         (datetime.now(UTC) - timedelta(days=day)).date().isoformat() for day in (0, 1)
     }

@@ -398,8 +398,9 @@ def test_a_device_that_is_not_here_is_done_without(
 ) -> None:
     version = read_version(vault(home), standing(ledger(home)), "pico", 1)
     assert version.compute_spec.device == "cpu"
-    spec = {**version.record.spec, "compute": {"device": "cuda:7", "dtype": "bfloat16"}}
-    elsewhere = replace(version, record=replace(version.record, spec=spec))
+    compute = version.spec.compute.model_copy(update={"device": "cuda:7", "dtype": "bfloat16"})
+    spec = version.spec.model_copy(update={"compute": compute})
+    elsewhere = replace(version, run=replace(version.run, spec=spec))
     assert elsewhere.compute_spec == ComputeSpec(device="cpu", dtype="bfloat16")
 
 

@@ -110,20 +110,23 @@ def test_a_share_that_means_the_same_count_is_the_same_job(recompress: Lorp, hom
 def test_the_lineage_record_names_every_object_by_its_digest(recompress: Lorp, home: Path) -> None:
     outcome = recompress(LOOSE).json
     record = json.loads(Path(outcome["lineage"].removeprefix("file://")).read_text())
-    assert [stage["stage"] for stage in record["stages"]] == [
+    definition = record["predicate"]["buildDefinition"]
+    inside = definition["internalParameters"]
+    assert [stage["stage"] for stage in inside["stages"]] == [
         "fetch", "windows", "windows", "capture", "capture", "score", "cluster", "questions", "plan", "resample",
         "prune", "evaluate", "answers", "generate", "evaluate", "answers", "generate", "speed", "gate",
     ]  # fmt: skip
-    for made in record["stages"]:
+    for made in inside["stages"]:
         assert made["versions"]["torch"]
         for output in made["outputs"].values():
             stored = {file["name"]: file["sha256"] for file in output["files"]} or {"": output["sha256"]}
             for name, sha256 in stored.items():
                 assert digest_file(home / "store" / output["key"] / name) == sha256
-    assert record["spec"]["calibration"]["seed"] == 0
-    assert record["verdict"]["approved"] is True
-    assert record["model_version"] == outcome["model_version"]
-    assert record["tracking_run"] == outcome["mlflow_run"]
+    assert definition["externalParameters"]["spec"]["calibration"]["seed"] == inside["seeds"]["calibration"] == 0
+    assert inside["verdict"] == {"id": outcome["verdict"]["id"], "approved": True}
+    assert inside["keptBlocks"] == outcome["plan"]["kept"]
+    assert inside["modelVersion"] == outcome["model_version"]
+    assert inside["runs"] == {"flow": outcome["run"], "tracking": outcome["mlflow_run"]}
     assert str(home) not in json.dumps(record)
 
 
@@ -194,7 +197,8 @@ def test_texts_of_several_kinds(recompress: Lorp, tmp_path: Path) -> None:
     done = recompress(LOOSE, "--config", config)
     assert done.status == 0, done.err
     record = json.loads(Path(done.json["lineage"].removeprefix("file://")).read_text())
-    assert record["spec"]["evaluation"]["corpora"] == ["rows.jsonl#body", "notes"]
+    asked = record["predicate"]["buildDefinition"]["externalParameters"]["spec"]
+    assert asked["evaluation"]["corpora"] == ["rows.jsonl#body", "notes"]
 
 
 def test_prefects_pages_tell_the_verdict(recompress: Lorp) -> None:

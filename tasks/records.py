@@ -1,0 +1,161 @@
+"""Lineage records in the store: the record of a run, with its manifests and verdict, and whether they agree."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
+
+from lorp.digest import digest_bytes, digest_listing, digest_value
+from lorp.errors import IntegrityError
+from lorp.gate import Verdict
+from lorp.lineage import LineageRecord, read_statement
+from lorp.lineage.schema import schema_fault
+from lorp.spec import RecompressSpec
+from lorp.values import decode, encode
+from tasks.store.protocol import KEY
+from tasks.vault import Manifest, Reference, Vault
+
+_MANIFESTS: TypeAdapter[tuple[Manifest, ...]] = TypeAdapter(tuple[Manifest, ...])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """The record of a run, read and understood.
+
+    Attributes:
+        sha256: Of its bytes.
+        record: What they say.
+        spec: What was asked.
+        manifests: Of the run's stages, in their order.
+        variant: The variant's files.
+    """
+
+    sha256: str
+    record: LineageRecord
+    spec: RecompressSpec
+    manifests: tuple[Manifest, ...]
+    variant: Reference
+
+    @property
+    def title(self) -> str:
+        """What people are told it is the record of."""
+        version = self.record.model_version
+        return f"{self.record.model_name} {version}" if version else f"a rejected run of {self.record.model_name}"
+
+    def stage(self, name: str) -> Manifest:
+        """The first manifest of a stage of this name.
+
+        Raises:
+            IntegrityError: It holds none.
+        """
+        found = next((manifest for manifest in self.manifests if manifest.stage == name), None)
+        if found is None:
+            raise self.incomplete(name)
+        return found
+
+    def output(self, sha256: str) -> Reference:
+        """Something that the run made.
+
+        Raises:
+            IntegrityError: It made no such thing.
+        """
+        found = next((made for made in outputs(self.manifests) if made.sha256 == sha256), None)
+        if found is None:
+            raise self.incomplete(sha256)
+        return found
+
+    def incomplete(self, what: str) -> IntegrityError:
+        """Says that the record lacks something."""
+        return IntegrityError(f"the lineage record of {self.title} holds no {what}", "Recompress its source again")
+
+
+def outputs(manifests: Iterable[Manifest]) -> Iterator[Reference]:
+    """Everything that stages made."""
+    for manifest in manifests:
+        yield from manifest.outputs.values()
+
+
+def parse_record(data: bytes) -> RunRecord:
+    """A record from its bytes.
+
+    Raises:
+        IntegrityError: It is none, or does not agree with itself.
+    """
+    fault = schema_fault(data)
+    if fault:
+        raise _broken("the stored lineage record", f"in-toto and SLSA do not allow it: {fault}")
+    record = read_statement(data)
+    what = f"the lineage record of {record.model_name} {record.model_version or '(rejected)'}"
+    try:
+        manifests = _MANIFESTS.validate_python(record.stages)
+        spec = RecompressSpec.model_validate(record.spec)
+        pruned = {made.sha256: made for stage in manifests if stage.stage == "prune" for made in stage.outputs.values()}
+        gate = next(stage for stage in manifests if stage.stage == "gate")
+        variant = pruned[gate.inputs["variant"]]
+    except (ValidationError, KeyError, StopIteration):
+        raise _broken(what, "it cannot be read") from None
+    found = RunRecord(sha256=digest_bytes(data), record=record, spec=spec, manifests=manifests, variant=variant)
+    fault = _contradiction(found)
+    if fault:
+        raise _broken(what, fault)
+    return found
+
+
+def read_record(vault: Vault, name: str, sha256: str) -> RunRecord:
+    """A record of a model of this name from the store.
+
+    Raises:
+        IntegrityError: It is gone or has changed, is none, does not agree with itself, or is of another name.
+    """
+    found = parse_record(vault.read_value(sha256))
+    if found.record.model_name != name:
+        raise _broken(f"the lineage record {sha256}", f"it is of {found.record.model_name}, not of {name}")
+    return found
+
+
+def read_verdict(vault: Vault, run: RunRecord) -> Verdict:
+    """What the gate said, as the record and its stage have it.
+
+    Raises:
+        IntegrityError: It is gone or has changed, or is another.
+    """
+    stored = run.stage("gate").outputs["verdict"]
+    verdict = decode(Verdict, vault.read(stored))
+    fault = verdict_contradiction(run, verdict)
+    if fault:
+        raise _broken(f"the lineage record of {run.title}", fault)
+    return verdict
+
+
+def verdict_contradiction(run: RunRecord, verdict: Verdict) -> str | None:
+    """What a record and the verdict that it names do not agree on."""
+    agree = {
+        "its verdict is another": (verdict.id, verdict.approved) == (run.record.verdict_id, run.record.approved),
+        "its verdict is not the gate's": run.stage("gate").outputs["verdict"].sha256 == digest_bytes(encode(verdict)),
+        "its verdict is on another variant": verdict.variant == run.variant.sha256,
+        "its verdict is under other budgets": verdict.gate == digest_value(run.spec.gate.budgets()),
+    }
+    return next((fault for fault, fine in agree.items() if not fine), None)
+
+
+def _contradiction(run: RunRecord) -> str | None:
+    """What a record says of itself in two ways that differ."""
+    files = run.variant.files
+    named = {(subject.name, subject.digest.get("sha256")) for subject in run.record.subjects}
+    agree = {
+        "its files are others": digest_listing(files) == run.variant.sha256,
+        "its subjects are not the variant's files": named == {(file.name, file.sha256) for file in files},
+        "its files have no plain names": all(KEY.fullmatch(file.name) and "/" not in file.name for file in files),
+        "a stage has another's key": all(map(_keyed, run.manifests)),
+        "a rejected variant has a version": run.record.approved or run.record.model_version is None,
+    }
+    return next((fault for fault, fine in agree.items() if not fine), None)
+
+
+def _keyed(manifest: Manifest) -> bool:
+    stage, _, digest = manifest.key.rpartition("-")
+    return stage.rpartition("-v")[0] == manifest.stage and digest == digest_value(manifest.inputs)
+
+
+def _broken(what: str, fault: str) -> IntegrityError:
+    return IntegrityError(f"{what} is broken: {fault}", "Recompress its source")
