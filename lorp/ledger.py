@@ -101,20 +101,59 @@ def read_chain(name: str, stored: Mapping[int, bytes]) -> tuple[Entry, ...]:
     Raises:
         IntegrityError: One is missing, is no entry of this name, or does not name the one before it.
     """
-    return tuple(_linked(name, stored))
+    entries = []
+    for link in examine(name, stored):
+        if link.entry is None or link.fault:
+            remedy = "Bring it back from a copy of the store" if link.missing else _TRUST
+            raise IntegrityError(f"entry {link.sequence} of the ledger of {name} {link.fault}", remedy)
+        entries.append(link.entry)
+    return tuple(entries)
 
 
-def _linked(name: str, stored: Mapping[int, bytes]) -> Iterator[Entry]:
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """A place in a chain.
+
+    Attributes:
+        sequence: From 1.
+        entry: What is there, if it can be read.
+        fault: What is wrong with it, as the end of a sentence; None if nothing is.
+        missing: Whether there is nothing.
+    """
+
+    sequence: int
+    entry: Entry | None = None
+    fault: str | None = None
+    missing: bool = False
+
+
+def examine(name: str, stored: Mapping[int, bytes]) -> Iterator[Link]:
+    """Every place of a chain up to its last entry, one after the other; what comes after a fault too.
+
+    Args:
+        name: The registered model.
+        stored: Entries' bytes by sequence.
+    """
     before: str | None = None
-    for place, (sequence, data) in enumerate(sorted(stored.items()), start=1):
-        where = f"entry {place} of the ledger of {name}"
-        if sequence != place:
-            raise IntegrityError(f"{where} is missing", "Bring it back from a copy of the store")
-        entry = _entry(where, data)
-        if (entry.schema, entry.name, entry.sequence, entry.before) != (SCHEMA, name, place, before):
-            raise _broken(f"{where} is not the one that belongs there")
-        before = digest_bytes(data)
-        yield entry
+    known = True  # whether the entry before is what was written, so that the next can be held against it
+    for place in range(1, max(stored, default=0) + 1):
+        data = stored.get(place)
+        if data is None:
+            yield Link(sequence=place, fault="is missing", missing=True)
+            known = False
+            continue
+        entry, fault = _read_entry(data)
+        if entry and not _belongs(entry, name, place, before if known else entry.before):
+            fault = "is not the one that belongs there"
+        yield Link(sequence=place, entry=entry, fault=fault)
+        before, known = digest_bytes(data), fault is None
+
+
+_TRUST = "Trust none that come after it, and compare with a copy of the store"
+
+
+def _belongs(entry: Entry, name: str, place: int, before: str | None) -> bool:
+    return (entry.schema, entry.name, entry.sequence, entry.before) == (SCHEMA, name, place, before)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,18 +162,13 @@ class _Sealed:
     sha256: str
 
 
-def _entry(where: str, data: bytes) -> Entry:
+def _read_entry(data: bytes) -> tuple[Entry | None, str | None]:
+    """An entry, or why there is none."""
     try:
         entry = decode(_Sealed, data).entry
     except IntegrityError as fault:
-        raise _broken(f"{where} cannot be read: {fault.reason}") from None
-    if entry.data != data:
-        raise _broken(f"{where} is not as it was written")
-    return entry
-
-
-def _broken(reason: str) -> IntegrityError:
-    return IntegrityError(reason, "Trust none that come after it, and compare with a copy of the store")
+        return None, f"cannot be read: {fault.reason}"
+    return (entry, None) if entry.data == data else (None, "is not as it was written")
 
 
 @dataclass(frozen=True)

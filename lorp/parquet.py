@@ -38,6 +38,15 @@ class WindowSums:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class SampledStates:
+    """What the table `states` says of R rows: window ids, positions (R) int32, unit vectors (R, L, D) float16."""
+
+    windows: tuple[str, ...]
+    positions_R: NDArray[np.int32]
+    units_RLD: NDArray[np.float16]
+
+
 def joined_windows(shards: Sequence[WindowSums]) -> WindowSums:
     """The windows of several tables as one."""
     return WindowSums(
@@ -88,6 +97,23 @@ def decode_windows(data: bytes) -> WindowSums:
             documents=tuple(table["document"].to_pylist()),
             num_tokens=table["num_tokens"].to_numpy(),
             cosine_sums_WLL=table["cosine_sums"].combine_chunks().to_numpy_ndarray(),
+        )
+    except KeyError as fault:
+        raise _unreadable(f"no column {fault}") from None
+
+
+def decode_states(data: bytes) -> SampledStates:
+    """What `encode_states` wrote, but for norms.
+
+    Raises:
+        IntegrityError: Not that table, or a page fails its checksum.
+    """
+    table = read_table(data)
+    try:
+        return SampledStates(
+            windows=tuple(table["window"].to_pylist()),
+            positions_R=table["position"].to_numpy(),
+            units_RLD=table["units"].combine_chunks().to_numpy_ndarray(),
         )
     except KeyError as fault:
         raise _unreadable(f"no column {fault}") from None

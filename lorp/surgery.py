@@ -18,6 +18,9 @@ from lorp.safetensors_file import Tensor, encode_header
 
 PLAN = "pruning_plan.json"
 
+#: The config's field that says what was removed; transformers keeps it as it is, and makes nothing of it.
+NOTE = "lorp"
+
 _BUFFER_BYTES = 1 << 23
 
 #: A tensor to copy, and its name in the pruned checkpoint.
@@ -28,8 +31,8 @@ def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path, patch: Iterab
     """Writes the pruned checkpoint into an empty folder.
 
     Kept blocks are renumbered from 0, names are those of the source otherwise. Tensors that the model does not load
-    are left out. Config fields that count blocks or say something of single ones follow. `pruning_plan.json` says
-    which block of the dense model each kept one is.
+    are left out. Config fields that count blocks or say something of single ones follow. The config's `lorp` and
+    `pruning_plan.json` say which block of the dense model each kept one is.
 
     Args:
         checkpoint: The dense model.
@@ -55,6 +58,15 @@ def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path, patch: Iterab
         _write_json(folder / INDEX, _index(shards))
     _write_json(folder / CONFIG, _pruned_config(checkpoint, plan))
     _write_json(folder / PLAN, {"method": plan.method, "removed": plan.removed, "kept_blocks": plan.kept})
+
+
+def kept_blocks_of(config: bytes) -> tuple[int, ...] | None:
+    """What a variant's `config.json` says of its blocks: block i was block `kept[i]` of its source; None if nothing."""
+    try:
+        kept = json.loads(config)[NOTE]["kept_blocks"]
+        return tuple(int(block) for block in kept)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _checked(checkpoint: Checkpoint, patch: Iterable[Tensor]) -> dict[str, Tensor]:
@@ -140,6 +152,7 @@ def _pruned_config(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
         **dict.fromkeys(counts, len(plan.kept)),
         **{field: [settings[field][block] for block in plan.kept] for field in lists},
         **{field: sum(block < settings[field] for block in plan.kept) for field in thresholds},
+        NOTE: {"kept_blocks": plan.kept, "source_num_blocks": plan.num_blocks},
     }
 
 

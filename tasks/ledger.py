@@ -6,6 +6,7 @@ from collections.abc import Callable
 from lorp.errors import SpecError
 from lorp.ledger import Change, Entry, Standing, next_entry, read_chain, standing
 from lorp.spec import MODEL_NAME
+from tasks.store import ObjectStore
 from tasks.vault import Vault
 
 _FILE = re.compile(r"(?P<sequence>[0-9]{8})\.json")
@@ -29,11 +30,24 @@ def read_ledger(vault: Vault, name: str) -> tuple[Entry, ...]:
         IntegrityError: An entry is missing, or is not what was written.
         OutageError: The store does not answer.
     """
+    return read_chain(name, stored_entries(vault.store, name))
+
+
+def stored_entries(store: ObjectStore, name: str) -> dict[int, bytes]:
+    """The bytes of all entries that there are, by sequence.
+
+    Raises:
+        SpecError: Nothing can have such a name.
+        OutageError: The store does not answer.
+    """
     folder = _folder(name)
-    found = {
-        _FILE.fullmatch(key.removeprefix(f"{folder}/")): data for key, data in vault.store.read_all(folder).items()
-    }
-    return read_chain(name, {int(match["sequence"]): data for match, data in found.items() if match})
+    found = {_FILE.fullmatch(key.removeprefix(f"{folder}/")): data for key, data in store.read_all(folder).items()}
+    return {int(match["sequence"]): data for match, data in found.items() if match}
+
+
+def entry_key(name: str, sequence: int) -> str:
+    """Where an entry lies."""
+    return f"{_folder(name)}/{sequence:08d}.json"
 
 
 def record(vault: Vault, name: str, decide: Callable[[Standing], Change | None]) -> Entry | None:
@@ -57,7 +71,7 @@ def record(vault: Vault, name: str, decide: Callable[[Standing], Change | None])
         if change is None:
             return None
         entry = next_entry(name, entries, change)
-        if vault.store.create(f"{_folder(name)}/{entry.sequence:08d}.json", entry.data):
+        if vault.store.create(entry_key(name, entry.sequence), entry.data):
             return entry
 
 

@@ -149,7 +149,7 @@ class Prune(Request):
     """The pruned checkpoint."""
 
     STAGE: ClassVar[str] = "prune"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     checkpoint: Reference
     plan: Reference
     weights: Reference | None = None

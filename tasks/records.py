@@ -146,6 +146,9 @@ def _contradiction(run: RunRecord) -> str | None:
         "its files are others": digest_listing(files) == run.variant.sha256,
         "its subjects are not the variant's files": named == {(file.name, file.sha256) for file in files},
         "its files have no plain names": all(KEY.fullmatch(file.name) and "/" not in file.name for file in files),
+        "it names what is no key": all(
+            KEY.fullmatch(key) for made in outputs(run.manifests) for key in (made.key, *dict(made.objects()))
+        ),
         "a stage has another's key": all(map(_keyed, run.manifests)),
         "a rejected variant has a version": run.record.approved or run.record.model_version is None,
     }

@@ -13,6 +13,8 @@ from lorp.checkpoint import open_checkpoint
 from lorp.clustering import Clustering
 from lorp.corpus.uses import ConfirmWindows, ScoreWindows, SearchWindows
 from lorp.models import device_kind
+from lorp.plan import PruningPlan
+from lorp.search.recorded import RecordedTrials, TriedPlans
 from lorp.search.trials import MEND_RIDGE, ModelTrials
 from lorp.selection import Grounds, make_plan
 from lorp.selection.greedy import deepest_within
@@ -105,7 +107,7 @@ class Search(_Searching):
     """
 
     STAGE: ClassVar[str] = "search"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     spec: PruningSpec
     count: int
     by_corpus: bool = False
@@ -124,16 +126,20 @@ class Search(_Searching):
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Searches."""
-        windows = decode(SearchWindows, vault.read(self.windows))
         with self.grounds(vault) as grounds:
-            plan = make_plan(grounds, self.count, self.spec)
-            assert isinstance(grounds.trials, StoredTrials)
-            tried = grounds.trials.of_count(self.count, grounds.mended and self.spec.method != ("greedy",))
-        documents = [window.document for window in windows.score.windows]
-        stability = stability_of_trials(tried, documents, plan.num_blocks, self.seed, self.by_corpus)
+            plan, tried = make_plan(grounds, self.count, self.spec), _tried(grounds)
+        return self.found(vault, plan, tried)
+
+    def found(self, vault: Vault, plan: PruningPlan, tried: TriedPlans) -> Outputs:
+        """Stores a plan, how sure it is, and the trials that led to it."""
+        windows = decode(SearchWindows, vault.read(self.windows)).score.windows
+        losses = RecordedTrials(tried.score).of_count(self.count, tried.mended and self.spec.method != ("greedy",))
+        documents = [window.document for window in windows]
+        stability = stability_of_trials(losses, documents, plan.num_blocks, self.seed, self.by_corpus)
         return {
             "plan": vault.put("values", encode(plan), ".json"),
             "stability": vault.put("values", encode(stability), ".json"),
+            "trials": vault.put("values", encode(tried), ".json"),
         }
 
 
@@ -149,7 +155,7 @@ class GuessDepth(_Searching):
     """A first guess at how many blocks a budget allows: as many as a greedy search takes on few windows."""
 
     STAGE: ClassVar[str] = "guess"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     max_perplexity_ratio: float
     max_perplexity: float | None
 
@@ -161,5 +167,18 @@ class GuessDepth(_Searching):
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Removes blocks until it is too many."""
         with self.grounds(vault) as grounds:
-            count = deepest_within(grounds, self.max_perplexity_ratio, self.max_perplexity)
-        return {"depth": vault.put("values", encode(Depth(count)), ".json")}
+            depth, tried = self.depth(grounds), _tried(grounds)
+        return {
+            "depth": vault.put("values", encode(depth), ".json"),
+            "trials": vault.put("values", encode(tried), ".json"),
+        }
+
+    def depth(self, grounds: Grounds) -> Depth:
+        """As deep as trials say."""
+        return Depth(deepest_within(grounds, self.max_perplexity_ratio, self.max_perplexity))
+
+
+def _tried(grounds: Grounds) -> TriedPlans:
+    assert isinstance(grounds.trials, StoredTrials)
+    assert isinstance(grounds.confirming, StoredTrials)
+    return TriedPlans(mended=grounds.mended, score=grounds.trials.tried(), confirm=grounds.confirming.tried())

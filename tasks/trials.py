@@ -3,12 +3,13 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from lorp.search.recorded import TriedPlan
 from lorp.search.trials import MEND_RIDGE, Removed, Trials
 from lorp.values import decode, encode
 from tasks.stage import Outputs, Request, make
@@ -51,8 +52,7 @@ class Trial(Request):
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Asks."""
-        losses = tuple(loss if math.isfinite(loss) else None for loss in self.ask())
-        return {"losses": vault.put("values", encode(TrialLosses(losses)), ".json")}
+        return {"losses": vault.put("values", encode(TrialLosses(_storable(self.ask()))), ".json")}
 
 
 class StoredTrials:
@@ -84,13 +84,12 @@ class StoredTrials:
         """Says that plans asked for from now on will be much like this one."""
         self._to_settle = (tuple(sorted(removed)), mended)
 
-    def of_count(self, count: int, mended: bool) -> dict[Removed, tuple[float, ...]]:
-        """Losses of all plans of so many blocks that were asked for."""
-        return {
-            plan: losses
-            for (plan, as_mended), losses in self._at_hand.items()
-            if (len(plan), as_mended) == (count, mended)
-        }
+    def tried(self) -> tuple[TriedPlan, ...]:
+        """All plans that were asked for, by their blocks."""
+        return tuple(
+            TriedPlan(removed=removed, mended=mended, losses=_storable(losses))
+            for (removed, mended), losses in sorted(self._at_hand.items())
+        )
 
     @cached_property
     def _trials(self) -> Trials:
@@ -106,3 +105,7 @@ class StoredTrials:
             self._told = time.monotonic()
             LOGGER.info("search: %d plans tried, %d blocks removed in the last", self._num_run, len(removed))
         return losses
+
+
+def _storable(losses: Sequence[float]) -> tuple[float | None, ...]:
+    return tuple(loss if math.isfinite(loss) else None for loss in losses)

@@ -3,8 +3,8 @@
 import json
 
 from google.protobuf import json_format
-from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance  # type: ignore[import-untyped]
-from in_toto_attestation.v1.statement_pb2 import Statement  # type: ignore[import-untyped]
+from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
+from in_toto_attestation.v1.statement_pb2 import Statement
 
 from lorp.lineage.record import PREDICATE_TYPE, STATEMENT_TYPE
 

@@ -60,6 +60,13 @@ class ObjectStore(Protocol):
             IntegrityError: There is none.
         """
 
+    def fresh_digest(self, key: str) -> str:
+        """sha256 of an object's bytes as they lie in the store now, whatever copies there are of it.
+
+        Raises:
+            IntegrityError: There is none.
+        """
+
     def local(self, key: str) -> Path:
         """A path on the local disk that holds what an object or a folder holds now; only to be read.
 

@@ -122,6 +122,19 @@ class S3Store:
             raise missing(key)
         return self._copies.copy(key, state).sha256
 
+    def fresh_digest(self, key: str) -> str:
+        """Of the bytes as they come from the bucket; none are kept."""
+
+        def act() -> str:
+            hasher = hashlib.sha256()
+            self._bucket.download(self._name(key), hasher.update)
+            return hasher.hexdigest()
+
+        try:
+            return self._bucket.attempt(act)
+        except Missing:
+            raise missing(key) from None
+
     def local(self, key: str) -> Path:
         """The local copy; a folder's has the same files as the bucket."""
         states = self.states(check_key(key))

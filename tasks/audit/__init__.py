@@ -1,0 +1,107 @@
+"""Audit: from an alias to every byte that it rests on, and whether one thing follows from another.
+
+It reads the store and changes nothing in it. Each object's bytes are read once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorp.errors import IntegrityError
+from lorp.heads import Heads
+from lorp.ledger import Change
+from tasks.audit.findings import Audit, Fault, Step, held, judged
+from tasks.audit.ledgers import SeenLedger, chain_step, head_step, promotions_step, registry_step, see_ledger
+from tasks.audit.objects import Objects
+from tasks.audit.runs import audit_run
+from tasks.audit.targets import resolve
+from tasks.audit.whole import store_step, unentered_step
+from tasks.ledger_versions import entry_contradiction
+from tasks.records import RunRecord, parse_record
+from tasks.store import ObjectStore
+from tasks.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRequest:
+    """What is to be looked at.
+
+    Attributes:
+        target: `NAME@alias`, `NAME@3`, `NAME`, a variant's address or digest; None for everything.
+        places: The registry beside the ledgers, if it is to be asked.
+        since: Heads of ledgers from an earlier day.
+    """
+
+    target: str | None
+    places: Workspace | None = None
+    since: Heads | None = None
+
+
+def audit(store: ObjectStore, request: AuditRequest) -> tuple[Audit, tuple[RunRecord, ...]]:
+    """Looks, and tells; the second value are the records that could be read.
+
+    Raises:
+        SpecError: There is no such target.
+        OutageError: The store does not answer.
+    """
+    objects, runs = Objects(store), []
+    steps: list[Step] = []
+    asked = resolve(objects, request.target)
+    for each in asked:
+        steps += _ledger_steps(each.ledger, objects, request)
+    steps += _lost_ledgers(objects, request)
+    for each in asked:
+        for change in each.changes:
+            step, run = _record(each.ledger.name, change, objects)
+            steps.append(step)
+            if run:
+                steps += audit_run(run, objects)
+                runs.append(run)
+            objects.forget()
+    if request.target is None:
+        steps += [unentered_step(objects, {each.ledger.name: each.ledger for each in asked}), store_step(objects)]
+    found = Audit(
+        target=request.target or "everything",
+        steps=tuple(steps),
+        num_objects=len(objects.digests),
+        num_bytes=objects.num_bytes,
+    )
+    return found, tuple(runs)
+
+
+def _ledger_steps(ledger: SeenLedger, objects: Objects, request: AuditRequest) -> Iterator[Step]:
+    yield chain_step(ledger)
+    yield promotions_step(ledger, objects)
+    for head in request.since.heads if request.since else ():
+        if head.name == ledger.name:
+            yield head_step(ledger, head)
+    yield registry_step(ledger, request.places)
+
+
+def _lost_ledgers(objects: Objects, request: AuditRequest) -> Iterator[Step]:
+    """Ledgers that were there when heads were taken, if everything is asked about."""
+    if request.since is None or request.target is not None:
+        return
+    for head in request.since.heads:
+        ledger = see_ledger(objects, head.name)
+        if not ledger.stored:
+            yield head_step(ledger, head)
+
+
+def _record(name: str, change: Change, objects: Objects) -> tuple[Step, RunRecord | None]:
+    """The record that an entry names, and whether both speak of the same."""
+    about = f"{name} {change.version}" if change.version else f"a rejected run of {name}"
+    key = f"values/{change.lineage}.json"
+    data = objects.read(key, change.lineage)
+    if data is None:
+        fault = objects.fault(key, change.lineage)
+        return judged(about, "record", [fault] if fault else [], ""), None
+    try:
+        run = parse_record(data)
+    except IntegrityError as refused:
+        return judged(about, "record", [Fault(object=key, reason=refused.reason)], ""), None
+    contradiction = entry_contradiction(change, run)
+    if run.record.model_name != name:
+        contradiction = f"it is of {run.record.model_name}"
+    if contradiction:
+        return judged(about, "record", [Fault(object=key, reason=contradiction)], ""), None
+    return held(about, "record", "an in-toto statement with SLSA provenance; ledger and record agree"), run
