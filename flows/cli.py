@@ -1,7 +1,7 @@
 """The command line: `lorp recompress`, `plan` and `demo` here, the others in `flows.cli_*`.
 
-Exit status: 0 approved (or done), 3 rejected by the gate or refused by the policy, 2 bad input, 1 a fault. Heavy
-libraries are imported by the command that needs them, so that `--help` answers at once.
+Exit status: 0 approved (or done), 3 rejected by the gate or refused by the policy, 4 an audit found something,
+2 bad input, 1 a fault. Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from flows import arguments
+from flows.cli_audit import auditing
 from flows.cli_doctor import checkup
 from flows.cli_keeping import keeping
 from flows.cli_production import production
@@ -90,6 +91,7 @@ app.add_typer(production)
 app.add_typer(installation)
 app.add_typer(checkup)
 app.add_typer(keeping)
+app.add_typer(auditing)
 app.add_typer(sweeping)
 
 

@@ -23,6 +23,7 @@ from tasks.downstream import check_tasks
 from tasks.fetch import source_num_blocks
 from tasks.runner import check_runner
 from tasks.settings import settings
+from tasks.signing import signing_key
 from tasks.vault import open_vault
 from tasks.workspace import Workspace, make_home, workspace
 
@@ -61,6 +62,7 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
     """
     _check_budgets(spec)
     check_runner()
+    signing_key()
     check_text(spec.calibration, spec.evaluation)
     check_tasks(spec.tasks)
     if settings().dask_scheduler is None:  # else it is the workers' device

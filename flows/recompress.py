@@ -24,6 +24,7 @@ from lorp.spec import RecompressSpec
 from tasks.cache import PLAIN_JSON
 from tasks.register import Registering, register_verdict
 from tasks.runner import stage_runner
+from tasks.signing import signing_key
 from tasks.workspace import Workspace, workspace
 
 
@@ -53,6 +54,7 @@ def recompress(spec: RecompressSpec, places: Workspace | None = None) -> State[A
         InputError: The source, the text, the count or a setting cannot be used.
         LorpError: A fault.
     """
+    signing_key()  # before hours of work, rather than after
     with stage_runner() as runner:
         stages = Stages(spec=spec, places=places or workspace(), runner=runner)
         results = judge(stages, measure(stages))

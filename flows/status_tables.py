@@ -113,12 +113,13 @@ def _show_history(console: Console, production: Sequence[NameSeen]) -> None:
     for name in production:
         for entry in name.history:
             change = entry.change
-            what = (_minute(change.time), name.name, str(entry.sequence), _done(change))
+            what = (_minute(change.time), name.name, str(entry.sequence), what_was_done(change))
             _row(table, *what, change.asked_by, change.reason)
     console.print(table)
 
 
-def _done(change: Change) -> str:
+def what_was_done(change: Change) -> str:
+    """An entry in words."""
     if change.act == "rejected":
         return "a variant rejected"
     if change.act == "registered":

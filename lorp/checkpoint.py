@@ -32,6 +32,9 @@ COMPANIONS = VOCABULARY | {
     "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE",
 }  # fmt: skip
 
+#: How the files begin that say what one may do with a checkpoint.
+LICENCE_FILES = ("LICENSE", "NOTICE")
+
 #: Plain names only: nothing that leads elsewhere.
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
 

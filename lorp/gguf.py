@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lorp.errors import SourceError, UnknownArchitectureError
+from lorp.licence import identifier
 from lorp.spec import DType
 
 _MAGIC = b"GGUF"
@@ -40,6 +41,16 @@ def gguf_num_blocks(path: Path) -> int:
             "Choose a checkpoint of a known one",
         )
     return int(num_blocks)
+
+
+def gguf_licence(path: Path) -> str | None:
+    """The licence that a GGUF file names, if it names one."""
+    from gguf import GGUFReader
+
+    try:
+        return identifier(_field(GGUFReader(path), "general.license"))
+    except Exception:  # the reader trusts lengths and raises what that leads to
+        return None
 
 
 def dequantise(path: Path, folder: Path, dtype: DType) -> None:

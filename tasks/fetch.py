@@ -9,10 +9,20 @@ from typing import Any, ClassVar, TypeAlias
 from lorp.checkpoint import check_finite, open_checkpoint
 from lorp.digest import digest_file, digest_listing, list_files
 from lorp.errors import SourceError
-from lorp.gguf import dequantise, gguf_num_blocks, is_gguf
+from lorp.gguf import dequantise, gguf_licence, gguf_num_blocks, is_gguf
+from lorp.licence import CARD, licence_of_card
 from lorp.spec import DType
+from lorp.values import encode
 from tasks.sources import local_source
-from tasks.sources.hub import HubAddress, copy_hub_files, hub_num_blocks, is_hub, resolve_commit, unlisted_folder
+from tasks.sources.hub import (
+    HubAddress,
+    copy_hub_files,
+    hub_licence,
+    hub_num_blocks,
+    is_hub,
+    resolve_commit,
+    unlisted_folder,
+)
 from tasks.stage import Outputs, Request
 from tasks.vault import Vault
 
@@ -26,15 +36,17 @@ class FetchFolder(Request):
     READS_FILES: ClassVar[bool] = True
     path: str
     sha256: str
+    licence: str | None = None
 
     def inputs(self) -> Mapping[str, Any]:
-        """The digest over the checkpoint's files."""
-        return {"kind": "safetensors", "sha256": self.sha256}
+        """The digest over the checkpoint's files, and the licence that its card names, if there is one."""
+        named = {"licence": self.licence} if self.licence else {}
+        return {"kind": "safetensors", "sha256": self.sha256, **named}
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Copies the checkpoint's files, then checks and stores the copies."""
         _copy_checkpoint(Path(self.path), scratch)
-        outputs = _store_checkpoint(vault, scratch)
+        outputs = _store_checkpoint(vault, scratch, self.licence)
         if outputs["checkpoint"].sha256 != self.sha256:
             raise _changed(self.path)
         return outputs
@@ -60,7 +72,7 @@ class FetchGguf(Request):
         dequantise(Path(self.path), scratch, self.dtype)
         if digest_file(Path(self.path)) != self.sha256:
             raise _changed(self.path)
-        return _store_checkpoint(vault, scratch)
+        return _store_checkpoint(vault, scratch, gguf_licence(Path(self.path)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +91,16 @@ class FetchHub(Request):
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Downloads into the hub's cache, then copies, checks and stores the copies."""
-        copy_hub_files(HubAddress(repo=self.repo, revision=self.commit), scratch)
-        return _store_checkpoint(vault, scratch)
+        address = HubAddress(repo=self.repo, revision=self.commit)
+        copy_hub_files(address, scratch)
+        return _store_checkpoint(vault, scratch, hub_licence(address))
+
+
+@dataclass(frozen=True)
+class Licence:
+    """The identifier of a checkpoint's licence, as whoever published it names it."""
+
+    identifier: str
 
 
 FetchRequest: TypeAlias = FetchFolder | FetchGguf | FetchHub
@@ -132,7 +152,11 @@ def _hub_request(asked: HubAddress) -> FetchFolder | FetchHub:
 
 
 def _folder_request(folder: Path) -> FetchFolder:
-    return FetchFolder(path=str(folder), sha256=digest_listing(list_files(folder, open_checkpoint(folder).files)))
+    return FetchFolder(
+        path=str(folder),
+        sha256=digest_listing(list_files(folder, open_checkpoint(folder).files)),
+        licence=licence_of_card(folder / CARD),
+    )
 
 
 def _hub_num_blocks(request: FetchFolder | FetchHub, vault: Vault | None) -> int:
@@ -153,7 +177,8 @@ def _copy_checkpoint(folder: Path, scratch: Path) -> None:
         shutil.copyfile(folder / name, scratch / name)
 
 
-def _store_checkpoint(vault: Vault, scratch: Path) -> Outputs:
+def _store_checkpoint(vault: Vault, scratch: Path, licence: str | None) -> Outputs:
     checkpoint = open_checkpoint(scratch)
     check_finite(checkpoint)
-    return {"checkpoint": vault.put_folder("checkpoints", scratch, checkpoint.files)}
+    named = {"licence": vault.put("values", encode(Licence(licence)), ".json")} if licence else {}
+    return {"checkpoint": vault.put_folder("checkpoints", scratch, checkpoint.files), **named}

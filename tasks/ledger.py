@@ -6,6 +6,7 @@ from collections.abc import Callable
 from lorp.errors import SpecError
 from lorp.ledger import Change, Entry, Standing, next_entry, read_chain, standing
 from lorp.spec import MODEL_NAME
+from tasks.signing import ENTRY, sign
 from tasks.store import ObjectStore
 from tasks.vault import Vault
 
@@ -71,6 +72,7 @@ def record(vault: Vault, name: str, decide: Callable[[Standing], Change | None])
         if change is None:
             return None
         entry = next_entry(name, entries, change)
+        sign(vault.store, entry.data, ENTRY)
         if vault.store.create(entry_key(name, entry.sequence), entry.data):
             return entry
 

@@ -14,9 +14,11 @@ from lorp.spec import RecompressSpec
 from lorp.values import decode
 from tasks import provenance
 from tasks.registry import Registered
+from tasks.report import Pages
 from tasks.results import RunResults
+from tasks.signing import STATEMENT, sign
 from tasks.stage import Outputs, Request
-from tasks.vault import Manifest, Reference, Vault
+from tasks.vault import Manifest, Vault
 from tasks.versions import installed_packages, software_versions
 
 
@@ -30,7 +32,7 @@ class Lineage(Request):
     name: str
     results: RunResults
     stages: tuple[Manifest, ...]
-    report: Reference
+    pages: Pages
     registered: Registered
     flow_run: str
 
@@ -45,8 +47,9 @@ class Lineage(Request):
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Writes the record."""
-        record = vault.put("values", self.record(vault).encode(), ".json")
-        return {"lineage": record, "report": self.report}
+        data = self.record(vault).encode()
+        sign(vault.store, data, STATEMENT)
+        return {"lineage": vault.put("values", data, ".json"), "report": self.pages.report, "card": self.pages.card}
 
     def record(self, vault: Vault) -> LineageRecord:
         """Gathers everything."""
@@ -66,7 +69,7 @@ class Lineage(Request):
             kept_blocks=decode(PruningPlan, vault.read(results.candidate.plan)).kept,
             stages=tuple(asdict(manifest) for manifest in self.stages),
             dependencies=provenance.dependencies(results, spec, source, self.stages, packages),
-            byproducts=provenance.byproducts(results, self.stages),
+            byproducts=provenance.byproducts(results, self.stages, self.pages),
             versions=software_versions(),
             packages=packages,
             flow_run=self.flow_run,

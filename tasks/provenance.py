@@ -5,12 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lorp.digest import digest_bytes
-from lorp.lineage import FILES_DIGEST, Descriptor
+from lorp.lineage import FILES_DIGEST, STORE, Descriptor
 from lorp.spec import RecompressSpec
 from tasks.capture import TOKENIZER_FILES, WindowsUse, of_evaluation
+from tasks.report import Pages
 from tasks.results import RunResults
 from tasks.vault import Manifest, Reference
 from tasks.versions import code_version
+
+#: What people read of a run, as its record calls it.
+PAGES = ("report", "card")
 
 _NOT_IN_PURL = re.compile(r"[-_.]+")
 
@@ -43,7 +47,7 @@ def dependencies(
     )
 
 
-def byproducts(results: RunResults, stages: Sequence[Manifest]) -> tuple[Descriptor, ...]:
+def byproducts(results: RunResults, stages: Sequence[Manifest], pages: Pages) -> tuple[Descriptor, ...]:
     """Everything that was made on the way, each thing once: what the run came to under its role, the rest by stage."""
     roles = {reference.key: role for role, reference in results.by_role().items()}
     elsewhere = (results.checkpoint.key, results.candidate.variant.key)
@@ -55,7 +59,8 @@ def byproducts(results: RunResults, stages: Sequence[Manifest]) -> tuple[Descrip
             name = roles.get(reference.key, f"{manifest.stage}/{role}")
             for descriptor in _stored(reference, name, {"stage": manifest.key}):
                 made.setdefault(str(descriptor.uri), descriptor)
-    return tuple(made.values())
+    of_pages = zip(PAGES, (pages.report, pages.card), strict=True)
+    return (*made.values(), *(page for name, each in of_pages for page in _stored(each, name, {})))
 
 
 def packages(installed: Mapping[str, str]) -> tuple[Descriptor, ...]:
@@ -81,11 +86,6 @@ def devices(stages: Iterable[Manifest]) -> list[str]:
     return sorted({str(stage.inputs["device"]) for stage in stages if "device" in stage.inputs})
 
 
-def store_uri(key: str) -> str:
-    """How a descriptor says where in the store something is."""
-    return f"store:{key}"
-
-
 def _packages_digest(found: Sequence[Descriptor]) -> str:
     """sha256 over their package URLs, a line each."""
     return digest_bytes("".join(f"{package.uri}\n" for package in found).encode())
@@ -95,7 +95,7 @@ def _source(checkpoint: Reference, name: str, stages: Sequence[Manifest]) -> Des
     fetched = next(stage for stage in stages if stage.stage == "fetch" and checkpoint in stage.outputs.values())
     asked = fetched.inputs
     digest = {FILES_DIGEST: checkpoint.sha256}
-    uri = store_uri(checkpoint.key)
+    uri = f"{STORE}{checkpoint.key}"
     if asked["kind"] == "hub":
         uri, digest["gitCommit"] = f"pkg:huggingface/{asked['repo']}@{asked['commit']}", asked["commit"]
     if asked["kind"] == "gguf":
@@ -135,7 +135,7 @@ def _questions(questions: Reference | None, stages: Iterable[Manifest]) -> Itera
     if questions and asked:
         yield Descriptor(
             name="tasks",
-            uri=store_uri(questions.key),
+            uri=f"{STORE}{questions.key}",
             digest={"sha256": questions.sha256},
             annotations={"tasks": asked.inputs["tasks"]},
         )
@@ -151,7 +151,7 @@ def _stored(reference: Reference, name: str, annotations: Mapping[str, Any]) -> 
     else:
         yield Descriptor(
             name=name,
-            uri=store_uri(reference.key),
+            uri=f"{STORE}{reference.key}",
             digest={"sha256": reference.sha256},
             annotations={"bytes": reference.bytes, **annotations},
         )
@@ -161,7 +161,7 @@ def _file_descriptors(reference: Reference, prefix: str, more: Any = lambda _: {
     for file in reference.files:
         yield Descriptor(
             name=f"{prefix}{file.name}",
-            uri=store_uri(f"{reference.key}/{file.name}"),
+            uri=f"{STORE}{reference.key}/{file.name}",
             digest={"sha256": file.sha256},
             annotations={"bytes": file.bytes, **more(file.name)},
         )

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -13,8 +14,9 @@ from lorp.progress import track
 from tasks.aliases import aliases, check_known
 from tasks.ledger import read_ledger
 from tasks.ledger_versions import read_version
+from tasks.records import RunRecord
 from tasks.tracking import CANDIDATE
-from tasks.vault import Vault
+from tasks.vault import Reference, Vault
 from tasks.workspace import Workspace
 
 _ADDRESS = re.compile(r"(?P<name>[^@]+)@(?:(?P<version>[0-9]+)|(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
@@ -42,7 +44,7 @@ class Pulled:
 def pull(places: Workspace, vault: Vault, address: str, to: Path) -> Pulled:
     """Brings a version's files into a new folder: whole or not at all.
 
-    Files are gathered beside it and checked one by one; what an interrupted pull has brought is not brought again. A
+    The model card comes along as `README.md`. Files are gathered beside it and checked one by one; what an interrupted pull has brought is not brought again. A
     folder that holds the version already is checked, and left as it is.
 
     Args:
@@ -64,9 +66,9 @@ def pull(places: Workspace, vault: Vault, address: str, to: Path) -> Pulled:
     version = read_version(vault, now, name, number)
     if match["alias"]:
         check_known(places, name, version.change)
-    source, files = vault.folder(version.variant), version.variant.files
+    files = _files(vault, version.run)
     try:
-        _bring(source, files, to)
+        _bring(files, to)
     except OSError as fault:
         if not _holds(to, files):  # else another pull of this version was quicker
             raise StoreError(f"{to} cannot be written: {fault.strerror}", "Give another folder with --to") from None
@@ -89,16 +91,31 @@ def _meant(places: Workspace, now: Standing, name: str, alias: str) -> int:
     return number
 
 
-def _bring(source: Path, files: tuple[FileDigest, ...], to: Path) -> None:
+#: Files to bring, and where each lies.
+_Files = dict[FileDigest, Path]
+
+
+def _files(vault: Vault, run: RunRecord) -> _Files:
+    source = vault.folder(run.variant)
+    files = {file: source / file.name for file in run.variant.files}
+    card = run.card
+    if card:
+        key = f"values/{card.sha256}.md"
+        vault.read(Reference(key=key, sha256=card.sha256, bytes=card.bytes))
+        files[card] = vault.store.local(key)
+    return files
+
+
+def _bring(files: _Files, to: Path) -> None:
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         if not _holds(to, files):
             raise SpecError(f"{to} holds something else", "Give a folder that is not there yet with --to")
         return
     aside = to.with_name(f".{to.name}.pulling")
     aside.mkdir(parents=True, exist_ok=True)
-    for file in track(files, "pull"):
+    for file in track(list(files), "pull"):
         if not _is(aside / file.name, file):
-            _copy(source / file.name, aside / file.name, file)
+            _copy(files[file], aside / file.name, file)
     for path in aside.iterdir():
         if path.name not in {file.name for file in files}:
             path.unlink()
@@ -115,7 +132,7 @@ def _copy(source: Path, target: Path, file: FileDigest) -> None:
     new.replace(target)
 
 
-def _holds(folder: Path, files: tuple[FileDigest, ...]) -> bool:
+def _holds(folder: Path, files: Iterable[FileDigest]) -> bool:
     """Whether a folder has these files, and nothing else."""
     if not folder.is_dir() or {path.name for path in folder.iterdir()} != {file.name for file in files}:
         return False

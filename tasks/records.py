@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from lorp.digest import digest_bytes, digest_listing, digest_value
+from lorp.digest import FileDigest, digest_bytes, digest_listing, digest_value
 from lorp.errors import IntegrityError
 from lorp.gate import Verdict
-from lorp.lineage import LineageRecord, read_statement
+from lorp.licence import CARD
+from lorp.lineage import STORE, LineageRecord, read_statement
 from lorp.lineage.schema import schema_fault
 from lorp.spec import RecompressSpec
 from lorp.values import decode, encode
@@ -35,6 +36,12 @@ class RunRecord:
     spec: RecompressSpec
     manifests: tuple[Manifest, ...]
     variant: Reference
+
+    @property
+    def card(self) -> FileDigest | None:
+        """The variant's model card, as a file; None where there is none."""
+        found = next((page for page in self.record.byproducts if page.name == "card"), None)
+        return FileDigest(name=CARD, sha256=found.digest["sha256"], bytes=found.annotations["bytes"]) if found else None
 
     @property
     def title(self) -> str:
@@ -146,13 +153,20 @@ def _contradiction(run: RunRecord) -> str | None:
         "its files are others": digest_listing(files) == run.variant.sha256,
         "its subjects are not the variant's files": named == {(file.name, file.sha256) for file in files},
         "its files have no plain names": all(KEY.fullmatch(file.name) and "/" not in file.name for file in files),
-        "it names what is no key": all(
-            KEY.fullmatch(key) for made in outputs(run.manifests) for key in (made.key, *dict(made.objects()))
-        ),
+        "it names what is no key": all(map(KEY.fullmatch, _keys(run))),
         "a stage has another's key": all(map(_keyed, run.manifests)),
         "a rejected variant has a version": run.record.approved or run.record.model_version is None,
     }
     return next((fault for fault, fine in agree.items() if not fine), None)
+
+
+def _keys(run: RunRecord) -> Iterator[str]:
+    """Every key of the store that a record names."""
+    for made in outputs(run.manifests):
+        yield from (made.key, *dict(made.objects()))
+    for described in (*run.record.subjects, *run.record.dependencies, *run.record.byproducts):
+        if described.uri and described.uri.startswith(STORE):
+            yield described.uri.removeprefix(STORE)
 
 
 def _keyed(manifest: Manifest) -> bool:

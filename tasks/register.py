@@ -23,7 +23,7 @@ from tasks.capture import WindowsUse, of_evaluation
 from tasks.ledger import record
 from tasks.lineage import Lineage
 from tasks.registry import Registered, Registration, UsedWindows, register
-from tasks.report import make_report
+from tasks.report import Pages, make_pages
 from tasks.results import RunResults, RunValues, read_values
 from tasks.stage import run_stage
 from tasks.vault import Manifest, Reference, Vault, open_vault
@@ -63,14 +63,14 @@ def register_verdict(places: Workspace, request: Registering) -> RegisteredVerdi
     vault = open_vault(places.store)
     _check_stands(vault, request.stages)
     values = read_values(vault, request.results)
-    report = make_report(vault, request.spec, request.name, request.results, values, request.stages)
-    registered = register(places, _registration(vault, request, values, report))
+    pages = make_pages(vault, request.spec, request.name, request.results, values, request.stages)
+    registered = register(places, _registration(vault, request, values, pages))
     lineage = Lineage(
         spec=request.spec,
         name=request.name,
         stages=request.stages,
         results=request.results,
-        report=report,
+        pages=pages,
         registered=registered,
         flow_run=request.flow_run,
     )
@@ -116,7 +116,7 @@ def _missing(now: Standing, change: Change) -> Change | None:
     return None if known else change
 
 
-def _registration(vault: Vault, request: Registering, values: RunValues, report: Reference) -> Registration:
+def _registration(vault: Vault, request: Registering, values: RunValues, pages: Pages) -> Registration:
     spec, results = request.spec, request.results
     plan = values.plan
     return Registration(
@@ -126,11 +126,12 @@ def _registration(vault: Vault, request: Registering, values: RunValues, report:
         verdict=values.verdict,
         gate=spec.gate,
         source=vault.store.address(results.candidate.variant.key),
-        digests=results.digests() | {"report": report.sha256},
+        digests=results.digests() | {"report": pages.report.sha256, "card": pages.card.sha256},
         parameters=_flat(without_paths(spec).model_dump(mode="json"))
         | {"removed": str(list(plan.removed)), "calibrated_on": _calibrated_on(request)},
         metrics={name: value for name, value in _metrics(results, values).items() if math.isfinite(value)},
-        report=vault.store.local(report.key),
+        report=vault.store.local(pages.report.key),
+        card=vault.read(pages.card).decode(),
         datasets=tuple(_windows(vault, use, windows, request) for use, windows in results.windows.items()),
     )
 

@@ -65,6 +65,7 @@ class Registration:
         parameters: Of the run, flat.
         metrics: Of the run, flat; finite.
         report: The page, a local file.
+        card: The variant's model card.
         datasets: The windows that were used.
     """
 
@@ -78,6 +79,7 @@ class Registration:
     parameters: dict[str, str]
     metrics: dict[str, float]
     report: Path
+    card: str
     datasets: tuple[UsedWindows, ...] = ()
 
 
@@ -140,6 +142,7 @@ def _fill(client: MlflowClient, run: Run, registration: Registration) -> None:
     )
     client.log_inputs(run.info.run_id, [_dataset(windows) for windows in registration.datasets])
     client.log_artifact(run.info.run_id, str(registration.report), "report")
+    client.log_text(run.info.run_id, registration.card, "README.md")
     client.set_terminated(run.info.run_id)
 
 

@@ -1,26 +1,72 @@
-"""All values of a run -> its report page, stored beside them."""
+"""All values of a run -> its report page and its variant's model card, stored beside them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from lorp.checkpoint import open_checkpoint
+from lorp.checkpoint import LICENCE_FILES, open_checkpoint
 from lorp.names import source_name, without_paths
-from lorp.report import ReportData, StageLine, StoredObject, render_report
+from lorp.report import CardFacts, ReportData, StageLine, StoredObject, render_card, render_report
 from lorp.spec import RecompressSpec
+from lorp.values import decode
+from tasks.fetch import Licence
 from tasks.results import RunResults, RunValues
 from tasks.vault import Manifest, Reference, Vault
 
 
-def make_report(
+@dataclass(frozen=True, kw_only=True)
+class Pages:
+    """What people read of a run: equal results give equal bytes, whenever they were made.
+
+    Attributes:
+        report: The page, HTML.
+        card: The variant's model card, Markdown.
+    """
+
+    report: Reference
+    card: Reference
+
+
+def make_pages(
     vault: Vault,
     spec: RecompressSpec,
     name: str,
     results: RunResults,
     values: RunValues,
     stages: Sequence[Manifest],
-) -> Reference:
-    """Renders and stores the page: equal results give equal bytes, whenever they were made."""
+) -> Pages:
+    """Renders and stores both."""
+    data = _report_data(vault, spec, name, results, values, stages)
+    card = render_card(data, _facts(vault, results, stages), results.mixture)
+    return Pages(
+        report=vault.put("values", render_report(data).encode(), ".html"),
+        card=vault.put("values", card.encode(), ".md"),
+    )
+
+
+def _facts(vault: Vault, results: RunResults, stages: Sequence[Manifest]) -> CardFacts:
+    fetched = next(stage for stage in stages if results.checkpoint in stage.outputs.values())
+    named = fetched.outputs.get("licence")
+    files = results.candidate.variant.files
+    return CardFacts(
+        files=files,
+        source_digest=results.checkpoint.sha256,
+        repository=fetched.inputs.get("repo"),
+        commit=fetched.inputs.get("commit"),
+        licence=decode(Licence, vault.read(named)).identifier if named else None,
+        licence_files=tuple(file.name for file in files if file.name.startswith(LICENCE_FILES)),
+    )
+
+
+def _report_data(
+    vault: Vault,
+    spec: RecompressSpec,
+    name: str,
+    results: RunResults,
+    values: RunValues,
+    stages: Sequence[Manifest],
+) -> ReportData:
     checkpoint = open_checkpoint(vault.folder(results.checkpoint))
-    data = ReportData(
+    return ReportData(
         source=source_name(spec.source),
         name=name,
         spec=without_paths(spec),
@@ -42,4 +88,3 @@ def make_report(
         ),
         stages=tuple(StageLine(stage=done.stage, key=done.key) for done in stages),
     )
-    return vault.put("values", render_report(data).encode(), ".html")

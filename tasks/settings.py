@@ -29,6 +29,7 @@ class Settings(BaseSettings):
         dtype: Their precision.
         s3_deadline: Seconds for which a failing call of S3 is tried again.
         task_runner: Where stages run: `threads`, the flow's own; `dask://host:port`, the workers of that scheduler.
+        signing_key: A private key, PEM, by which records and ledger entries are signed.
         debug: Whether an unforeseen error shows its traceback.
     """
 
@@ -43,6 +44,7 @@ class Settings(BaseSettings):
     dtype: DType = "float32"
     s3_deadline: float = Field(120.0, ge=0, allow_inf_nan=False)
     task_runner: str = _THREADS
+    signing_key: Path | None = None
     debug: bool = False
 
     @property

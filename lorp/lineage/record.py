@@ -17,6 +17,9 @@ PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:lorp:recompress:v1"
 BUILDER = "urn:lorp:builder"
 
+#: Begins the address of what lies in the same store as the record; its key follows.
+STORE = "store:"
+
 #: Of a folder: sha256 of the canonical JSON of its files' names, sha256 and sizes, sorted (`lorp.digest`).
 FILES_DIGEST = "filesSha256"
 

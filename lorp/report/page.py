@@ -4,6 +4,7 @@ The page is one HTML file that asks nothing of anyone: no script, no font, no im
 the same bytes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -194,7 +195,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    environment.filters |= filters()
+    environment.globals |= {"swatch": cluster_swatch, "saving": text.saving}
+    return environment
+
+
+def filters() -> dict[str, Callable[..., str]]:
+    """How templates write numbers and names."""
+    return {
         "number": text.number,
         "number_beside": text.number_beside,
         "exactly": text.exactly,
@@ -205,5 +213,3 @@ def _environment() -> Environment:
         "limit": text.limit,
         "counted": text.counted,
     }
-    environment.globals |= {"swatch": cluster_swatch, "saving": text.saving}
-    return environment

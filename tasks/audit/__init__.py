@@ -6,17 +6,29 @@ It reads the store and changes nothing in it. Each object's bytes are read once.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from securesystemslib.signer import Key
+
 from lorp.errors import IntegrityError
 from lorp.heads import Heads
 from lorp.ledger import Change
 from tasks.audit.findings import Audit, Fault, Step, held, judged
-from tasks.audit.ledgers import SeenLedger, chain_step, head_step, promotions_step, registry_step, see_ledger
+from tasks.audit.ledgers import (
+    SeenLedger,
+    chain_step,
+    head_step,
+    promotions_step,
+    registry_step,
+    see_ledger,
+    signatures_step,
+)
 from tasks.audit.objects import Objects
 from tasks.audit.runs import audit_run
+from tasks.audit.signatures import signed_step
 from tasks.audit.targets import resolve
 from tasks.audit.whole import store_step, unentered_step
 from tasks.ledger_versions import entry_contradiction
 from tasks.records import RunRecord, parse_record
+from tasks.signing import STATEMENT
 from tasks.store import ObjectStore
 from tasks.workspace import Workspace
 
@@ -29,11 +41,13 @@ class AuditRequest:
         target: `NAME@alias`, `NAME@3`, `NAME`, a variant's address or digest; None for everything.
         places: The registry beside the ledgers, if it is to be asked.
         since: Heads of ledgers from an earlier day.
+        trusted: Keys by one of which every record and entry has to be signed.
     """
 
     target: str | None
     places: Workspace | None = None
     since: Heads | None = None
+    trusted: tuple[Key, ...] = ()
 
 
 def audit(store: ObjectStore, request: AuditRequest) -> tuple[Audit, tuple[RunRecord, ...]]:
@@ -54,6 +68,7 @@ def audit(store: ObjectStore, request: AuditRequest) -> tuple[Audit, tuple[RunRe
             step, run = _record(each.ledger.name, change, objects)
             steps.append(step)
             if run:
+                steps.append(_signed(run, objects, request.trusted))
                 steps += audit_run(run, objects)
                 runs.append(run)
             objects.forget()
@@ -68,8 +83,13 @@ def audit(store: ObjectStore, request: AuditRequest) -> tuple[Audit, tuple[RunRe
     return found, tuple(runs)
 
 
+def _signed(run: RunRecord, objects: Objects, keys: tuple[Key, ...]) -> Step:
+    return signed_step(run.title, {f"values/{run.sha256}.json": run.record.encode()}, STATEMENT, objects, keys)
+
+
 def _ledger_steps(ledger: SeenLedger, objects: Objects, request: AuditRequest) -> Iterator[Step]:
     yield chain_step(ledger)
+    yield signatures_step(ledger, objects, request.trusted)
     yield promotions_step(ledger, objects)
     for head in request.since.heads if request.since else ():
         if head.name == ledger.name:

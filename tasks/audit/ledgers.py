@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from securesystemslib.signer import Key
+
 from lorp.digest import digest_bytes
 from lorp.errors import IntegrityError, LorpError
 from lorp.heads import Head, head_fault
@@ -12,8 +14,10 @@ from lorp.values import decode
 from tasks.aliases import aliases, check_known
 from tasks.audit.findings import Fault, Step, judged, not_done
 from tasks.audit.objects import Objects
+from tasks.audit.signatures import signed_step
 from tasks.ledger import entry_key
 from tasks.reconcile import elsewhere
+from tasks.signing import ENTRY
 from tasks.tracking import CANDIDATE
 from tasks.workspace import Workspace
 
@@ -111,6 +115,12 @@ def _undecided(name: str, entry: Entry, objects: Objects) -> Iterator[Fault]:
     asked = (decision.name, decision.alias, decision.version, decision.verdict)
     if asked != (name, change.alias, change.version, change.verdict) or not decision.allowed:
         yield Fault(object=key, reason=f"it does not decide for entry {entry.sequence} of the ledger of {name}")
+
+
+def signatures_step(ledger: SeenLedger, objects: Objects, keys: Sequence[Key]) -> Step:
+    """Whether every entry is signed by a trusted key."""
+    payloads = {entry_key(ledger.name, sequence): data for sequence, data in ledger.stored.items()}
+    return signed_step(ledger.about, payloads, ENTRY, objects, keys)
 
 
 def head_step(ledger: SeenLedger, head: Head) -> Step:

@@ -9,6 +9,7 @@ from lorp.digest import digest_value
 from lorp.errors import IntegrityError
 from lorp.gate import Verdict
 from lorp.healing.patch import Patch
+from lorp.lineage import STORE, Descriptor
 from lorp.parquet import SampledStates, WindowSums, decode_states, decode_windows
 from lorp.plan import PruningPlan
 from lorp.search.frontier import Frontier
@@ -19,6 +20,7 @@ from tasks.audit.objects import Objects
 from tasks.audit.rederive import DryVault, rederivable, rederived
 from tasks.capture import TOKENIZER_FILES
 from tasks.keeping import WEIGHTS
+from tasks.provenance import PAGES
 from tasks.records import RunRecord, outputs, verdict_contradiction
 from tasks.vault import Manifest, Reference
 
@@ -59,12 +61,18 @@ def _objects(run: RunRecord, objects: Objects) -> Step:
     for reference in single:
         if reference.key.startswith("values/"):
             objects.read(reference.key, reference.sha256)
-    faults += objects.check((reference.key, reference.sha256) for reference in single)
-    count = sum(len(reference.objects()) for reference in made if reference not in gone)
+    pages = [_page(page) for page in run.record.byproducts if page.name in PAGES]
+    faults += objects.check([*((reference.key, reference.sha256) for reference in single), *pages])
+    count = sum(len(reference.objects()) for reference in made if reference not in gone) + len(pages)
     said = f"{count} objects are what their digests say"
     if gone:
         said += "; weights of what was rejected are no longer kept"
     return judged(run.title, "objects", faults, said)
+
+
+def _page(page: Descriptor) -> tuple[str, str]:
+    """Key and sha256 of something that no stage has made, but the registration."""
+    return str(page.uri).removeprefix(STORE), page.digest["sha256"]
 
 
 def _collected(run: RunRecord, folder: Reference, objects: Objects) -> bool:

@@ -10,7 +10,7 @@ from lorp.spec import MODEL_NAME
 from tasks.audit.ledgers import SeenLedger, see_ledger
 from tasks.audit.objects import Objects
 
-_VERSION = re.compile(rf"(?P<name>{MODEL_NAME})@(?:(?P<version>[0-9]+)|(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
+_VERSION = re.compile(r"(?P<name>[^@]+)@(?:(?P<version>[0-9]+)|(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
 _VARIANT = re.compile(r"(?:[a-z0-9]+://.*variants/|.*/variants/|variants/)?(?P<digest>[0-9a-f]{64})/?")
 
 

@@ -20,6 +20,7 @@ from lorp.architectures.blocks import num_blocks_of
 from lorp.checkpoint import CONFIG, INDEX, read_json
 from lorp.digest import canonical_json, digest_value
 from lorp.errors import OutageError, SourceError, StoreError
+from lorp.licence import CARD, licence_of_card
 from tasks.scratch import scratch_folder
 from tasks.sources.names import checkpoint_names
 from tasks.workspace import home
@@ -98,6 +99,14 @@ def copy_hub_files(address: HubAddress, to: Path) -> None:
         raise SourceError(f"{address} is not wholly in the hub's cache", "Set HF_HUB_OFFLINE=0 to ask the hub for it")
     for name in _listed(address) if _offline() else _fetched(address):
         shutil.copyfile(_file(address, name), to / name)
+
+
+def hub_licence(address: HubAddress) -> str | None:
+    """The licence that a model's card names at a commit; None where there is no card, or none that can be had."""
+    try:
+        return licence_of_card(_file(address, CARD))
+    except (SourceError, OutageError):
+        return None
 
 
 def unlisted_folder(address: HubAddress) -> Path | None:

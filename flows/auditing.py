@@ -1,0 +1,134 @@
+"""`lorp audit` and `lorp ledger head`: what is asked is looked at, and told."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from flows.terminal import shown_progress
+from lorp.errors import SpecError, StoreError
+from lorp.heads import Head, Heads, read_heads
+from tasks.audit import AuditRequest, audit
+from tasks.audit.findings import Audit, Step
+from tasks.ledger import names, read_ledger
+from tasks.signing import trusted_key
+from tasks.store import ObjectStore, store_to_read
+from tasks.tracking import is_there
+from tasks.vault import Vault
+from tasks.workspace import Workspace, workspace
+
+_UNSOUND = 4
+_STYLES = {"holds": "green", "fails": "bold red", "not done": "yellow"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What `lorp audit` was asked for; its options say what each means."""
+
+    target: str | None
+    everything: bool
+    replay: bool
+    since: Path | None
+    trusted_keys: tuple[Path, ...]
+    html: Path | None
+    registry: bool
+
+
+def run_audit(wanted: Wanted, store: str | None, tracking_uri: str | None, as_json: bool) -> int:
+    """Audits; 0 if all holds, else 4.
+
+    Raises:
+        SpecError: There is no such target, or nothing was asked about.
+        StoreError: There is no such store.
+        OutageError: It does not answer.
+    """
+    if (wanted.target is None) != wanted.everything:
+        raise SpecError("it is not said what to audit", "Give NAME@production, NAME, a variant's address, or --all")
+    places = workspace(store, tracking_uri)
+    opened = opened_store(places.store)
+    request = AuditRequest(
+        target=wanted.target,
+        places=places if wanted.registry and is_there(places) else None,
+        since=read_heads(_content(wanted.since)) if wanted.since else None,
+        trusted=tuple(map(trusted_key, wanted.trusted_keys)),
+    )
+    began = time.monotonic()
+    with shown_progress():
+        found, _runs = audit(opened, request)
+    if as_json:
+        typer.echo(json.dumps({"sound": found.sound, **asdict(found), "faults": [vars(each) for each in found.faults]}))
+    else:
+        _show(found, places, time.monotonic() - began)
+    return 0 if found.sound else _UNSOUND
+
+
+def opened_store(address: str) -> ObjectStore:
+    """A store to look at.
+
+    Raises:
+        StoreError: There is none.
+        OutageError: It does not answer.
+    """
+    opened = store_to_read(address)
+    if opened is None:
+        raise StoreError(f"there is no store at {address}", "Give another with --store")
+    return opened
+
+
+def show_heads(name: str | None, store: str | None) -> int:
+    """Prints the heads.
+
+    Raises:
+        SpecError: There is no such ledger.
+        StoreError: There is no such store.
+        IntegrityError: A ledger is broken.
+    """
+    vault = Vault(opened_store(workspace(store).store))
+    wanted = [name] if name else names(vault)
+    heads = [head for each in wanted for head in _head(vault, each)]
+    if name and not heads:
+        raise SpecError(f"there is no ledger of {name}", f"There are: {', '.join(names(vault)) or 'none'}")
+    typer.echo(json.dumps(asdict(Heads(time=datetime.now(UTC).isoformat(timespec="seconds"), heads=tuple(heads)))))
+    return 0
+
+
+def _head(vault: Vault, name: str) -> list[Head]:
+    return [Head(name=name, sequence=last.sequence, sha256=last.sha256) for last in read_ledger(vault, name)[-1:]]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.expanduser().read_bytes()
+    except OSError as fault:
+        raise SpecError(f"{path} cannot be read: {fault.strerror}", "Give a file that lorp ledger head wrote") from None
+
+
+def _show(found: Audit, places: Workspace, seconds: float) -> None:
+    console = Console(highlight=False)
+    table = Table("of", "what", "", "found", title=f"{found.target} in {places.store}", title_justify="left")
+    for step in found.steps:
+        table.add_row(*_row(step))
+    console.print(table)
+    for fault in found.faults:
+        console.print(Text(f"{fault.object}: {fault.reason}", style="red"), soft_wrap=True)
+    read = f"{found.num_objects} objects, {decimal(found.num_bytes)}, read in {seconds:.1f} s"
+    console.print(Text(f"{_verdict(found.steps, len(found.faults))} {read}."), soft_wrap=True)
+
+
+def _row(step: Step) -> tuple[Text, ...]:
+    return Text(step.about), Text(step.name), Text(step.state, style=_STYLES[step.state]), Text(step.said)
+
+
+def _verdict(steps: Sequence[Step], faults: int) -> str:
+    if faults:
+        return f"NOT SOUND: {faults} {'fault' if faults == 1 else 'faults'}."
+    left = sum(step.state == "not done" for step in steps)
+    return "SOUND: all of it holds" + (f", and {left} could not be looked at." if left else ".")

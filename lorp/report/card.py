@@ -1,0 +1,99 @@
+"""All values of a run -> the model card that goes with the variant, as Markdown."""
+
+import json
+import re
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from lorp.corpus.mixtures import names_of
+from lorp.digest import FileDigest
+from lorp.report import text
+from lorp.report.page import ReportData, asked_for, filters
+
+_TEMPLATE = "card.md.j2"
+_MARKS = re.compile(r"([\\`*_\[\]<>|#~])")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardFacts:
+    """What a card says beyond what the report shows.
+
+    Attributes:
+        files: The variant's.
+        source_digest: Over the source checkpoint's files.
+        repository: The source on the hub, if it came from there.
+        commit: Its commit.
+        licence: The identifier of the source's licence, if it is named anywhere.
+        licence_files: Names of the licence's own files, which the variant has too.
+    """
+
+    files: tuple[FileDigest, ...]
+    source_digest: str
+    repository: str | None = None
+    commit: str | None = None
+    licence: str | None = None
+    licence_files: tuple[str, ...] = ()
+
+
+def render_card(data: ReportData, facts: CardFacts, mixture: tuple[int, ...]) -> str:
+    """The card: YAML front matter as model hubs read it, then Markdown. The same values give the same bytes.
+
+    Args:
+        data: What the report shows.
+        facts: What the card adds.
+        mixture: Numbers of the corpora that were calibrated on, from 1.
+    """
+    return (
+        _environment()
+        .get_template(_TEMPLATE)
+        .render(
+            data=data,
+            facts=facts,
+            front=_front(facts),
+            removed=data.plan.removed,
+            headline=text.headline(data.plan, data.verdict),
+            calibrated_on=", ".join(names_of(data.spec.calibration, mixture)),
+            evaluated_on=", ".join(data.spec.evaluation.corpora),
+            healing=data.patch.method if data.patch else "none",
+            asked=asked_for(data.spec),
+            figures=_figures(data),
+        )
+    )
+
+
+def _front(facts: CardFacts) -> list[str]:
+    """Values are written as JSON, which YAML reads as what it is."""
+    named = {
+        "license": facts.licence,
+        "base_model": facts.repository,
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["lorp", "depth-pruning"],
+    }
+    return [f"{name}: {json.dumps(value)}" for name, value in named.items() if value]
+
+
+def _figures(data: ReportData) -> list[tuple[str, float, float]]:
+    """What was measured of both models."""
+    dense, pruned = data.evidence.dense.figures, data.evidence.pruned.figures
+    return [(name.replace("_", " "), value, pruned[name]) for name, value in dense.items() if name in pruned]
+
+
+def _escaped(value: object) -> str:
+    """Text in which Markdown and HTML find nothing of their own, on one line."""
+    return _MARKS.sub(r"\\\1", _UNPRINTABLE.sub(" ", str(value)))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("lorp.report"),
+        autoescape=False,  # noqa: S701 - Markdown; whatever comes from elsewhere goes through `md`
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= filters() | {"md": _escaped}
+    return environment
