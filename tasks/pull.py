@@ -44,8 +44,8 @@ class Pulled:
 def pull(places: Workspace, vault: Vault, address: str, to: Path) -> Pulled:
     """Brings a version's files into a new folder: whole or not at all.
 
-    The model card comes along as `README.md`. Files are gathered beside it and checked one by one; what an interrupted pull has brought is not brought again. A
-    folder that holds the version already is checked, and left as it is.
+    The model card comes along as `README.md`. Files are gathered beside it and checked one by one; what an interrupted
+    pull has brought is not brought again. A folder that holds the version already is checked, and left as it is.
 
     Args:
         places: Where the registry is.
