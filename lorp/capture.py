@@ -24,9 +24,11 @@ from lorp.progress import report
 
 #: Windows share a pass up to so many tokens: on a CPU, matrices of 256 rows leave a tenth of its speed unused.
 _TOKENS_A_PASS = 512
-#: Cosines are taken from so many tokens at a time, in products over so many; a part is a multiple of a product.
-_TOKENS_A_PART = 16
+#: Cosines are taken in products over so many tokens, of so many tokens at a time: on a CPU as stay in its cache, on an
+#: accelerator as many as make kernels worth their start. A part is a multiple of a product.
 _TOKENS_A_PRODUCT = 4
+_TOKENS_A_PART = 16
+_NUMBERS_A_PART = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,9 +149,16 @@ def _kept(window: Window, unit_LTD: torch.Tensor, norm_LT: torch.Tensor, positio
 
 def _cosine_sums(unit_LTD: torch.Tensor) -> NDArray[np.float64]:
     """Products in float32 over a few tokens at a time, whose sums are then added up in float64."""
-    parts = [_sum_of_products(part_LTD.float()) for part_LTD in torch.split(unit_LTD, _TOKENS_A_PART, dim=1)]
+    parts = [_sum_of_products(part_LTD.float()) for part_LTD in torch.split(unit_LTD, _tokens_a_part(unit_LTD), dim=1)]
     sums: NDArray[np.float64] = torch.stack(parts).sum(dim=0).cpu().numpy()
     return sums
+
+
+def _tokens_a_part(unit_LTD: torch.Tensor) -> int:
+    if unit_LTD.device.type == "cpu":
+        return _TOKENS_A_PART
+    products = _NUMBERS_A_PART // (unit_LTD.shape[0] * unit_LTD.shape[2] * _TOKENS_A_PRODUCT)
+    return max(1, products) * _TOKENS_A_PRODUCT
 
 
 def _sum_of_products(rounded_LTD: torch.Tensor) -> torch.Tensor:
