@@ -16,8 +16,10 @@ from rich.text import Text
 from flows.terminal import shown_progress
 from lorp.errors import SpecError, StoreError
 from lorp.heads import Head, Heads, read_heads
-from tasks.audit import AuditRequest, audit
+from lorp.report.dossier import render_dossier
+from tasks.audit import Audited, AuditRequest, audit
 from tasks.audit.findings import Audit, Step
+from tasks.dossier import dossier_data
 from tasks.ledger import names, read_ledger
 from tasks.signing import trusted_key
 from tasks.store import ObjectStore, store_to_read
@@ -59,15 +61,27 @@ def run_audit(wanted: Wanted, store: str | None, tracking_uri: str | None, as_js
         places=places if wanted.registry and is_there(places) else None,
         since=read_heads(_content(wanted.since)) if wanted.since else None,
         trusted=tuple(map(trusted_key, wanted.trusted_keys)),
+        replay=wanted.replay,
     )
     began = time.monotonic()
     with shown_progress():
-        found, _runs = audit(opened, request)
+        audited = audit(opened, request)
+        if wanted.html:
+            _write(audited, wanted.html, places.store)
+    found = audited.found
     if as_json:
         typer.echo(json.dumps({"sound": found.sound, **asdict(found), "faults": [vars(each) for each in found.faults]}))
     else:
         _show(found, places, time.monotonic() - began)
     return 0 if found.sound else _UNSOUND
+
+
+def _write(audited: Audited, path: Path, store: str) -> None:
+    page = render_dossier(dossier_data(audited.found, audited.runs, audited.ledgers, audited.objects, store))
+    try:
+        path.expanduser().write_text(page, encoding="utf-8")
+    except OSError as fault:
+        raise SpecError(f"{path} cannot be written: {fault.strerror}", "Give another file with --html") from None
 
 
 def opened_store(address: str) -> ObjectStore:

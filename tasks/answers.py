@@ -5,7 +5,7 @@ The answers come from ledgers and records alone. Nothing in the store is changed
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from lorp.clustering import Clustering
@@ -110,7 +110,7 @@ class Why:
     verdict: Verdict
     plan: PruningPlan
     blocks: tuple[RemovedBlock, ...]
-    moves: tuple[Change, ...]
+    moves: tuple[Change, ...] = ()
 
 
 def why(store: ObjectStore, target: str) -> Why:
@@ -122,7 +122,16 @@ def why(store: ObjectStore, target: str) -> Why:
     """
     objects = Objects(store)
     change, entries = _version(objects, target)
-    run = _run(objects, change)
+    moves = [entry.change for entry in entries if entry.change.alias and entry.change.version == change.version]
+    return replace(explain(_run(objects, change), objects), moves=tuple(moves))
+
+
+def explain(run: RunRecord, objects: Objects) -> Why:
+    """Explains a run by its record; what its ledger says is left out.
+
+    Raises:
+        IntegrityError: What it rests on is gone or has changed.
+    """
     values = _Values(run, DryVault(objects))
     plan, clustering = values.of_plan("plan", PruningPlan), values.of_plan("clustering", Clustering)
     similarity, stability = values.of_plan("similarity", Similarity), values.of_plan("stability", Stability)
@@ -142,7 +151,6 @@ def why(store: ObjectStore, target: str) -> Why:
             )
             for block in plan.removed
         ),
-        moves=tuple(entry.change for entry in entries if entry.change.alias and entry.change.version == change.version),
     )
 
 

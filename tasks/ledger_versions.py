@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from lorp.errors import IntegrityError, SpecError
 from lorp.gate import Verdict
 from lorp.ledger import Change, Standing
-from lorp.models import device_kind
 from lorp.spec import ComputeSpec, RecompressSpec
-from tasks.records import RunRecord, read_record, read_verdict
+from tasks.records import RunRecord, compute_here, read_record, read_verdict
 from tasks.vault import Manifest, Reference, Vault
 
 
@@ -53,12 +52,7 @@ class LedgerVersion:
     @property
     def compute_spec(self) -> ComputeSpec:
         """How it was measured; on the CPU where this machine has not the device."""
-        asked = self.spec.compute
-        try:
-            device_kind(asked.device)
-        except SpecError:
-            return asked.model_copy(update={"device": "cpu"})
-        return asked
+        return compute_here(self.spec.compute)
 
 
 def read_version(vault: Vault, now: Standing, name: str, version: int) -> LedgerVersion:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from lorp.digest import FileDigest, digest_bytes, digest_listing, digest_value
-from lorp.errors import IntegrityError
+from lorp.errors import IntegrityError, SpecError
 from lorp.gate import Verdict
 from lorp.licence import CARD
 from lorp.lineage import STORE, LineageRecord, read_statement
 from lorp.lineage.schema import schema_fault
-from lorp.spec import RecompressSpec
+from lorp.models import device_kind
+from lorp.spec import ComputeSpec, RecompressSpec
 from lorp.values import decode, encode
 from tasks.store.protocol import KEY
 from tasks.vault import Manifest, Reference, Vault
@@ -143,6 +144,15 @@ def verdict_contradiction(run: RunRecord, verdict: Verdict) -> str | None:
         "its verdict is under other budgets": verdict.gate == digest_value(run.spec.gate.budgets()),
     }
     return next((fault for fault, fine in agree.items() if not fine), None)
+
+
+def compute_here(asked: ComputeSpec) -> ComputeSpec:
+    """How a run was computed; on the CPU where this machine has not its device."""
+    try:
+        device_kind(asked.device)
+    except SpecError:
+        return asked.model_copy(update={"device": "cpu"})
+    return asked
 
 
 def _contradiction(run: RunRecord) -> str | None:

@@ -130,7 +130,7 @@ def render_report(data: ReportData) -> str:
     All text is escaped; a lone surrogate, which a file's name may hold and UTF-8 may not, is written as its number.
     """
     confidence = data.spec.gate.confidence
-    template = _environment().get_template(_TEMPLATE)
+    template = environment().get_template(_TEMPLATE)
     page = template.render(
         data=data,
         headline=text.headline(data.plan, data.verdict),
@@ -187,7 +187,8 @@ def _value_text(name: str, value: object) -> str:
     return text.exactly(value) if isinstance(value, float) else str(value)
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """How pages are made: all text is escaped, and what is not given is a mistake."""
     environment = Environment(
         loader=PackageLoader("lorp.report"),
         autoescape=True,

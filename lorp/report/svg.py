@@ -31,7 +31,9 @@ def line(start: tuple[float, float], end: tuple[float, float], **attributes: str
     return element("line", x1=start[0], y1=start[1], x2=end[0], y2=end[1], **attributes)
 
 
-def drawing(width: float, height: float, name: str, *children: str, **attributes: str | float) -> Markup:
+def drawing(
+    width: float, height: float, name: str, *children: str, role: str = "img", **attributes: str | float
+) -> Markup:
     """A drawing of so many pixels that shrinks with its page; `name` is what it is called to who cannot see it."""
     return element(
         "svg",
@@ -39,7 +41,7 @@ def drawing(width: float, height: float, name: str, *children: str, **attributes
         viewBox=f"0 0 {_text(width)} {_text(height)}",
         width=width,
         height=height,
-        role="img",
+        role=role,
         aria_label=name,
         **attributes,
     )

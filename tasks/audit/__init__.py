@@ -13,7 +13,7 @@ from lorp.heads import Heads
 from lorp.ledger import Change
 from tasks.audit.findings import Audit, Fault, Step, held, judged
 from tasks.audit.ledgers import (
-    SeenLedger,
+    AuditedLedger,
     chain_step,
     head_step,
     promotions_step,
@@ -22,6 +22,7 @@ from tasks.audit.ledgers import (
     signatures_step,
 )
 from tasks.audit.objects import Objects
+from tasks.audit.replay import replay_run
 from tasks.audit.runs import audit_run
 from tasks.audit.signatures import signed_step
 from tasks.audit.targets import resolve
@@ -42,52 +43,70 @@ class AuditRequest:
         places: The registry beside the ledgers, if it is to be asked.
         since: Heads of ledgers from an earlier day.
         trusted: Keys by one of which every record and entry has to be signed.
+        replay: Whether capture, surgery and evaluation are done again.
     """
 
     target: str | None
     places: Workspace | None = None
     since: Heads | None = None
     trusted: tuple[Key, ...] = ()
+    replay: bool = False
 
 
-def audit(store: ObjectStore, request: AuditRequest) -> tuple[Audit, tuple[RunRecord, ...]]:
-    """Looks, and tells; the second value are the records that could be read.
+@dataclass(frozen=True, kw_only=True)
+class Audited:
+    """An audit, and what it was about.
+
+    Attributes:
+        found: What it found.
+        ledgers: The ledgers.
+        runs: Records that could be read.
+        objects: The store, as it was read.
+    """
+
+    found: Audit
+    ledgers: tuple[AuditedLedger, ...]
+    runs: tuple[RunRecord, ...]
+    objects: Objects
+
+
+def audit(store: ObjectStore, request: AuditRequest) -> Audited:
+    """Looks at everything that was asked about.
 
     Raises:
         SpecError: There is no such target.
         OutageError: The store does not answer.
     """
-    objects, runs = Objects(store), []
-    steps: list[Step] = []
+    objects = Objects(store)
     asked = resolve(objects, request.target)
-    for each in asked:
-        steps += _ledger_steps(each.ledger, objects, request)
+    ledgers = tuple(each.ledger for each in asked)
+    steps = [step for ledger in ledgers for step in _ledger_steps(ledger, objects, request)]
     steps += _lost_ledgers(objects, request)
+    runs: list[RunRecord] = []
     for each in asked:
         for change in each.changes:
             step, run = _record(each.ledger.name, change, objects)
             steps.append(step)
             if run:
-                steps.append(_signed(run, objects, request.trusted))
-                steps += audit_run(run, objects)
+                steps += [_signed(run, objects, request.trusted), *audit_run(run, objects)]
+                steps += replay_run(run, objects) if request.replay else ()
                 runs.append(run)
-            objects.forget()
     if request.target is None:
-        steps += [unentered_step(objects, {each.ledger.name: each.ledger for each in asked}), store_step(objects)]
+        steps += [unentered_step(objects, {ledger.name: ledger for ledger in ledgers}), store_step(objects)]
     found = Audit(
         target=request.target or "everything",
         steps=tuple(steps),
         num_objects=len(objects.digests),
         num_bytes=objects.num_bytes,
     )
-    return found, tuple(runs)
+    return Audited(found=found, ledgers=ledgers, runs=tuple(runs), objects=objects)
 
 
 def _signed(run: RunRecord, objects: Objects, keys: tuple[Key, ...]) -> Step:
     return signed_step(run.title, {f"values/{run.sha256}.json": run.record.encode()}, STATEMENT, objects, keys)
 
 
-def _ledger_steps(ledger: SeenLedger, objects: Objects, request: AuditRequest) -> Iterator[Step]:
+def _ledger_steps(ledger: AuditedLedger, objects: Objects, request: AuditRequest) -> Iterator[Step]:
     yield chain_step(ledger)
     yield signatures_step(ledger, objects, request.trusted)
     yield promotions_step(ledger, objects)

@@ -23,7 +23,7 @@ from tasks.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeenLedger:
+class AuditedLedger:
     """A ledger as it lies in the store.
 
     Attributes:
@@ -52,12 +52,12 @@ class SeenLedger:
         return {sequence: digest_bytes(data) for sequence, data in self.stored.items()}
 
 
-def see_ledger(objects: Objects, name: str) -> SeenLedger:
+def see_ledger(objects: Objects, name: str) -> AuditedLedger:
     """Reads a ledger."""
     keys = [key for key in objects.listed(f"ledger/{name}") if key.endswith(".json")]
     read = {_sequence(name, key): objects.raw(key) for key in keys}
     stored = {sequence: data for sequence, data in read.items() if sequence and data is not None}
-    return SeenLedger(name=name, stored=stored, links=tuple(examine(name, stored)))
+    return AuditedLedger(name=name, stored=stored, links=tuple(examine(name, stored)))
 
 
 def _sequence(name: str, key: str) -> int:
@@ -66,7 +66,7 @@ def _sequence(name: str, key: str) -> int:
     return int(digits) if digits.isdecimal() and entry_key(name, int(digits)) == key else 0
 
 
-def chain_step(ledger: SeenLedger) -> Step:
+def chain_step(ledger: AuditedLedger) -> Step:
     """Whether every entry is in its place."""
     faults = [
         Fault(object=entry_key(ledger.name, link.sequence), reason=f"it {link.fault}")
@@ -76,7 +76,7 @@ def chain_step(ledger: SeenLedger) -> Step:
     return judged(ledger.about, "chain", faults, f"{len(ledger.links)} entries, each names the one before it")
 
 
-def promotions_step(ledger: SeenLedger, objects: Objects) -> Step:
+def promotions_step(ledger: AuditedLedger, objects: Objects) -> Step:
     """Whether every move of an alias is to a version that was registered, and every promotion rests on a decision."""
     faults = list(_unfounded(ledger.name, ledger.entries, objects))
     moved = sum(entry.change.alias is not None for entry in ledger.entries)
@@ -117,20 +117,20 @@ def _undecided(name: str, entry: Entry, objects: Objects) -> Iterator[Fault]:
         yield Fault(object=key, reason=f"it does not decide for entry {entry.sequence} of the ledger of {name}")
 
 
-def signatures_step(ledger: SeenLedger, objects: Objects, keys: Sequence[Key]) -> Step:
+def signatures_step(ledger: AuditedLedger, objects: Objects, keys: Sequence[Key]) -> Step:
     """Whether every entry is signed by a trusted key."""
     payloads = {entry_key(ledger.name, sequence): data for sequence, data in ledger.stored.items()}
     return signed_step(ledger.about, payloads, ENTRY, objects, keys)
 
 
-def head_step(ledger: SeenLedger, head: Head) -> Step:
+def head_step(ledger: AuditedLedger, head: Head) -> Step:
     """Whether a ledger still has what it had when a head was taken."""
     fault = head_fault(head, ledger.digests)
     faults = [Fault(object=f"ledger/{ledger.name}", reason=fault)] if fault else []
     return judged(ledger.about, "head", faults, f"goes on from entry {head.sequence}, as it was exported")
 
 
-def registry_step(ledger: SeenLedger, places: Workspace | None) -> Step:
+def registry_step(ledger: AuditedLedger, places: Workspace | None) -> Step:
     """Whether aliases in the registry are where the ledger says; the registry is only asked if there is one."""
     if places is None:
         return not_done(ledger.about, "registry", "no registry was named or found, so aliases are the ledger's alone")

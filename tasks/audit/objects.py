@@ -12,8 +12,8 @@ from tasks.store import ObjectStore
 from tasks.store.protocol import Stored
 from tasks.vault import Manifest, Reference, unseal
 
-#: What is larger is not kept in memory.
-_KEPT_BYTES = 1 << 25
+#: What is larger is not kept in memory, nor more than so much in all.
+_KEPT_BYTES, _KEPT_IN_ALL = 1 << 25, 1 << 28
 _THREADS = 4
 
 
@@ -31,6 +31,7 @@ class Objects:
     digests: dict[str, str | None] = field(default_factory=dict)
     num_bytes: int = 0
     _kept: dict[str, bytes] = field(default_factory=dict)
+    _num_kept: int = 0
     _listed: dict[str, dict[str, Stored]] = field(default_factory=dict)
     _found: dict[tuple[str, ...], Fault | None] = field(default_factory=dict)
 
@@ -45,8 +46,9 @@ class Objects:
             return None
         self.digests[key] = digest_bytes(data)
         self.num_bytes += len(data)
-        if len(data) <= _KEPT_BYTES:
+        if len(data) <= _KEPT_BYTES and self._num_kept + len(data) <= _KEPT_IN_ALL:
             self._kept[key] = data
+            self._num_kept += len(data)
         return data
 
     def read(self, key: str, sha256: str) -> bytes | None:
@@ -101,10 +103,6 @@ class Objects:
         if name not in self._found:
             self._found[name] = look()
         return self._found[name]
-
-    def forget(self) -> None:
-        """Lets go of the bytes that were kept."""
-        self._kept.clear()
 
     def _bytes(self, key: str) -> int:
         stored = self.listed(key.rpartition("/")[0]).get(key)

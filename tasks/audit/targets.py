@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lorp.errors import SpecError
 from lorp.ledger import Change, standing
 from lorp.spec import MODEL_NAME
-from tasks.audit.ledgers import SeenLedger, see_ledger
+from tasks.audit.ledgers import AuditedLedger, see_ledger
 from tasks.audit.objects import Objects
 
 _VERSION = re.compile(r"(?P<name>[^@]+)@(?:(?P<version>[0-9]+)|(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
@@ -23,7 +23,7 @@ class Asked:
         changes: Registrations and rejections.
     """
 
-    ledger: SeenLedger
+    ledger: AuditedLedger
     changes: tuple[Change, ...]
 
 
@@ -58,17 +58,17 @@ def resolve(objects: Objects, target: str | None) -> list[Asked]:
     )
 
 
-def made_changes(ledger: SeenLedger) -> Sequence[Change]:
+def made_changes(ledger: AuditedLedger) -> Sequence[Change]:
     """Registrations and rejections of a ledger."""
     now = standing(ledger.entries)
     return (*now.versions.values(), *now.rejections.values())
 
 
-def _whole(ledger: SeenLedger) -> Asked:
+def _whole(ledger: AuditedLedger) -> Asked:
     return Asked(ledger=ledger, changes=tuple(made_changes(ledger)))
 
 
-def _ledger(objects: Objects, name: str) -> SeenLedger:
+def _ledger(objects: Objects, name: str) -> AuditedLedger:
     ledger = see_ledger(objects, name)
     if not ledger.stored:
         known = ", ".join(all_names(objects)) or "none"
@@ -76,7 +76,7 @@ def _ledger(objects: Objects, name: str) -> SeenLedger:
     return ledger
 
 
-def _meant(ledger: SeenLedger, version: str | None, alias: str | None) -> Change:
+def _meant(ledger: AuditedLedger, version: str | None, alias: str | None) -> Change:
     now = standing(ledger.entries)
     number = int(version) if version else now.now(str(alias))
     if number is None:

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from lorp.digest import FileDigest, digest_listing
 from tasks.audit.findings import Fault, Step, judged
-from tasks.audit.ledgers import SeenLedger
+from tasks.audit.ledgers import AuditedLedger
 from tasks.audit.objects import Objects
 from tasks.audit.targets import made_changes
 from tasks.ledger import entry_key
@@ -29,13 +29,13 @@ def store_step(objects: Objects) -> Step:
     return judged("store", "every object", faults, f"{len(objects.digests)} objects are what their names say")
 
 
-def unentered_step(objects: Objects, ledgers: Mapping[str, SeenLedger]) -> Step:
+def unentered_step(objects: Objects, ledgers: Mapping[str, AuditedLedger]) -> Step:
     """Whether every run that was registered is in its ledger."""
     faults = list(_unentered(objects, ledgers))
     return judged("store", "every run", faults, "every run that was registered is in its ledger")
 
 
-def _unentered(objects: Objects, ledgers: Mapping[str, SeenLedger]) -> Iterator[Fault]:
+def _unentered(objects: Objects, ledgers: Mapping[str, AuditedLedger]) -> Iterator[Fault]:
     for key in _stages(objects):
         manifest = objects.manifest(key) if key.startswith("register-") else None
         if manifest is None or isinstance(manifest, Fault) or "lineage" not in manifest.outputs:
