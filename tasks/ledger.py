@@ -73,7 +73,7 @@ def record(vault: Vault, name: str, decide: Callable[[Standing], Change | None])
             return None
         entry = next_entry(name, entries, change)
         sign(vault.store, entry.data, ENTRY)
-        if vault.store.create(entry_key(name, entry.sequence), entry.data):
+        if vault.store.create(entry_key(name, entry.sequence), entry.data, lock=True):
             return entry
 
 

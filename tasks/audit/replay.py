@@ -28,7 +28,7 @@ from tasks.records import RunRecord, compute_here
 from tasks.stage import Request
 from tasks.vault import Manifest, Reference
 
-#: Largest differences that count as none, of mean cosines and of a window's mean loss in nats, by the dtype of the pass.
+#: Largest differences that count as none, of mean cosines and of window losses in nats, by the dtype of the pass.
 COSINE_TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 5e-3}
 LOSS_TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-1, "float16": 2e-2}
 

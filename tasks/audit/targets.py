@@ -9,6 +9,7 @@ from lorp.ledger import Change, standing
 from lorp.spec import MODEL_NAME
 from tasks.audit.ledgers import AuditedLedger, see_ledger
 from tasks.audit.objects import Objects
+from tasks.tracking import CANDIDATE
 
 _VERSION = re.compile(r"(?P<name>[^@]+)@(?:(?P<version>[0-9]+)|(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
 _VARIANT = re.compile(r"(?:[a-z0-9]+://.*variants/|.*/variants/|variants/)?(?P<digest>[0-9a-f]{64})/?")
@@ -79,6 +80,8 @@ def _ledger(objects: Objects, name: str) -> AuditedLedger:
 def _meant(ledger: AuditedLedger, version: str | None, alias: str | None) -> Change:
     now = standing(ledger.entries)
     number = int(version) if version else now.now(str(alias))
+    if alias == CANDIDATE:
+        number = max(now.versions, default=None)
     if number is None:
         raise SpecError(f"no version of {ledger.name} is in {alias}", f"In use: {', '.join(now.held) or 'no alias'}")
     if number not in now.versions:

@@ -53,8 +53,8 @@ class FolderStore:
         """Its `file://` address."""
         return self._path(key).as_uri()
 
-    def create(self, key: str, source: bytes | Path) -> bool:
-        """Writes beside, then links into place: an object is there whole or not at all."""
+    def create(self, key: str, source: bytes | Path, lock: bool = False) -> bool:
+        """Writes beside, then links into place: an object is there whole or not at all. A folder cannot lock."""
         target = self._path(key)
         if isinstance(source, Path) and source.is_relative_to(self._root / _SCRATCH):
             return _link(source, target)

@@ -34,10 +34,15 @@ class ObjectStore(Protocol):
     def address(self, key: str) -> str:
         """Where others find an object or folder."""
 
-    def create(self, key: str, source: bytes | Path) -> bool:
+    def create(self, key: str, source: bytes | Path, lock: bool = False) -> bool:
         """Stores bytes, or a file's content, under a key; False if something is there already.
 
         A file that lies in a `scratch` folder may be taken over instead of copied.
+
+        Args:
+            key: The key.
+            source: Bytes, or a file.
+            lock: Whether the store shall refuse to delete it, if it is one that can.
         """
 
     def read(self, key: str) -> bytes:

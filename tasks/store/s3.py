@@ -6,12 +6,16 @@ import time
 from collections.abc import Collection, Hashable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from lorp.digest import digest_bytes, digest_file, digest_value
 from lorp.errors import IntegrityError, OutageError, StoreError
 from tasks.scratch import scratch_folder
+from tasks.settings import settings
 from tasks.store.protocol import KEY, Stored, check_key, missing
 from tasks.store.s3_bucket import Bucket
 from tasks.store.s3_copies import Copy, LocalCopies, ObjectState
@@ -82,10 +86,11 @@ class S3Store:
         """Its `s3://` address."""
         return f"s3://{self._address.bucket}/{self._name(key)}"
 
-    def create(self, key: str, source: bytes | Path) -> bool:
+    def create(self, key: str, source: bytes | Path, lock: bool = False) -> bool:
         """Uploads under the condition that there be nothing; what came from scratch is kept as the local copy."""
         sha256 = digest_file(source) if isinstance(source, Path) else digest_bytes(source)
-        if not upload(self._bucket, self._name(key), source, sha256, self._part_bytes):
+        more = self._lock() if lock else {}
+        if not upload(self._bucket, self._name(key), source, sha256, self._part_bytes, more):
             return False
         if isinstance(source, Path) and source.is_relative_to(self._copies.scratch):
             state = self._state(key)
@@ -226,6 +231,21 @@ class S3Store:
             abort_stale(self._bucket, self._address.name(""), time.time() - _STALE_SECONDS)
         except (StoreError, OutageError, Missing):
             return  # it may not be permitted, and nothing rests on it
+
+    def _lock(self) -> dict[str, Any]:
+        """What locks an object, for whoever has no right to lift that, in a bucket whose object lock is on."""
+        if not self._locks:
+            return {}
+        until = datetime.now(UTC) + timedelta(days=settings().s3_lock_days)
+        return {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
+
+    @cached_property
+    def _locks(self) -> bool:
+        try:
+            found = self._bucket.call("get_object_lock_configuration")
+        except (Missing, StoreError):  # servers without it, and those who may not ask
+            return False
+        return bool(found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled")
 
     def _read_copy(self, key: str, state: ObjectState) -> bytes:
         self._copies.copy(key, state)

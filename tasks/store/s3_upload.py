@@ -5,9 +5,11 @@ the second attempt met the first. So each writer leaves a word of its own with t
 """
 
 import logging
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -35,20 +37,29 @@ class Upload:
         name: Its name in the bucket.
         writer: Nobody else's word.
         sha256: Of its bytes.
+        more: Other parameters of the call that makes it.
     """
 
     name: str
     writer: str
     sha256: str
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What the object carries; S3 itself checks the CRC32."""
         metadata = {_WRITER: self.writer, "lorp-sha256": self.sha256}
-        return {"Key": self.name, "Metadata": metadata, "ChecksumAlgorithm": "CRC32"}
+        return {"Key": self.name, "Metadata": metadata, "ChecksumAlgorithm": "CRC32", **self.more}
 
 
-def upload(bucket: Bucket, name: str, source: bytes | Path, sha256: str, part_bytes: int = PART_BYTES) -> bool:
+def upload(
+    bucket: Bucket,
+    name: str,
+    source: bytes | Path,
+    sha256: str,
+    part_bytes: int = PART_BYTES,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> bool:
     """Writes an object unless there is one; whether it was this call that did.
 
     Args:
@@ -57,12 +68,13 @@ def upload(bucket: Bucket, name: str, source: bytes | Path, sha256: str, part_by
         source: Its bytes, or a file that has them.
         sha256: Of them; kept with the object.
         part_bytes: A larger file is sent in parts of this size.
+        more: Other parameters of the call that makes it, such as those of a lock.
 
     Raises:
         StoreError: S3 refuses.
         OutageError: It does not answer within the deadline.
     """
-    one = Upload(name=name, writer=uuid4().hex, sha256=sha256)
+    one = Upload(name=name, writer=uuid4().hex, sha256=sha256, more=more)
     if isinstance(source, Path) and source.stat().st_size > part_bytes:
         return _upload_parts(bucket, one, source, part_bytes)
     data = source.read_bytes() if isinstance(source, Path) else source

@@ -1,10 +1,13 @@
 """A ledger in a store: written by many at once it has neither gap nor fork, and nothing in it is ever replaced."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from addresses import remove, spoil
+from addresses import remove, s3, spoil
+from botocore.exceptions import ClientError
 
 from lorp.errors import IntegrityError, SpecError
 from lorp.ledger import Change, Standing, standing
@@ -74,6 +77,21 @@ def test_a_changed_or_missing_entry_is_named(vault: Vault, harm: object) -> None
     harm(vault.store.address("ledger/m/00000002.json"))  # type: ignore[operator]
     with pytest.raises(IntegrityError, match="entry 2 of the ledger of m"):
         read_ledger(Vault(vault.store), "m")
+
+
+def test_where_a_bucket_locks_objects_nobody_deletes_an_entry(aws: None) -> None:
+    name = f"locked-{uuid4().hex}"
+    s3().create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    vault = Vault(open_store(f"s3://{name}/store"))
+    record(vault, "m", lambda _: promotion(1))
+    key = "store/ledger/m/00000001.json"
+    found = s3().head_object(Bucket=name, Key=key)
+    assert found["ObjectLockMode"] == "GOVERNANCE"
+    assert found["ObjectLockRetainUntilDate"] > datetime.now(UTC) + timedelta(days=3600)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3().delete_object(Bucket=name, Key=key, VersionId=found["VersionId"])
+    vault.store.create("values/other", b"not locked")
+    assert "ObjectLockMode" not in s3().head_object(Bucket=name, Key="store/values/other")
 
 
 @pytest.mark.parametrize("name", ["../m", "", "a/b", ".m", "m" * 101])
