@@ -21,6 +21,9 @@ CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
+#: What a variant says of itself: so a variant that is pruned again has the digest by which it is known.
+PLAN = "pruning_plan.json"
+
 #: Files that say which token is which text.
 VOCABULARY = frozenset(
     {"tokenizer.json", "tokenizer.model", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt"}
@@ -28,7 +31,7 @@ VOCABULARY = frozenset(
 
 #: Files beside the weights that belong to a checkpoint. Everything else in a folder is left where it is.
 COMPANIONS = VOCABULARY | {
-    CONFIG, "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+    CONFIG, PLAN, "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
     "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE",
 }  # fmt: skip
 

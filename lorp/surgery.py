@@ -10,13 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lorp.checkpoint import CONFIG, INDEX, Checkpoint
+from lorp.checkpoint import CONFIG, INDEX, PLAN, Checkpoint
 from lorp.errors import CountError, IntegrityError
 from lorp.plan import PruningPlan
 from lorp.progress import track
 from lorp.safetensors_file import Tensor, encode_header
-
-PLAN = "pruning_plan.json"
 
 #: The config's field that says what was removed; transformers keeps it as it is, and makes nothing of it.
 NOTE = "lorp"
@@ -52,7 +50,7 @@ def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path, patch: Iterab
     for name, copies in track(list(shards.items()), "write weights"):
         _write_shard(folder / name, copies)
     for name in checkpoint.files:
-        if name not in (*checkpoint.shards, CONFIG, INDEX):
+        if name not in (*checkpoint.shards, CONFIG, INDEX, PLAN):
             shutil.copyfile(checkpoint.folder / name, folder / name)
     if INDEX in checkpoint.files:
         _write_json(folder / INDEX, _index(shards))

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -74,6 +75,34 @@ def recompress(lorp: Lorp, pico: Path, prefect_server: None) -> Lorp:
         return lorp("recompress", pico, "--remove=2", "--name=pico", *PICO_OPTIONS, "--json", *arguments)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def signing_keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A private key and its public one."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+    folder, key = tmp_path_factory.mktemp("keys"), Ed25519PrivateKey.generate()
+    private, public = folder / "signing.pem", folder / "signing.pub.pem"
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return private, public
+
+
+@pytest.fixture(scope="session")
+def audited_home(
+    pico: Path, signing_keys: tuple[Path, Path], prefect_server: None, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """A home whose records are signed; what its runs came to."""
+    from audits import make_home
+
+    home = tmp_path_factory.mktemp("audited")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LORP_HOME", str(home))
+        environment.setenv("LORP_SIGNING_KEY", str(signing_keys[0]))
+        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
+        return home, make_home(pico)
 
 
 @pytest.fixture(scope="session")

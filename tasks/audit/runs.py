@@ -57,6 +57,7 @@ def _objects(run: RunRecord, objects: Objects) -> Step:
     folders = [reference for reference in made if reference.files]
     single = [reference for reference in made if not reference.files]
     gone = [folder for folder in folders if _collected(run, folder, objects)]
+    _said_by_variant(run, objects)  # before its digest is taken, so that it is read once
     faults = [fault for folder in folders if folder not in gone for fault in objects.check_folder(folder)]
     for reference in single:
         if reference.key.startswith("values/"):
@@ -76,9 +77,11 @@ def _page(page: Descriptor) -> tuple[str, str]:
 
 
 def _collected(run: RunRecord, folder: Reference, objects: Objects) -> bool:
-    """Whether these are weights that need not be there: a rejected run's, all of them gone."""
-    needless = not run.record.approved and folder.key.partition("/")[0] in WEIGHTS
-    return needless and not objects.listed(folder.key)
+    """Whether these are weights that need not be there: a rejected run's, gone with the manifests that name them."""
+    if run.record.approved or folder.key.partition("/")[0] not in WEIGHTS or objects.listed(folder.key):
+        return False
+    makers = {f"stages/{stage.key}.json" for stage in run.manifests if folder in stage.outputs.values()}
+    return not makers & objects.listed("stages").keys()
 
 
 def _manifests(run: RunRecord, objects: Objects) -> Step:

@@ -10,6 +10,8 @@ from tasks.audit.ledgers import AuditedLedger
 from tasks.audit.objects import Objects
 from tasks.audit.targets import made_changes
 from tasks.ledger import entry_key
+from tasks.records import outputs
+from tasks.vault import Manifest
 
 #: Objects whose name is their sha256, whatever follows it; folders whose name is the digest over their files.
 _OBJECTS = ("values", "captures", "corpora")
@@ -20,12 +22,20 @@ _MANIFEST = re.compile(r"stages/(?P<key>[^/]+-[0-9a-f]{64})\.json")
 
 
 def store_step(objects: Objects) -> Step:
-    """Every object that is named by a digest."""
+    """Everything that manifests name, and every object that is named by a digest, whether or not one names it."""
+    stands = [objects.manifest(key) for key in _stages(objects)]
+    faults = [found for found in stands if isinstance(found, Fault)]
+    made = dict.fromkeys(outputs(found for found in stands if isinstance(found, Manifest)))
+    faults += objects.check((one.key, one.sha256) for one in made if not one.files)
+    faults += [fault for one in made if one.files for fault in objects.check_folder(one)]
     keys = [key for kind in _OBJECTS for key in objects.listed(kind)]
-    named = {key: match["sha256"] for key in keys if (match := _OBJECT.fullmatch(key))}
-    faults = objects.check(named.items())
-    faults += [fault for folder in _folders(objects) if (fault := _folder_fault(objects, *folder))]
-    faults += [found for key in _stages(objects) if isinstance(found := objects.manifest(key), Fault)]
+    faults += objects.check((key, match["sha256"]) for key in keys if (match := _OBJECT.fullmatch(key)))
+    known = {one.key for one in made}
+    faults += [
+        fault
+        for folder, digest, files in _folders(objects)
+        if folder not in known and (fault := _folder_fault(objects, folder, digest, files))
+    ]
     return judged("store", "every object", faults, f"{len(objects.digests)} objects are what their names say")
 
 
