@@ -1,9 +1,9 @@
 """How quick an audit is, beside `sha256sum` of the same files: `python benchmarks/audit.py [--rounds 5]`.
 
 SmolLM2-135M-Instruct in float32 (538 MB) is recompressed once, 3 of its 30 blocks removed, into a store of its own; its
-variant has 500 MB. Then an audit of that version without replay and `sha256sum` of every file that the audit reads are timed
-in turn, in this run, on this machine. The ratio is of bytes a second, the median over rounds; the first round, in which files
-come into the page cache, is not counted. The command's own start, which is mostly that of Python, is told apart.
+variant has 500 MB. Then an audit of that version without replay and `sha256sum` of every file that the audit reads are
+timed in turn, in this run, on this machine. The ratio is of bytes a second, the median over rounds; the first round, in
+which files come into the page cache, is not counted. The command's own start, mostly that of Python, is told apart.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from tasks.store import FolderStore
 
 _OPTIONS = (
     "--remove=3", "--method=lorp", "--heal=none", "--name=audited", "--max-perplexity-ratio=1000", "--tasks=none",
-    "--calibration-windows=8", "--evaluation-windows=32", "--window-tokens=64", "--generation-prompts=0", "--speed-rounds=0",
+    "--calibration-windows=8", "--evaluation-windows=32", "--window-tokens=64", "--generation-prompts=0",
+    "--speed-rounds=0",
 )  # fmt: skip
 _TARGET = "audited@1"
 
@@ -38,9 +39,9 @@ def main() -> None:
         started = _seconds(lambda: _lorp("audit", _TARGET))
     ratio = median(theirs / ours for ours, theirs, _ in timed)
     ours, theirs, num_bytes = median(each[0] for each in timed), median(each[1] for each in timed), timed[0][2]
-    print(f"bytes read, each once: {num_bytes / 1e6:.0f} MB")  # noqa: T201
-    print(f"audit: {ours:.2f} s, sha256sum: {theirs:.2f} s, ratio of speeds: {ratio:.2f}")  # noqa: T201
-    print(f"the whole command, its start included: {started:.1f} s")  # noqa: T201
+    print(f"bytes read, each once: {num_bytes / 1e6:.0f} MB")
+    print(f"audit: {ours:.2f} s, sha256sum: {theirs:.2f} s, ratio of speeds: {ratio:.2f}")
+    print(f"the whole command, its start included: {started:.1f} s")
 
 
 def _round(store: Path) -> tuple[float, float, int]:

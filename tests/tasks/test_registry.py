@@ -66,6 +66,7 @@ def registration(report: Path, *, approved: bool = True, ratio: float = 1.5, var
         parameters={"pruning.remove": "2"},
         metrics={"rls": 0.7},
         report=report,
+        card="# A model",
         datasets=(
             UsedWindows(
                 use="calibration",
