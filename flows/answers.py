@@ -12,16 +12,19 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.auditing import opened_store
-from flows.status_tables import what_was_done
-from flows.wording import number, rows
+from flows.wording import label
 from lorp.errors import SpecError
-from tasks.answers import Affected, Reign, Side, Why, affected, reigns, side, why
+from lorp.gate import CriterionResult
+from lorp.ledger import Change, Entry, told
+from lorp.report import text
+from tasks.answers import Affected, Approved, Reign, Side, Why, affected, approvals, reigns, side, why
+from tasks.audit.targets import no_ledger
 from tasks.ledger import names, read_ledger
 from tasks.vault import Vault
 from tasks.workspace import workspace
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_VALUE_WIDTH = 60
+_DIGEST = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
+_UNSOUND = 4
 
 
 def show_history(name: str, store: str | None, as_json: bool) -> int:
@@ -30,24 +33,25 @@ def show_history(name: str, store: str | None, as_json: bool) -> int:
     Raises:
         SpecError: There is no such ledger.
         StoreError: There is no such store.
-        IntegrityError: The ledger is broken.
+        IntegrityError: The ledger, or what a promotion rests on, is broken.
     """
     vault = Vault(opened_store(workspace(store).store))
     entries = read_ledger(vault, name)
     if not entries:
-        raise SpecError(f"there is no ledger of {name}", f"There are: {', '.join(names(vault)) or 'none'}")
-    held = reigns(entries)
+        raise no_ledger(name, names(vault))
+    held, people = reigns(entries), approvals(vault, entries)
     if as_json:
-        told = {"name": name, "entries": [asdict(entry) for entry in entries], "held": [asdict(each) for each in held]}
-        typer.echo(json.dumps(told))
+        value = {
+            "name": name,
+            "entries": [asdict(entry) for entry in entries],
+            "held": [asdict(each) for each in held],
+            "approvals": [asdict(each) for each in people.values()],
+        }
+        typer.echo(json.dumps(value))
         return 0
-    table = ("entry", "when", "what", "asked by", "reason", "verdict")
-    lines = [
-        (str(entry.sequence), _minute(change.time), what_was_done(change), change.asked_by, change.reason, _id(change))
-        for entry in entries
-        for change in [entry.change]
-    ]
-    _print_table(f"Ledger of {name}", table, lines)
+    _say(f"Ledger of {name}")
+    for entry in entries:
+        _tell_entry(entry, people.get(entry.sequence))
     if held:
         _print_table("What each alias stood for", ("alias", "version", "from", "until"), map(_reign_row, held))
     return 0
@@ -60,31 +64,29 @@ def show_why(target: str, store: str | None, as_json: bool) -> int:
         typer.echo(json.dumps(_why_value(found)))
         return 0
     said = "approved" if found.verdict.approved else "rejected"
+    _say(f"{found.run.title}: {said} by its gate, verdict {found.verdict.id}")
+    _say(f"  variant {found.run.variant.sha256}")
+    _say(f"  source  {found.run.record.source}, {found.run.chain.checkpoint.sha256}")
+    _print_criteria(found.verdict.criteria)
     _print_table(
-        f"{found.run.title}: {said} by its gate",
-        ("criterion", "value", "bound", "budget", "result"),
-        [
-            tuple(str(row[column]) for column in ("criterion", "value", "bound", "budget", "result"))
-            for row in rows([vars(each) for each in found.verdict.criteria])
-        ],
-    )
-    _print_table(
-        f"Blocks removed, chosen by {found.plan.method}",
-        ("block", "cluster", "blocks in it", "similarity of input and output", "score", "resamples that remove it"),
+        f"Blocks removed, chosen by {found.plan.method}; healing: {found.healing}",
+        ("block", "cluster", "blocks in it", "similarity", "score", "resamples that remove it"),
         [
             (
                 str(each.block),
                 str(each.cluster),
                 str(each.cluster_size),
-                number(each.similarity),
-                number(each.score),
-                f"{each.share:.0%}",
+                text.number(each.similarity),
+                text.number(each.score),
+                text.percent(each.share),
             )
             for each in found.blocks
         ],
     )
+    _say("Similarity: mean cosine between a block's input and what it hands on.")
+    _say(f"Score: {text.score_meaning(found.plan.method, found.run.spec.pruning.criterion)}")
     for move in found.moves:
-        Console(highlight=False).print(Text(_moved(vars(move))), soft_wrap=True)
+        _tell_move(move.change, move.approved)
     return 0
 
 
@@ -92,59 +94,91 @@ def show_diff(one: str, other: str, store: str | None, as_json: bool) -> int:
     """Tells how two versions differ. Raises as `tasks.answers.side` does, and for no store."""
     opened = opened_store(workspace(store).store)
     first, second = side(opened, one), side(opened, other)
-    changed = _changed(first.spec, second.spec)
-    measured = _changed(_figures(first), _figures(second), same=True)
+    asked = {name: pair for name, pair in _beside(first.spec, second.spec).items() if pair[0] != pair[1]}
+    measured = _beside(_figures(first), _figures(second))
     if as_json:
-        told = {
+        value = {
             "versions": [_side_value(each) for each in (first, second)],
-            "spec": {name: list(pair) for name, pair in changed.items()},
+            "spec": {name: list(pair) for name, pair in asked.items()},
             "measured": {name: list(pair) for name, pair in measured.items()},
             "kept_in_one": [sorted(set(first.kept) - set(second.kept)), sorted(set(second.kept) - set(first.kept))],
         }
-        typer.echo(json.dumps(told))
+        typer.echo(json.dumps(value))
         return 0
     columns = ("", first.title, second.title)
-    lines = [(name, _short(pair[0]), _short(pair[1])) for name, pair in changed.items()]
+    lines = [(name, _value(pair[0]), _value(pair[1])) for name, pair in asked.items()]
     _print_table("What was asked", columns, lines or [("nothing differs", "", "")])
-    _print_table(
-        "Blocks",
-        columns,
-        [
-            ("removed", _removed(first), _removed(second)),
-            ("kept only here", _only(first, second), _only(second, first)),
-        ],
-    )
-    _print_table("What was measured", columns, [(name, _told(a), _told(b)) for name, (a, b) in measured.items()])
+    _print_table("Blocks", columns, _block_rows(first, second))
+    if first.source != second.source:
+        _say("Their sources differ: numbers of blocks do not mean the same.")
+    _print_table("What was measured", columns, [(name, _value(a), _value(b)) for name, (a, b) in measured.items()])
     return 0
 
 
 def show_affected(digest: str, store: str | None, as_json: bool) -> int:
-    """Tells what rests on something.
+    """Tells what rests on something; 0, or 4 if a record could not be read.
 
     Raises:
         SpecError: It is no digest.
         StoreError: There is no such store.
-        IntegrityError: A ledger or record cannot be read.
+        IntegrityError: A ledger cannot be read.
     """
     if not _DIGEST.fullmatch(digest):
-        raise SpecError(f"{digest} is no digest", "Give the 64 characters of a sha256, as records name them")
+        raise SpecError(f"{digest} is no digest", "Give a sha256 as records name them, or a commit on the hub")
     found = affected(opened_store(workspace(store).store), digest)
     if as_json:
-        typer.echo(json.dumps({"digest": digest, "affected": [asdict(each) for each in found]}))
-    elif not found:
-        typer.echo(f"Nothing in the ledgers of this store rests on {digest}.")
+        value = {"affected": [asdict(each) for each in found.runs], "unreadable": list(found.unreadable)}
+        typer.echo(json.dumps({"digest": digest, **value}))
+    elif found.runs:
+        _say(f"What rests on {digest}")
+        columns = ("model", "version", "in use as", "it is", "through variants, nearest first")
+        _print_table("", columns, map(_affected_row, found.runs))
     else:
-        _print_table(
-            f"What rests on {digest}",
-            ("model", "version", "in use as", "it is", "through"),
-            [_affected_row(each) for each in found],
-        )
-    return 0
+        _say(f"No record in this store names {digest}.")
+        _say("A text goes by the digest over its documents (documentsSha256 in a record), not by that of its file.")
+    if found.unreadable and not as_json:
+        _say(f"Nothing can be said of these, which are gone or have changed: {', '.join(found.unreadable)}")
+    return _UNSOUND if found.unreadable else 0
+
+
+def _tell_entry(entry: Entry, approved: Approved | None) -> None:
+    change = entry.change
+    _say(f"{entry.sequence:4} {_minute(change.time)}  {told(change)}, verdict {change.verdict}")
+    _tell_people(change, approved)
+
+
+def _tell_move(change: Change, approved: Approved | None) -> None:
+    _say(f"{_minute(change.time)}  {told(change)}")
+    _tell_people(change, approved)
+
+
+def _tell_people(change: Change, approved: Approved | None) -> None:
+    if change.asked_by or change.reason:
+        _say(f"       asked by {change.asked_by or 'nobody who said so'}{': ' if change.reason else ''}{change.reason}")
+    if approved:
+        _say(f"       approved by {approved.by}{': ' if approved.note else ''}{approved.note}")
 
 
 def _reign_row(reign: Reign) -> tuple[str, ...]:
     until = _minute(reign.until) if reign.until else "now"
     return reign.alias, str(reign.version), _minute(reign.since), until
+
+
+def _print_criteria(criteria: Sequence[CriterionResult]) -> None:
+    lines = [
+        (
+            label(each.name),
+            text.number(each.value),
+            text.number_beside(each.bound, each.budget),
+            text.limit(each),
+            "pass" if each.passed else "fail",
+        )
+        for each in criteria
+    ]
+    _print_table("What the gate measured", ("criterion", "value", "bound", "budget", "result"), lines)
+    for each in criteria:
+        if not each.passed:
+            _say(f"{label(each.name)}: {each.reason}")
 
 
 def _why_value(found: Why) -> dict[str, Any]:
@@ -153,70 +187,81 @@ def _why_value(found: Why) -> dict[str, Any]:
         "name": record.model_name,
         "version": record.model_version,
         "variant": found.run.variant.sha256,
-        "method": found.plan.method,
+        "source": found.run.chain.checkpoint.sha256,
+        "record": found.run.sha256,
+        "verdict": found.verdict.id,
         "approved": found.verdict.approved,
         "criteria": [vars(criterion) for criterion in found.verdict.criteria],
+        "method": found.plan.method,
+        "healing": found.healing,
         "removed": [asdict(block) for block in found.blocks],
         "kept": list(found.plan.kept),
-        "moves": [vars(move) for move in found.moves],
+        "moves": [asdict(move) for move in found.moves],
     }
 
 
-def _moved(move: Mapping[str, Any]) -> str:
-    by = f" by {move['asked_by']}" if move["asked_by"] else ""
-    said = f": {move['reason']}" if move["reason"] else ""
-    return f"{_minute(move['time'])} {move['act']} to {move['alias']}{by}{said}"
-
-
 def _side_value(one: Side) -> dict[str, Any]:
-    return {"title": one.title, "variant": one.variant, "num_blocks": one.num_blocks, "kept": list(one.kept)}
+    plan = one.why.plan
+    return {
+        "title": one.title,
+        "variant": one.why.run.variant.sha256,
+        "source": one.source,
+        "method": plan.method,
+        "healing": one.why.healing,
+        "num_blocks": plan.num_blocks,
+        "removed": list(plan.removed),
+        "kept": list(one.kept),
+    }
+
+
+def _block_rows(first: Side, second: Side) -> list[tuple[str, ...]]:
+    both = (first, second)
+    return [
+        ("chosen by", *(one.why.plan.method for one in both)),
+        ("healing", *(one.why.healing for one in both)),
+        ("removed", *(_blocks(one.why.plan.removed) for one in both)),
+        ("kept", *(_blocks(one.kept) for one in both)),
+        ("kept only here", _blocks(set(first.kept) - set(second.kept)), _blocks(set(second.kept) - set(first.kept))),
+    ]
 
 
 def _figures(one: Side) -> dict[str, Any]:
     """What was measured, and each criterion's value with its bound."""
-    judged = {f"{each.name} ({end})": getattr(each, end) for each in one.criteria for end in ("value", "bound")}
+    criteria = one.why.verdict.criteria
+    judged = {f"{label(each.name)}, {end}": getattr(each, end) for each in criteria for end in ("value", "bound")}
     return one.figures | judged
 
 
-def _changed(first: Mapping[str, Any], second: Mapping[str, Any], same: bool = False) -> dict[str, tuple[Any, Any]]:
-    """What two have by each name, where that differs, or of all that either has."""
-    pairs = {name: (first.get(name), second.get(name)) for name in (*first, *(set(second) - set(first)))}
-    return {name: pair for name, pair in pairs.items() if same or pair[0] != pair[1]}
+def _beside(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What two have by each name that either has."""
+    return {name: (first.get(name), second.get(name)) for name in dict.fromkeys((*first, *second))}
 
 
-def _removed(one: Side) -> str:
-    return ", ".join(str(block) for block in range(one.num_blocks) if block not in one.kept)
-
-
-def _only(one: Side, other: Side) -> str:
-    return ", ".join(map(str, sorted(set(one.kept) - set(other.kept)))) or "-"
+def _blocks(blocks: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(blocks))) or "-"
 
 
 def _affected_row(one: Affected) -> tuple[str, ...]:
     version = str(one.version) if one.version else "rejected"
-    through = " < ".join(digest[:12] for digest in one.through)
-    return one.name, version, ", ".join(one.aliases), ", ".join(one.roles), through
+    return one.name, version, ", ".join(one.aliases), ", ".join(one.roles), ", ".join(one.through)
 
 
-def _told(value: Any) -> str:
-    return number(value) if isinstance(value, float) or value is None else str(value)
-
-
-def _short(value: Any) -> str:
-    text = "-" if value is None else str(value)
-    return text if len(text) <= _VALUE_WIDTH else f"{text[:_VALUE_WIDTH]}…"
+def _value(value: Any) -> str:
+    return text.number(value) if isinstance(value, float) or value is None else str(value)
 
 
 def _minute(time: str) -> str:
     return time[:16].replace("T", " ")
 
 
-def _id(change: Any) -> str:
-    return str(change.verdict)[:12]
+def _say(line: str) -> None:
+    Console(highlight=False).print(Text(text.printable(line)), soft_wrap=True)
 
 
 def _print_table(title: str, columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
-    table = Table(*columns, title=Text(title), title_justify="left")
+    table = Table(title=Text(title) if title else None, title_justify="left")
+    for column in columns:
+        table.add_column(text.printable(column), overflow="fold")
     for line in lines:
-        table.add_row(*(Text(cell) for cell in line))
+        table.add_row(*(Text(text.printable(cell)) for cell in line))
     Console(highlight=False).print(table)

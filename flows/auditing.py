@@ -1,15 +1,17 @@
 """`lorp audit` and `lorp ledger head`: what is asked is looked at, and told."""
 
 import json
+import os
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
@@ -17,8 +19,10 @@ from flows.terminal import shown_progress
 from lorp.errors import SpecError, StoreError
 from lorp.heads import Head, Heads, read_heads
 from lorp.report.dossier import render_dossier
+from lorp.report.text import counted, printable, size
 from tasks.audit import Audited, AuditRequest, audit
 from tasks.audit.findings import Audit, Step
+from tasks.audit.targets import no_ledger
 from tasks.dossier import dossier_data
 from tasks.ledger import names, read_ledger
 from tasks.signing import trusted_key
@@ -63,21 +67,30 @@ def run_audit(wanted: Wanted, store: str | None, tracking_uri: str | None, as_js
         trusted=tuple(map(trusted_key, wanted.trusted_keys)),
         replay=wanted.replay,
     )
+    _check_writable(wanted.html)
     began = time.monotonic()
-    with shown_progress():
+    with shown_progress(), redirect_stdout(sys.stderr):
         audited = audit(opened, request)
-        if wanted.html:
-            _write(audited, wanted.html, places.store)
     found = audited.found
     if as_json:
         typer.echo(json.dumps({"sound": found.sound, **asdict(found), "faults": [vars(each) for each in found.faults]}))
     else:
         _show(found, places, time.monotonic() - began)
+    if wanted.html:
+        _write(audited, wanted.html, places.store)
+        if not as_json:
+            typer.echo(f"Dossier: {wanted.html}")
     return 0 if found.sound else _UNSOUND
 
 
+def _check_writable(path: Path | None) -> None:
+    """Before hours of work, rather than after."""
+    if path is not None and not os.access(path.expanduser().absolute().parent, os.W_OK):
+        raise SpecError(f"{path} cannot be written", "Give a file in a folder that can be, with --html")
+
+
 def _write(audited: Audited, path: Path, store: str) -> None:
-    page = render_dossier(dossier_data(audited.found, audited.runs, audited.ledgers, audited.objects, store))
+    page = render_dossier(dossier_data(audited, store))
     try:
         path.expanduser().write_text(page, encoding="utf-8")
     except OSError as fault:
@@ -109,7 +122,7 @@ def show_heads(name: str | None, store: str | None) -> int:
     wanted = [name] if name else names(vault)
     heads = [head for each in wanted for head in _head(vault, each)]
     if name and not heads:
-        raise SpecError(f"there is no ledger of {name}", f"There are: {', '.join(names(vault)) or 'none'}")
+        raise no_ledger(name, names(vault))
     typer.echo(json.dumps(asdict(Heads(time=datetime.now(UTC).isoformat(timespec="seconds"), heads=tuple(heads)))))
     return 0
 
@@ -127,22 +140,24 @@ def _content(path: Path) -> bytes:
 
 def _show(found: Audit, places: Workspace, seconds: float) -> None:
     console = Console(highlight=False)
-    table = Table("of", "what", "", "found", title=f"{found.target} in {places.store}", title_justify="left")
+    console.print(Text(printable(f"{found.target} in {places.store}")), soft_wrap=True)
+    table = Table("of", "what", "", "found")
     for step in found.steps:
         table.add_row(*_row(step))
     console.print(table)
     for fault in found.faults:
-        console.print(Text(f"{fault.object}: {fault.reason}", style="red"), soft_wrap=True)
-    read = f"{found.num_objects} objects, {decimal(found.num_bytes)}, read in {seconds:.1f} s"
+        console.print(Text(printable(f"{fault.object}: {fault.reason}"), style="red"), soft_wrap=True)
+    read = f"{counted(found.num_objects, 'object')}, {size(found.num_bytes)}, read in {seconds:.1f} s"
     console.print(Text(f"{_verdict(found.steps, len(found.faults))} {read}."), soft_wrap=True)
 
 
 def _row(step: Step) -> tuple[Text, ...]:
-    return Text(step.about), Text(step.name), Text(step.state, style=_STYLES[step.state]), Text(step.said)
+    state = Text(step.state, style=_STYLES[step.state])
+    return Text(printable(step.about)), Text(step.name), state, Text(printable(step.said))
 
 
 def _verdict(steps: Sequence[Step], faults: int) -> str:
     if faults:
-        return f"NOT SOUND: {faults} {'fault' if faults == 1 else 'faults'}."
+        return f"NOT SOUND: {counted(faults, 'fault')}."
     left = sum(step.state == "not done" for step in steps)
-    return "SOUND: all of it holds" + (f", and {left} could not be looked at." if left else ".")
+    return "SOUND: all that was looked at holds" + (f"; {left} could not be looked at." if left else ".")

@@ -11,7 +11,7 @@ auditing = typer.Typer()
 ledgers = typer.Typer(help="Ledgers of registered models: every version, promotion and rollback, chained by digest.")
 auditing.add_typer(ledgers, name="ledger")
 
-_WHICH = "NAME@production or any other alias, NAME@3"
+_WHICH = "NAME@production or any other alias, NAME@3, the digest of a variant or of a record"
 _Version = Annotated[str, typer.Argument(help=f"{_WHICH}.", metavar="NAME@WHICH")]
 
 
@@ -19,7 +19,7 @@ _Version = Annotated[str, typer.Argument(help=f"{_WHICH}.", metavar="NAME@WHICH"
 def audit(
     target: Annotated[
         str | None,
-        typer.Argument(help=f"{_WHICH}, NAME for its whole ledger, a variant's address or digest.", metavar="TARGET"),
+        typer.Argument(help=f"{_WHICH}; NAME for its whole ledger, or a variant's address.", metavar="TARGET"),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every ledger, and every object in the store.")] = False,
     replay: Annotated[
@@ -118,14 +118,19 @@ def diff(one: _Version, other: _Version, store: arguments.Store = None, as_json:
 @auditing.command()
 def affected(
     digest: Annotated[
-        str, typer.Argument(help="sha256 of a checkpoint, a text, or anything else stored.", metavar="DIGEST")
+        str,
+        typer.Argument(
+            help="sha256 of a checkpoint, of documents (documentsSha256 in a record) or of anything else stored, or a "
+            "commit on the hub.",
+            metavar="DIGEST",
+        ),
     ],
     store: arguments.Store = None,
     as_json: arguments.AsJson = False,
 ) -> int:
     """Find everything that was made from a checkpoint or a text, and where it is in use.
 
-    Exit status: 0 also if nothing was; 2 for what is no digest.
+    Exit status: 0 also if nothing was; 4 if a record cannot be read, 2 for what is no digest.
 
     Example: `lorp affected 3f5a...`
     """

@@ -25,6 +25,7 @@ from tasks.cache import PLAIN_JSON, outside
 from tasks.ledger import read_ledger
 from tasks.ledger_versions import read_version
 from tasks.promotion import learn
+from tasks.signing import signing_key
 from tasks.tracking import CANDIDATE
 from tasks.workspace import Workspace, workspace
 
@@ -76,6 +77,7 @@ def promote(asked: PromotionSpec, policy: PromotionPolicy = _DEFAULT, places: Wo
         InputError: There is no such version, or the policy asks for an approval and this is no deployed run.
         LorpError: A fault.
     """
+    signing_key()  # before anything is weighed, rather than after
     registry = Registry(places=places or workspace())
     registry.mend(asked.name, asked.to)
     version = number(registry, asked)

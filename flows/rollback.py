@@ -16,6 +16,7 @@ from tasks.aliases import check_known
 from tasks.cache import PLAIN_JSON, outside
 from tasks.ledger import read_ledger
 from tasks.ledger_versions import read_version
+from tasks.signing import signing_key
 from tasks.workspace import Workspace, workspace
 
 
@@ -48,6 +49,7 @@ def rollback(asked: RollbackSpec, places: Workspace | None = None) -> State[Any]
         IntegrityError: The files of the version to return to are not what they were.
         LorpError: A fault.
     """
+    signing_key()  # before anything is weighed, rather than after
     registry = Registry(places=places or workspace())
     mended = registry.mend(asked.name, asked.to)
     done = registry.own_entry(asked.name) or mended

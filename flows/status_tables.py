@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.wording import number
-from lorp.ledger import Change
+from lorp.ledger import told
 from tasks.reconcile import Found
 from tasks.standing import AliasSeen, NameSeen, VerdictSeen
 from tasks.workspace import Workspace
@@ -113,20 +113,9 @@ def _show_history(console: Console, production: Sequence[NameSeen]) -> None:
     for name in production:
         for entry in name.history:
             change = entry.change
-            what = (_minute(change.time), name.name, str(entry.sequence), what_was_done(change))
+            what = (_minute(change.time), name.name, str(entry.sequence), told(change))
             _row(table, *what, change.asked_by, change.reason)
     console.print(table)
-
-
-def what_was_done(change: Change) -> str:
-    """An entry in words."""
-    if change.act == "rejected":
-        return "a variant rejected"
-    if change.act == "registered":
-        return f"version {change.version} registered"
-    if change.act == "promoted":
-        return f"version {change.version} promoted to {change.alias}"
-    return f"{change.alias} rolled back to version {change.version}"
 
 
 def _table(title: str, *columns: str) -> Table:

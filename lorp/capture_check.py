@@ -49,13 +49,16 @@ def capture_fault(
             tokens = len(windows[name].tokens)
             if states.positions_R[rows].tolist() != expected or sums.num_tokens[row] != tokens:
                 return f"window {name} was not sampled as its seed says"
+            if sums.documents[row] != windows[name].document:
+                return f"window {name} is of another document"
             sampled_KLL = _cosines(states.units_RLD[rows])
             total_LL = sums.cosine_sums_WLL[row]
             if not _possible(total_LL, sampled_KLL, tokens):
                 return f"the sums of window {name} cannot be those of its states"
             differences[name] = sampled_KLL.mean(axis=0) - total_LL / tokens
             left = 1 - len(rows) / tokens
-            variances[name] = sampled_KLL.var(axis=0, ddof=min(1, len(rows) - 1)) / len(rows) * left
+            spread_LL = sampled_KLL.var(axis=0, ddof=1) if len(rows) > 1 else np.ones_like(total_LL)
+            variances[name] = spread_LL / len(rows) * left
     if differences.keys() != windows.keys():
         return "not all windows that were to be captured were"
     return _bias(np.stack(list(differences.values())), np.stack(list(variances.values())), windows)

@@ -22,6 +22,10 @@ class Clustering:
     kind: ClusteringKind
     labels: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        assert self.labels
+        assert all(0 <= label < len(self.labels) for label in self.labels)
+
     @property
     def clusters(self) -> tuple[tuple[int, ...], ...]:
         """The blocks of each cluster, ascending."""

@@ -54,6 +54,17 @@ class Change:
     time: str
 
 
+def told(change: Change) -> str:
+    """A change in words."""
+    if change.act == "rejected":
+        return "a variant rejected"
+    if change.act == "registered":
+        return f"version {change.version} registered"
+    if change.act == "promoted":
+        return f"version {change.version} promoted to {change.alias}"
+    return f"{change.alias} rolled back to version {change.version}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """A change and its place.
@@ -128,25 +139,23 @@ class Link:
 
 
 def examine(name: str, stored: Mapping[int, bytes]) -> Iterator[Link]:
-    """Every place of a chain up to its last entry, one after the other; what comes after a fault too.
+    """Every entry of a chain, one after the other, what comes after a fault too; of a gap its first place.
 
     Args:
         name: The registered model.
         stored: Entries' bytes by sequence.
     """
     before: str | None = None
-    known = True  # whether the entry before is what was written, so that the next can be held against it
-    for place in range(1, max(stored, default=0) + 1):
-        data = stored.get(place)
-        if data is None:
-            yield Link(sequence=place, fault="is missing", missing=True)
+    known, expected = True, 1  # whether the entry before is what was written, so that the next is held against it
+    for place, data in sorted(stored.items()):
+        if place != expected:
+            yield Link(sequence=expected, fault="is missing", missing=True)
             known = False
-            continue
         entry, fault = _read_entry(data)
         if entry and not _belongs(entry, name, place, before if known else entry.before):
             fault = "is not the one that belongs there"
         yield Link(sequence=place, entry=entry, fault=fault)
-        before, known = digest_bytes(data), fault is None
+        before, known, expected = digest_bytes(data), fault is None, place + 1
 
 
 _TRUST = "Trust none that come after it, and compare with a copy of the store"
@@ -185,6 +194,42 @@ class Standing:
     rejections: dict[Sha256, Change] = field(default_factory=dict)
     held: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
+    def play(self, change: Change) -> None:
+        """Goes on by one change."""
+        if change.version is None:
+            self.rejections.setdefault(change.lineage, change)
+        elif change.act == "registered":
+            self.versions.setdefault(change.version, change)
+        elif change.alias:
+            held = self.held.get(change.alias, ())
+            self.held[change.alias] = (*_below(held, change), change.version)
+
+    def unlawful(self, change: Change) -> str | None:
+        """Why nothing that lorp does leads from here to a change; None if something does.
+
+        Whether a promotion's decision allows it is not looked at.
+        """
+        if change.act in ("registered", "rejected"):
+            return self._unlawful_run(change)
+        known = self.versions.get(change.version or 0)
+        if known is None or change.alias is None:
+            return "it moves an alias to a version that was not registered"
+        same = (known.variant, known.verdict, known.lineage) == (change.variant, change.verdict, change.lineage)
+        if not same:
+            return "it moves an alias to a version that was registered as another"
+        if change.act == "promoted":
+            return None if change.decision else "nothing was decided for this promotion"
+        before = self.held.get(change.alias, ())[:-1]
+        fine = change.version in before and change.decision is None
+        return None if fine else f"{change.alias} never stood for the version that it goes back to"
+
+    def _unlawful_run(self, change: Change) -> str | None:
+        if change.alias or change.decision or (change.version is None) != (change.act == "rejected"):
+            return "it is neither a registration, nor a rejection, nor a move of an alias"
+        if change.version in self.versions or change.lineage in self.rejections:
+            return "it was entered before"
+        return None
+
     def now(self, alias: str) -> int | None:
         """The version an alias stands for, if any."""
         held = self.held.get(alias, ())
@@ -208,14 +253,8 @@ def standing(entries: Sequence[Entry]) -> Standing:
     version returned to. So rolling back twice goes back twice, and does not return.
     """
     found = Standing()
-    for change in (entry.change for entry in entries):
-        if change.version is None:
-            found.rejections.setdefault(change.lineage, change)
-        elif change.act == "registered":
-            found.versions.setdefault(change.version, change)
-        elif change.alias:
-            held = found.held.get(change.alias, ())
-            found.held[change.alias] = (*_below(held, change), change.version)
+    for entry in entries:
+        found.play(entry.change)
     return found
 
 

@@ -27,9 +27,11 @@ def licence_of_card(card: Path) -> str | None:
         return None
     try:
         front = yaml.safe_load(match["front"])
-    except (yaml.YAMLError, RecursionError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         return None
-    return identifier(front.get("license")) if isinstance(front, dict) else None
+    named = front if isinstance(front, dict) else {}
+    licence = identifier(named.get("license"))
+    return identifier(named.get("license_name")) or licence if licence == "other" else licence
 
 
 def identifier(named: object) -> str | None:

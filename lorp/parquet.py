@@ -17,6 +17,8 @@ from lorp.errors import IntegrityError
 
 SCHEMA_VERSION = "1"
 _VERSION_KEY = "lorp.schema"
+#: Far more than a shard has: what says that it has more is none.
+_MOST_ROWS, _MOST_BYTES = 1 << 20, 1 << 34
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +100,8 @@ def decode_windows(data: bytes) -> WindowSums:
             num_tokens=table["num_tokens"].to_numpy(),
             cosine_sums_WLL=table["cosine_sums"].combine_chunks().to_numpy_ndarray(),
         )
-    except KeyError as fault:
-        raise _unreadable(f"no column {fault}") from None
+    except (KeyError, AttributeError) as fault:
+        raise _unreadable(f"no such column: {fault}") from None
 
 
 def decode_states(data: bytes) -> SampledStates:
@@ -115,8 +117,8 @@ def decode_states(data: bytes) -> SampledStates:
             positions_R=table["position"].to_numpy(),
             units_RLD=table["units"].combine_chunks().to_numpy_ndarray(),
         )
-    except KeyError as fault:
-        raise _unreadable(f"no column {fault}") from None
+    except (KeyError, AttributeError) as fault:
+        raise _unreadable(f"no such column: {fault}") from None
 
 
 def read_table(data: bytes) -> pa.Table:
@@ -126,6 +128,10 @@ def read_table(data: bytes) -> pa.Table:
         IntegrityError: Not Parquet, another version, or a page fails its checksum.
     """
     try:
+        about = pq.read_metadata(pa.BufferReader(data))
+        sizes = [about.row_group(group).total_byte_size for group in range(about.num_row_groups)]
+        if about.num_rows > _MOST_ROWS or sum(sizes) > _MOST_BYTES:
+            raise _unreadable(f"it says that it has {about.num_rows} rows, {sum(sizes)} bytes")
         table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as fault:
         raise _unreadable(str(fault)) from None

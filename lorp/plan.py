@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+#: Far more than any model has: what says that it has more is no plan.
+MAX_BLOCKS = 10_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
@@ -56,7 +59,7 @@ class PruningPlan:
     def __post_init__(self) -> None:
         assert self.removed == tuple(sorted({step.block for step in self.steps}))
         assert len(self.removed) == len(self.steps)
-        assert all(0 <= block < self.num_blocks for block in self.removed)
+        assert all(0 <= block < self.num_blocks <= MAX_BLOCKS for block in self.removed)
 
     @property
     def kept(self) -> tuple[int, ...]:

@@ -63,7 +63,7 @@ def kept_blocks_of(config: bytes) -> tuple[int, ...] | None:
     try:
         kept = json.loads(config)[NOTE]["kept_blocks"]
         return tuple(int(block) for block in kept)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
 
 

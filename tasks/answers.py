@@ -4,15 +4,18 @@ The answers come from ledgers and records alone. Nothing in the store is changed
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from lorp.clustering import Clustering
 from lorp.errors import IntegrityError, SpecError
-from lorp.gate import CriterionResult, Verdict
+from lorp.gate import Verdict
+from lorp.healing.patch import Patch
 from lorp.ledger import Change, Entry, standing
 from lorp.plan import PruningPlan
+from lorp.promotion import Decision
 from lorp.similarity import Similarity
 from lorp.stability import Stability
 from lorp.values import decode
@@ -20,13 +23,10 @@ from tasks.audit.objects import Objects
 from tasks.audit.rederive import DryVault
 from tasks.audit.targets import all_names, resolve
 from tasks.evidence import read_evidence
-from tasks.keeping import digests_in
 from tasks.ledger import read_ledger
 from tasks.records import RunRecord, parse_record
 from tasks.store import ObjectStore
-from tasks.vault import Vault
-
-Value = TypeVar("Value")
+from tasks.vault import Reference, Vault
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,45 @@ def reigns(entries: Sequence[Entry]) -> list[Reign]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Approved:
+    """A person's approval of a promotion, as they said themselves.
+
+    Attributes:
+        sequence: The promotion's entry in the ledger.
+        by: Who.
+        note: Why.
+    """
+
+    sequence: int
+    by: str
+    note: str
+
+
+def approvals(vault: Vault, entries: Sequence[Entry]) -> dict[int, Approved]:
+    """Approvals on which promotions rest, by their entry.
+
+    Raises:
+        IntegrityError: A decision is gone or has changed.
+    """
+    found = {}
+    for entry in entries:
+        if entry.change.decision:
+            reference = Reference(key=f"values/{entry.change.decision}.json", sha256=entry.change.decision, bytes=0)
+            approval = decode(Decision, vault.read(reference)).approval
+            if approval:
+                found[entry.sequence] = Approved(sequence=entry.sequence, by=approval.by, note=approval.note)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """A move of an alias to a version, and who approved of it."""
+
+    change: Change
+    approved: Approved | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RemovedBlock:
     """What spoke for a block's removal.
 
@@ -101,16 +140,18 @@ class Why:
     Attributes:
         run: Its record.
         verdict: What the gate said.
+        healing: How the others were healed.
         plan: Which blocks were removed.
         blocks: One by one.
-        moves: Entries of the ledger that moved an alias to it.
+        moves: By which an alias came to stand for it.
     """
 
     run: RunRecord
     verdict: Verdict
+    healing: str
     plan: PruningPlan
     blocks: tuple[RemovedBlock, ...]
-    moves: tuple[Change, ...] = ()
+    moves: tuple[Move, ...] = ()
 
 
 def why(store: ObjectStore, target: str) -> Why:
@@ -122,8 +163,10 @@ def why(store: ObjectStore, target: str) -> Why:
     """
     objects = Objects(store)
     change, entries = _version(objects, target)
-    moves = [entry.change for entry in entries if entry.change.alias and entry.change.version == change.version]
-    return replace(explain(_run(objects, change), objects), moves=tuple(moves))
+    people = approvals(DryVault(objects), entries)
+    moves = [entry for entry in entries if entry.change.alias and entry.change.version == change.version]
+    told = tuple(Move(change=entry.change, approved=people.get(entry.sequence)) for entry in moves)
+    return replace(explain(_run(objects, change), objects), moves=told)
 
 
 def explain(run: RunRecord, objects: Objects) -> Why:
@@ -132,13 +175,16 @@ def explain(run: RunRecord, objects: Objects) -> Why:
     Raises:
         IntegrityError: What it rests on is gone or has changed.
     """
-    values = _Values(run, DryVault(objects))
-    plan, clustering = values.of_plan("plan", PruningPlan), values.of_plan("clustering", Clustering)
-    similarity, stability = values.of_plan("similarity", Similarity), values.of_plan("stability", Stability)
+    vault, chain = DryVault(objects), run.chain
+    plan = decode(PruningPlan, vault.read(chain.plan.outputs["plan"]))
+    clustering = decode(Clustering, vault.read(chain.cluster.outputs["clustering"]))
+    similarity = decode(Similarity, vault.read(chain.score.outputs["similarity"]))
+    stability = decode(Stability, vault.read(chain.stability))
     scores = {step.block: step.score for step in plan.steps}
     return Why(
         run=run,
-        verdict=values.verdict,
+        verdict=decode(Verdict, vault.read(chain.gate.outputs["verdict"])),
+        healing=decode(Patch, vault.read(chain.heal.outputs["patch"])).method if chain.heal else "none",
         plan=plan,
         blocks=tuple(
             RemovedBlock(
@@ -154,88 +200,43 @@ def explain(run: RunRecord, objects: Objects) -> Why:
     )
 
 
-class _Values:
-    """The values behind a run's record."""
-
-    def __init__(self, run: RunRecord, vault: Vault) -> None:
-        self._run, self._vault = run, vault
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the gate said."""
-        return decode(Verdict, self._vault.read(self._run.stage("gate").outputs["verdict"]))
-
-    @property
-    def figures(self) -> dict[str, float]:
-        """Everything that the gate's evaluations measured."""
-        judged = self._run.stage("gate").inputs["evaluations"]
-        return read_evidence(self._vault, {role: self._run.output(sha256) for role, sha256 in judged.items()}).figures
-
-    def of_plan(self, role: str, kind: type[Value]) -> Value:
-        """What the variant's plan is, rests on, or is known by."""
-        run = self._run
-        pruned = next(stage for stage in run.manifests if run.variant in stage.outputs.values())
-        planned = [stage for stage in run.manifests if _makes(stage.outputs, pruned.inputs["plan"])]
-        made = {**planned[0].inputs, **{name: each.sha256 for name, each in planned[0].outputs.items()}}
-        if role == "stability" and role not in made:
-            made[role] = self._resampled(planned[0].inputs).sha256
-        return decode(kind, self._vault.read(run.output(made[role])))
-
-    def _resampled(self, planned: Mapping[str, Any]) -> Any:
-        """How sure a plan is that was made from the similarity alone: a stage of its own says it."""
-        scored = next(stage for stage in self._run.manifests if _makes(stage.outputs, planned["similarity"]))
-        found = [
-            stage
-            for stage in self._run.manifests
-            if stage.stage == "resample"
-            and (stage.inputs["windows"], stage.inputs["count"]) == (scored.inputs["windows"], planned["count"])
-        ]
-        if not found:
-            raise self._run.incomplete("shares of resamples")
-        return found[0].outputs["stability"]
-
-
-def _makes(outputs: Mapping[str, Any], sha256: str) -> bool:
-    return any(made.sha256 == sha256 for made in outputs.values())
-
-
 @dataclass(frozen=True, kw_only=True)
 class Side:
     """One of two versions that are compared.
 
     Attributes:
-        title: Its name and number.
-        variant: Digest of its files.
+        why: What it is, and why.
+        source: Digest of the source checkpoint.
         spec: What was asked, flat.
-        num_blocks: Of its source.
-        kept: Block i is block `kept[i]` of its source.
-        figures: What was measured.
-        criteria: What the gate said.
+        figures: Everything that was measured.
     """
 
-    title: str
-    variant: str
+    why: Why
+    source: str
     spec: dict[str, Any]
-    num_blocks: int
-    kept: tuple[int, ...]
     figures: dict[str, float]
-    criteria: tuple[CriterionResult, ...]
+
+    @property
+    def title(self) -> str:
+        """Its name and number."""
+        return self.why.run.title
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Block i is block `kept[i]` of its source."""
+        return self.why.plan.kept
 
 
 def side(store: ObjectStore, target: str) -> Side:
     """One of two versions. Raises as `why` does."""
     objects = Objects(store)
     run = _run(objects, _version(objects, target)[0])
-    values = _Values(run, DryVault(objects))
-    plan = values.of_plan("plan", PruningPlan)
+    evaluations = {role: next(iter(stage.outputs.values())) for role, stage in run.chain.evaluations.items()}
     return Side(
-        title=run.title,
-        variant=run.variant.sha256,
-        spec=dict(_flat(run.record.spec)) | {"source digest": run.stage("fetch").outputs["checkpoint"].sha256},
-        num_blocks=plan.num_blocks,
-        kept=plan.kept,
-        figures=values.figures,
-        criteria=values.verdict.criteria,
+        why=explain(run, objects),
+        source=run.chain.checkpoint.sha256,
+        spec=dict(_flat(run.record.spec)),
+        figures=read_evidence(DryVault(objects), evaluations).figures,
     )
 
 
@@ -268,62 +269,108 @@ class Affected:
     aliases: tuple[str, ...]
 
 
-def affected(store: ObjectStore, digest: str) -> list[Affected]:
+@dataclass(frozen=True, kw_only=True)
+class AffectedRuns:
+    """What rests on something.
+
+    Attributes:
+        runs: Those whose records could be read.
+        unreadable: Keys of records that are gone or have changed, so that nothing can be said of their runs.
+    """
+
+    runs: tuple[Affected, ...]
+    unreadable: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recorded:
+    """A run's entry, its record's bytes and all digests in them, and the aliases that stand for it."""
+
+    name: str
+    change: Change
+    data: bytes
+    names: frozenset[str]
+    aliases: tuple[str, ...]
+
+
+def affected(store: ObjectStore, digest: str) -> AffectedRuns:
     """Runs that rest on something, themselves or through another's variant.
 
+    Args:
+        store: Where ledgers and records are.
+        digest: sha256 of a checkpoint, of documents or of anything stored, or a commit on the hub.
+
     Raises:
-        IntegrityError: A ledger or record cannot be read.
+        IntegrityError: A ledger cannot be read.
     """
-    vault = Vault(store)
-    ledgers = {name: read_ledger(vault, name) for name in all_names(Objects(store))}
-    runs = [
-        (change, name, vault.store.read(f"values/{change.lineage}.json"))
-        for name, entries in ledgers.items()
-        for change in _made(entries)
-    ]
-    names = {id(data): digests_in(data) for _, _, data in runs}
+    recorded, unreadable = _recorded(Objects(store))
     found: dict[str, Affected] = {}
     wanted: list[tuple[str, tuple[str, ...]]] = [(digest, ())]
-    while wanted:
-        sought, through = wanted.pop(0)
-        for change, name, data in runs:
-            takes = sought in names[id(data)] and (not through or sought != change.variant)
-            if not takes or change.lineage in found:
+    for sought, through in wanted:
+        for one in recorded:
+            itself = sought == one.change.variant and through
+            if sought in one.names and not itself and one.change.lineage not in found:
+                found[one.change.lineage] = _affected(one, sought, through)
+                wanted.append((one.change.variant, (one.change.variant, *through)))
+    return AffectedRuns(runs=tuple(found.values()), unreadable=unreadable)
+
+
+def _recorded(objects: Objects) -> tuple[list[_Recorded], tuple[str, ...]]:
+    found: list[_Recorded] = []
+    unreadable: list[str] = []
+    for name in all_names(objects):
+        now = standing(read_ledger(Vault(objects.store), name))
+        for change in (*now.versions.values(), *now.rejections.values()):
+            key = f"values/{change.lineage}.json"
+            data = objects.read(key, change.lineage)
+            if data is None:
+                unreadable.append(key)
                 continue
-            held = standing(ledgers[name]).held.items()
-            found[change.lineage] = Affected(
-                name=name,
-                version=change.version,
-                variant=change.variant,
-                through=through,
-                roles=_roles(data, sought),
-                aliases=tuple(alias for alias, versions in held if versions[-1] == change.version),
-            )
-            wanted.append((change.variant, (change.variant, *through)))
-    return list(found.values())
+            aliases = tuple(alias for alias, held in now.held.items() if held[-1] == change.version)
+            names = frozenset(_DIGESTS.findall(data.decode(errors="replace")))
+            found.append(_Recorded(name=name, change=change, data=data, names=names, aliases=aliases))
+    return found, tuple(unreadable)
 
 
-def _made(entries: Sequence[Entry]) -> list[Change]:
-    now = standing(entries)
-    return [*now.versions.values(), *now.rejections.values()]
+#: Digests, and commits on the hub.
+_DIGESTS = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{40})(?![0-9a-f])")
 
 
-def _roles(data: bytes, digest: str) -> tuple[str, ...]:
-    """What a record calls the things of this digest; the whole statement where it only quotes it."""
-    predicate = json.loads(data)["predicate"]
+def _affected(one: _Recorded, digest: str, through: tuple[str, ...]) -> Affected:
+    return Affected(
+        name=one.name,
+        version=one.change.version,
+        variant=one.change.variant,
+        through=through,
+        roles=_roles(one, digest),
+        aliases=one.aliases,
+    )
+
+
+def _roles(one: _Recorded, digest: str) -> tuple[str, ...]:
+    """What a record calls the things of this digest; `named` where it only names it."""
+    statement = json.loads(one.data)
+    predicate = statement["predicate"]
     described = (
+        *statement["subject"],
         *predicate["buildDefinition"]["resolvedDependencies"],
         *predicate["runDetails"]["byproducts"],
     )
-    roles = [each["name"] for each in described if digest in each.get("digest", {}).values()]
-    return tuple(dict.fromkeys(roles)) or ("quoted",)
+    roles = ["variant"] if digest == one.change.variant else []
+    roles += [each["name"] for each in described if digest in each.get("digest", {}).values()]
+    return tuple(dict.fromkeys(roles)) or ("named",)
 
 
 def _version(objects: Objects, target: str) -> tuple[Change, tuple[Entry, ...]]:
-    asked = resolve(objects, target)
-    if len(asked) != 1 or len(asked[0].changes) != 1:
-        raise SpecError(f"{target} is more than one version", "Give NAME@3, or NAME@production")
-    return asked[0].changes[0], asked[0].ledger.entries
+    asked = [(each, change) for each in resolve(objects, target) for change in each.changes]
+    if len(asked) != 1:
+        runs = ", ".join(f"{_told(each.ledger.name, change)} (record {change.lineage})" for each, change in asked)
+        raise SpecError(f"{target} has {len(asked)} runs: {runs}", "Give NAME@3, or the digest of a record")
+    return asked[0][1], asked[0][0].ledger.entries
+
+
+def _told(name: str, change: Change) -> str:
+    return f"{name} {change.version}" if change.version else f"a rejected run of {name}"
 
 
 def _run(objects: Objects, change: Change) -> RunRecord:

@@ -184,7 +184,7 @@ def is_dealt(use: WindowsUse) -> TypeGuard[DealtUse]:
     return use in get_args(DealtUse)
 
 
-def of_evaluation(use: WindowsUse) -> bool:
+def of_evaluation(use: str) -> bool:
     """Whether a use's windows come from evaluation text."""
     return use in {"evaluation", "mixture", "frontier"}
 

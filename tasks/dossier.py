@@ -8,16 +8,17 @@ from itertools import chain
 import lorp
 from lorp.digest import canonical_json
 from lorp.errors import LorpError
-from lorp.heads import Head
-from lorp.ledger import standing
+from lorp.heads import Head, Heads
+from lorp.ledger import last_move, told
 from lorp.lineage import FILES_DIGEST, STORE, Descriptor
 from lorp.report.dossier import BlockLine, DossierData, EntryLine, Line, RunPart, Thing
 from lorp.report.lineage_graph import Node, lineage_graph
 from lorp.report.page import asked_for
-from tasks.answers import Why, explain
-from tasks.audit.findings import Audit
+from tasks.answers import Approved, Why, approvals, explain
+from tasks.audit import Audited
 from tasks.audit.ledgers import AuditedLedger
 from tasks.audit.objects import Objects
+from tasks.audit.rederive import DryVault
 from tasks.keeping import digests_in
 from tasks.records import RunRecord
 from tasks.vault import Manifest
@@ -49,40 +50,48 @@ _MADE = {
 _SHORT = 12
 
 
-def dossier_data(
-    found: Audit, runs: Sequence[RunRecord], ledgers: Sequence[AuditedLedger], objects: Objects, store: str
-) -> DossierData:
-    """Gathers what the page shows; of runs that cannot be explained any more, what the audit says is all there is.
+def dossier_data(audited: Audited, store: str) -> DossierData:
+    """Gathers what the page shows; of a run that cannot be explained any more, what the audit says is all there is.
 
     Args:
-        found: The audit.
-        runs: The records that could be read.
-        ledgers: Those that they are in.
-        objects: The store.
-        store: Its address.
+        audited: The audit, and what it was about.
+        store: The store's address.
     """
-    parts = [part for run in runs if (part := _part(run, ledgers, objects))]
-    heads = [head for ledger in ledgers if (head := _head(ledger))]
+    found, ledgers, time = audited.found, audited.ledgers, datetime.now(UTC).isoformat(timespec="seconds")
+    parts = [_part(run, ledgers, audited.objects) for run in audited.runs]
+    heads = tuple(head for ledger in ledgers if (head := _head(ledger)))
     return DossierData(
         target=found.target,
+        again=_again(audited),
         store=store,
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        time=time,
         version=lorp.__version__,
         sound=found.sound,
         lines=tuple(Line(about=step.about, name=step.name, state=step.state, said=step.said) for step in found.steps),
         faults=tuple((fault.object, fault.reason) for fault in found.faults),
         num_objects=found.num_objects,
         num_bytes=found.num_bytes,
-        runs=parts,
-        entries=tuple(chain.from_iterable(map(_entries, ledgers))),
-        head=canonical_json([asdict(head) for head in heads]).decode(),
+        runs=[part for part in parts if part],
+        unexplained=sum(part is None for part in parts),
+        entries=tuple(chain.from_iterable(_entries(ledger, audited.objects) for ledger in ledgers)),
+        heads=canonical_json(asdict(Heads(time=time, heads=heads))).decode(),
     )
+
+
+def _again(audited: Audited) -> str:
+    """What to audit to see the same again: an alias may have moved by then."""
+    if audited.found.everything:
+        return "--all"
+    if "@" in audited.found.target and len(audited.runs) == 1 and audited.runs[0].record.model_version:
+        record = audited.runs[0].record
+        return f"{record.model_name}@{record.model_version}"
+    return audited.found.target
 
 
 def _part(run: RunRecord, ledgers: Sequence[AuditedLedger], objects: Objects) -> RunPart | None:
     try:
         why = explain(run, objects)
-    except LorpError:
+    except Exception:  # nothing in a store is trusted, and the audit has named it
         return None
     anchor = f"run-{run.sha256[:_SHORT]}"
     things = tuple(_things(run, anchor))
@@ -98,7 +107,7 @@ def _part(run: RunRecord, ledgers: Sequence[AuditedLedger], objects: Objects) ->
             for each in why.blocks
         ),
         kept=why.plan.kept,
-        graph=lineage_graph(_nodes(run, ledgers, things), f"What {run.title} rests on"),
+        graph=lineage_graph(_nodes(run, ledgers, anchor, things), f"What {run.title} rests on"),
         things=things,
         asked=asked_for(run.spec),
     )
@@ -106,13 +115,15 @@ def _part(run: RunRecord, ledgers: Sequence[AuditedLedger], objects: Objects) ->
 
 def _facts(run: RunRecord, why: Why) -> Iterator[tuple[str, str]]:
     record = run.record
-    source = next(each for each in record.dependencies if each.name == "source")
-    code = next(each for each in record.dependencies if each.name == "lorp")
+    named = {each.name: each for each in record.dependencies}
+    source, code = named["source"], named["lorp"]
     yield "Source", f"{record.source} ({source.uri})"
     yield "Blocks", f"{len(why.plan.removed)} of {why.plan.num_blocks} removed by {why.plan.method}"
+    yield "Healing", why.healing
     yield "Finished", record.finished
-    yield "Made on", f"{', '.join(record.compute['devices'])} in {record.compute['dtype']}"
+    yield "Made on", f"{', '.join(record.devices) or 'no device'}, in {record.dtype}"
     yield "Made by", f"{code.uri}, commit {code.digest.get('gitCommit', 'not known')}"
+    yield "Verdict", record.verdict_id
     yield "Flow run", record.flow_run
     yield "MLflow run", record.tracking_run
 
@@ -129,73 +140,91 @@ def _things(run: RunRecord, anchor: str) -> Iterator[Thing]:
         yield Thing(anchor=f"{anchor}-{number}", role=role, address=(each.uri or "").removeprefix(STORE), digest=digest)
 
 
-def _nodes(run: RunRecord, ledgers: Sequence[AuditedLedger], things: Sequence[Thing]) -> list[Node]:
+def _nodes(run: RunRecord, ledgers: Sequence[AuditedLedger], anchor: str, things: Sequence[Thing]) -> list[Node]:
     """A node for each kind of stage; above them the record, its entry in the ledger, and the aliases that are there."""
-    by_stage: dict[str, list[Manifest]] = {}
+    by_kind: dict[str, list[Manifest]] = {}
     for manifest in run.manifests:
-        by_stage.setdefault(manifest.stage, []).append(manifest)
-    makers = {made.sha256: stage for stage, each in by_stage.items() for one in each for made in one.outputs.values()}
+        by_kind.setdefault(manifest.stage, []).append(manifest)
+    judged = (run.chain.prune, run.chain.plan, run.chain.heal, run.chain.score, run.chain.cluster)
+    kinds = {manifest.stage: manifest for manifest in judged if manifest}
+    kinds["evaluate"] = run.chain.evaluations["pruned"]
     anchors = {thing.address: thing.anchor for thing in things}
     nodes = [
         Node(
-            id=stage,
-            title=_MADE.get(stage, stage),
-            detail=_detail(each),
-            href=f"#{_anchor(each, anchors, things)}",
-            rests_on=_rests_on(stage, each, makers),
+            id=kind,
+            title=_MADE[kind],
+            detail=run.record.source if kind == "fetch" else _detail(kinds.get(kind, each[0]), len(each)),
+            href=f"#{_anchor(kinds.get(kind, each[0]), anchors, anchor)}",
+            rests_on=_rests_on(run, kind, each),
         )
-        for stage, each in by_stage.items()
+        for kind, each in by_kind.items()
     ]
-    return [*_above(run, ledgers, things[0].anchor), *nodes]
+    bare = {node.id for node in nodes} - {below for node in nodes for below in node.rests_on}
+    record = Node(
+        id="record", title="Record", detail=run.sha256[:_SHORT], href=f"#{anchor}-0", rests_on=tuple(sorted(bare))
+    )
+    return [*_above(run, ledgers), record, *nodes]
 
 
-def _rests_on(stage: str, manifests: Sequence[Manifest], makers: Mapping[str, str]) -> tuple[str, ...]:
+def _rests_on(run: RunRecord, kind: str, manifests: Sequence[Manifest]) -> tuple[str, ...]:
     named = frozenset().union(*(digests_in(canonical_json(manifest.inputs)) for manifest in manifests))
-    below = {makers[sha256] for sha256 in named if sha256 in makers} - {stage}
+    below = {run.chain.makers[sha256].stage for sha256 in named if sha256 in run.chain.makers} - {kind}
+    if kind == "windows":  # they quote their tokenizer by a digest of its own
+        below |= {"fetch"}
     return tuple(each for each in _MADE if each in below)
 
 
-def _detail(manifests: Sequence[Manifest]) -> str:
-    if len(manifests) > 1:
-        return f"{len(manifests)} stages"
-    return next(iter(manifests[0].outputs.values())).sha256[:_SHORT]
+def _detail(manifest: Manifest, count: int) -> str:
+    digest = next(iter(manifest.outputs.values())).sha256[:_SHORT]
+    return f"{digest} and {count - 1} more" if count > 1 else digest
 
 
-def _anchor(manifests: Sequence[Manifest], anchors: Mapping[str, str], things: Sequence[Thing]) -> str:
-    """Where on the page the first thing stands that stages have made."""
-    made = next(iter(manifests[0].outputs.values()))
+def _anchor(manifest: Manifest, anchors: Mapping[str, str], record: str) -> str:
+    """Where on the page the first thing stands that a stage has made."""
+    made = next(iter(manifest.outputs.values()))
     keys = [made.key, *(key for key, _ in made.objects())]
-    return next((anchors[key] for key in keys if key in anchors), things[0].anchor)
+    return next((anchors[key] for key in keys if key in anchors), f"{record}-0")
 
 
-def _above(run: RunRecord, ledgers: Sequence[AuditedLedger], record: str) -> Iterator[Node]:
+def _above(run: RunRecord, ledgers: Sequence[AuditedLedger]) -> Iterator[Node]:
     name, version = run.record.model_name, run.record.model_version
-    yield Node(id="record", title="Record", detail=run.sha256[:_SHORT], href=f"#{record}", rests_on=("gate", "prune"))
     for ledger in ledgers:
         entry = next((each for each in ledger.entries if each.change.lineage == run.sha256), None)
         if ledger.name != name or entry is None:
             continue
+        for alias, held in ledger.now.held.items():
+            move = last_move(ledger.entries, alias)
+            if held[-1] == version and move:
+                href = f"#{_entry_anchor(name, move.sequence)}"
+                detail = f"since {move.change.time[:10]}"
+                yield Node(id=f"@{alias}", title=f"@{alias}", detail=detail, href=href, rests_on=("entry",))
         href = f"#{_entry_anchor(name, entry.sequence)}"
         what = f"Version {version}" if version else "Rejected"
         yield Node(id="entry", title=what, detail=f"entry {entry.sequence}", href=href, rests_on=("record",))
-        for alias, held in standing(ledger.entries).held.items():
-            if held[-1] == version:
-                yield Node(id=f"@{alias}", title=f"{name}@{alias}", detail="now", href="#ledger", rests_on=("entry",))
 
 
-def _entries(ledger: AuditedLedger) -> Iterator[EntryLine]:
+def _entries(ledger: AuditedLedger, objects: Objects) -> Iterator[EntryLine]:
+    people = _approvals(ledger, objects)
     for entry in ledger.entries:
-        change = entry.change
+        change, approved = entry.change, people.get(entry.sequence)
         yield EntryLine(
             anchor=_entry_anchor(ledger.name, entry.sequence),
             ledger=ledger.name,
             sequence=entry.sequence,
             time=change.time,
-            what=f"{change.act} {change.version or ''} {f'as {change.alias}' if change.alias else ''}".strip(),
+            what=told(change),
             asked_by=change.asked_by,
             reason=change.reason,
+            approved=f"{approved.by}{': ' if approved.note else ''}{approved.note}" if approved else "",
             sha256=ledger.digests.get(entry.sequence, ""),
         )
+
+
+def _approvals(ledger: AuditedLedger, objects: Objects) -> dict[int, Approved]:
+    try:
+        return approvals(DryVault(objects), ledger.entries)
+    except LorpError:  # the audit has named it
+        return {}
 
 
 def _entry_anchor(name: str, sequence: int) -> str:

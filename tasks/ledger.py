@@ -41,14 +41,19 @@ def stored_entries(store: ObjectStore, name: str) -> dict[int, bytes]:
         SpecError: Nothing can have such a name.
         OutageError: The store does not answer.
     """
-    folder = _folder(name)
-    found = {_FILE.fullmatch(key.removeprefix(f"{folder}/")): data for key, data in store.read_all(folder).items()}
-    return {int(match["sequence"]): data for match, data in found.items() if match}
+    read = store.read_all(ledger_folder(name))
+    return {sequence: data for key, data in read.items() if (sequence := sequence_of(name, key))}
+
+
+def sequence_of(name: str, key: str) -> int | None:
+    """The place of an entry by its key; None for what is no entry of this ledger."""
+    match = _FILE.fullmatch(key.removeprefix(f"{ledger_folder(name)}/"))
+    return int(match["sequence"]) or None if match else None
 
 
 def entry_key(name: str, sequence: int) -> str:
     """Where an entry lies."""
-    return f"{_folder(name)}/{sequence:08d}.json"
+    return f"{ledger_folder(name)}/{sequence:08d}.json"
 
 
 def record(vault: Vault, name: str, decide: Callable[[Standing], Change | None]) -> Entry | None:
@@ -72,12 +77,19 @@ def record(vault: Vault, name: str, decide: Callable[[Standing], Change | None])
         if change is None:
             return None
         entry = next_entry(name, entries, change)
-        sign(vault.store, entry.data, ENTRY)
+        signature = sign(vault.store, entry.data, ENTRY)
         if vault.store.create(entry_key(name, entry.sequence), entry.data, lock=True):
             return entry
+        if signature:  # of what never came to be an entry
+            vault.store.remove(signature, vault.store.fingerprint(signature))
 
 
-def _folder(name: str) -> str:
+def ledger_folder(name: str) -> str:
+    """Where a ledger lies.
+
+    Raises:
+        SpecError: Nothing can have such a name.
+    """
     if not re.fullmatch(MODEL_NAME, name):
         raise SpecError(f"{name} is no model's name", "Give letters, digits, dots, dashes and underscores, 100 at most")
     return f"ledger/{name}"

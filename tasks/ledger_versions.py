@@ -37,17 +37,9 @@ class LedgerVersion:
 
     @property
     def evaluated(self) -> tuple[Manifest, Manifest]:
-        """The stages that measured perplexity, of the dense model and of the variant.
-
-        Raises:
-            IntegrityError: The record does not hold them.
-        """
-        judged = self.run.stage("gate").inputs["evaluations"]
-        stages = {each.outputs["evaluation"].sha256: each for each in self.run.manifests if each.stage == "evaluate"}
-        try:
-            return stages[judged["dense"]], stages[judged["pruned"]]
-        except KeyError:
-            raise self.run.incomplete("evaluations") from None
+        """The stages that measured perplexity, of the dense model and of the variant."""
+        evaluations = self.run.chain.evaluations
+        return evaluations["dense"], evaluations["pruned"]
 
     @property
     def compute_spec(self) -> ComputeSpec:
@@ -80,6 +72,7 @@ def entry_contradiction(change: Change, run: RunRecord) -> str | None:
     """What an entry and the record that it names do not agree on."""
     agree = {
         "it is another version's": run.record.model_version == change.version,
+        "it was not rejected as the ledger says": run.record.approved == (change.act != "rejected"),
         "its verdict is another": run.record.verdict_id == change.verdict,
         "its variant is another": run.variant.sha256 == change.variant,
     }

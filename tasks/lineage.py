@@ -13,10 +13,10 @@ from lorp.plan import PruningPlan
 from lorp.spec import RecompressSpec
 from lorp.values import decode
 from tasks import provenance
+from tasks.chain import chain_of
 from tasks.registry import Registered
 from tasks.report import Pages
 from tasks.results import RunResults
-from tasks.signing import STATEMENT, sign
 from tasks.stage import Outputs, Request
 from tasks.vault import Manifest, Vault
 from tasks.versions import installed_packages, software_versions
@@ -47,38 +47,39 @@ class Lineage(Request):
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Writes the record."""
-        data = self.record(vault).encode()
-        sign(vault.store, data, STATEMENT)
-        return {"lineage": vault.put("values", data, ".json"), "report": self.pages.report, "card": self.pages.card}
+        record = vault.put("values", self.record(vault).encode(), ".json")
+        return {"lineage": record, "report": self.pages.report, "card": self.pages.card}
 
     def record(self, vault: Vault) -> LineageRecord:
         """Gathers everything."""
-        results, spec = self.results, without_paths(self.spec)
-        verdict = decode(Verdict, vault.read(results.verdict))
+        spec, chain = without_paths(self.spec), chain_of(self.stages)
+        verdict = decode(Verdict, vault.read(self.results.verdict))
         asked, source = spec.model_dump(mode="json"), source_name(self.spec.source)
-        packages = provenance.packages(installed_packages())
+        packages = provenance.installed_descriptors(installed_packages())
         return LineageRecord(
-            subjects=provenance.subjects(results.candidate.variant),
+            subjects=provenance.subjects(chain.variant),
             model_name=self.name,
             source=source,
             spec=asked,
             seeds=provenance.seeds(asked),
-            compute={"dtype": spec.compute.dtype, "devices": provenance.devices(self.stages)},
+            dtype=spec.compute.dtype,
+            devices=provenance.devices(self.stages),
             approved=verdict.approved,
             verdict_id=verdict.id,
-            kept_blocks=decode(PruningPlan, vault.read(results.candidate.plan)).kept,
+            kept_blocks=decode(PruningPlan, vault.read(self.results.candidate.plan)).kept,
             stages=tuple(asdict(manifest) for manifest in self.stages),
-            dependencies=provenance.dependencies(results, spec, source, self.stages, packages),
-            byproducts=provenance.byproducts(results, self.stages, self.pages),
+            dependencies=(*provenance.taken(chain, spec, source), *provenance.software(packages)),
+            byproducts=(*provenance.made(chain), *provenance.pages(self.pages)),
             versions=software_versions(),
             packages=packages,
             flow_run=self.flow_run,
             tracking_run=self.registered.run_id,
             model_version=self.registered.model_version,
-            started=min(map(_began, self.stages)).isoformat(timespec="seconds"),
+            started=min(map(began, self.stages)).isoformat(timespec="seconds"),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
 
-def _began(manifest: Manifest) -> datetime:
+def began(manifest: Manifest) -> datetime:
+    """When a stage began."""
     return datetime.fromisoformat(manifest.created) - timedelta(seconds=manifest.seconds)

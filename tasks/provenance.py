@@ -1,4 +1,4 @@
-"""Stage manifests and results of a run -> what it rests on and what it made, as in-toto descriptors."""
+"""The stages of a run -> what it rests on and what it made, as in-toto descriptors."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,9 +7,9 @@ from typing import Any
 from lorp.digest import digest_bytes
 from lorp.lineage import FILES_DIGEST, STORE, Descriptor
 from lorp.spec import RecompressSpec
-from tasks.capture import TOKENIZER_FILES, WindowsUse, of_evaluation
+from tasks.capture import TOKENIZER_FILES, of_evaluation
+from tasks.chain import Chain
 from tasks.report import Pages
-from tasks.results import RunResults
 from tasks.vault import Manifest, Reference
 from tasks.versions import code_version
 
@@ -24,46 +24,49 @@ def subjects(variant: Reference) -> tuple[Descriptor, ...]:
     return tuple(_file_descriptors(variant, ""))
 
 
-def dependencies(
-    results: RunResults, spec: RecompressSpec, source: str, stages: Sequence[Manifest], packages: Sequence[Descriptor]
-) -> tuple[Descriptor, ...]:
-    """Everything that a run took from elsewhere.
+def taken(chain: Chain, spec: RecompressSpec, source: str) -> tuple[Descriptor, ...]:
+    """Everything that a run took from elsewhere, but for software.
 
     Args:
-        results: What it made.
+        chain: Its stages.
         spec: What was asked, without paths.
         source: The source's name.
-        stages: Its stages' manifests.
-        packages: What was installed.
     """
     return (
-        _source(results.checkpoint, source, stages),
-        *_file_descriptors(results.checkpoint, "source/", _tokenizer_role),
-        *_datasets(stages),
-        *_texts(results.windows, spec, stages),
-        *_questions(results.questions, stages),
-        Descriptor(name="lorp", **code_version()),
-        Descriptor(name="packages", digest={"sha256": _packages_digest(packages)}),
+        _source(chain, source),
+        *_file_descriptors(chain.checkpoint, "source/", _tokenizer_role),
+        *_datasets(chain),
+        *_texts(chain, spec),
+        *_questions(chain),
     )
 
 
-def byproducts(results: RunResults, stages: Sequence[Manifest], pages: Pages) -> tuple[Descriptor, ...]:
+def software(installed: Sequence[Descriptor]) -> tuple[Descriptor, ...]:
+    """This code, and all packages as one."""
+    packages = Descriptor(name="packages", digest={"sha256": packages_digest(installed)})
+    return (Descriptor(name="lorp", **code_version()), packages)
+
+
+def made(chain: Chain) -> tuple[Descriptor, ...]:
     """Everything that was made on the way, each thing once: what the run came to under its role, the rest by stage."""
-    roles = {reference.key: role for role, reference in results.by_role().items()}
-    elsewhere = (results.checkpoint.key, results.candidate.variant.key)
-    made: dict[str, Descriptor] = {}
-    for manifest in stages:
-        for role, reference in manifest.outputs.items():
-            if reference.key in elsewhere:
-                continue
-            name = roles.get(reference.key, f"{manifest.stage}/{role}")
-            for descriptor in _stored(reference, name, {"stage": manifest.key}):
-                made.setdefault(str(descriptor.uri), descriptor)
-    of_pages = zip(PAGES, (pages.report, pages.card), strict=True)
-    return (*made.values(), *(page for name, each in of_pages for page in _stored(each, name, {})))
+    roles = {reference.key: role for role, reference in chain.roles.items()}
+    found: dict[str, Descriptor] = {}
+    for stage in chain.stages:
+        for role, reference in stage.outputs.items():
+            if reference.key not in (chain.checkpoint.key, chain.variant.key):
+                name = roles.get(reference.key, f"{stage.stage}/{role}")
+                for descriptor in _stored(reference, name, {"stage": stage.key}):
+                    found.setdefault(str(descriptor.uri), descriptor)
+    return tuple(found.values())
 
 
-def packages(installed: Mapping[str, str]) -> tuple[Descriptor, ...]:
+def pages(shown: Pages) -> tuple[Descriptor, ...]:
+    """What people read of a run."""
+    named = zip(PAGES, (shown.report, shown.card), strict=True)
+    return tuple(page for name, each in named for page in _stored(each, name, {}))
+
+
+def installed_descriptors(installed: Mapping[str, str]) -> tuple[Descriptor, ...]:
     """Installed packages, by package URL."""
     return tuple(
         Descriptor(name=name, uri=f"pkg:pypi/{_NOT_IN_PURL.sub('-', name).lower()}@{version}")
@@ -81,21 +84,19 @@ def seeds(spec: Any, where: str = "") -> dict[str, int]:
     return found
 
 
-def devices(stages: Iterable[Manifest]) -> list[str]:
+def devices(stages: Iterable[Manifest]) -> tuple[str, ...]:
     """Kinds of device that stages ran on."""
-    return sorted({str(stage.inputs["device"]) for stage in stages if "device" in stage.inputs})
+    return tuple(sorted({str(stage.inputs["device"]) for stage in stages if "device" in stage.inputs}))
 
 
-def _packages_digest(found: Sequence[Descriptor]) -> str:
+def packages_digest(found: Sequence[Descriptor]) -> str:
     """sha256 over their package URLs, a line each."""
     return digest_bytes("".join(f"{package.uri}\n" for package in found).encode())
 
 
-def _source(checkpoint: Reference, name: str, stages: Sequence[Manifest]) -> Descriptor:
-    fetched = next(stage for stage in stages if stage.stage == "fetch" and checkpoint in stage.outputs.values())
-    asked = fetched.inputs
-    digest = {FILES_DIGEST: checkpoint.sha256}
-    uri = f"{STORE}{checkpoint.key}"
+def _source(chain: Chain, name: str) -> Descriptor:
+    asked, checkpoint = chain.fetch.inputs, chain.checkpoint
+    digest, uri = {FILES_DIGEST: checkpoint.sha256}, f"{STORE}{checkpoint.key}"
     if asked["kind"] == "hub":
         uri, digest["gitCommit"] = f"pkg:huggingface/{asked['repo']}@{asked['commit']}", asked["commit"]
     if asked["kind"] == "gguf":
@@ -103,41 +104,37 @@ def _source(checkpoint: Reference, name: str, stages: Sequence[Manifest]) -> Des
     return Descriptor(name="source", uri=uri, digest=digest, annotations={"name": name, **asked})
 
 
-def _datasets(stages: Iterable[Manifest]) -> Iterator[Descriptor]:
+def _datasets(chain: Chain) -> Iterator[Descriptor]:
     """Datasets on the hub, each at its commit, and the rows of it that are stored."""
-    for stage in stages:
-        if stage.stage == "corpus":
-            asked, rows = stage.inputs, stage.outputs["rows"]
-            yield Descriptor(
-                name=f"dataset/{asked['dataset']}",
-                uri=f"hf://datasets/{asked['dataset']}@{asked['commit']}",
-                digest={"sha256": rows.sha256, "gitCommit": asked["commit"]},
-                annotations={**asked, "store": rows.key},
-            )
+    for stage in chain.of("corpus"):
+        asked, rows = stage.inputs, stage.outputs["rows"]
+        yield Descriptor(
+            name=f"dataset/{asked['dataset']}",
+            uri=f"hf://datasets/{asked['dataset']}@{asked['commit']}",
+            digest={"sha256": rows.sha256, "gitCommit": asked["commit"]},
+            annotations={**asked, "store": rows.key},
+        )
 
 
-def _texts(
-    windows: Mapping[WindowsUse, Reference], spec: RecompressSpec, stages: Iterable[Manifest]
-) -> Iterator[Descriptor]:
+def _texts(chain: Chain, spec: RecompressSpec) -> Iterator[Descriptor]:
     """Documents that windows were cut from: a use each, by the digest over them."""
-    cut = {stage.outputs["windows"].key: stage for stage in stages if stage.stage == "windows"}
-    for use, reference in windows.items():
+    for use, stage in chain.windows.items():
         text = spec.evaluation if of_evaluation(use) else spec.calibration
         yield Descriptor(
             name=f"text/{use}",
-            digest={"documentsSha256": cut[reference.key].inputs["corpus"]},
+            digest={"documentsSha256": stage.inputs["corpus"]},
             annotations={"corpora": list(text.corpora)},
         )
 
 
-def _questions(questions: Reference | None, stages: Iterable[Manifest]) -> Iterator[Descriptor]:
-    asked = next((stage for stage in stages if questions and questions in stage.outputs.values()), None)
-    if questions and asked:
+def _questions(chain: Chain) -> Iterator[Descriptor]:
+    for stage in chain.of("questions"):
+        questions = stage.outputs["questions"]
         yield Descriptor(
             name="tasks",
             uri=f"{STORE}{questions.key}",
             digest={"sha256": questions.sha256},
-            annotations={"tasks": asked.inputs["tasks"]},
+            annotations={"tasks": stage.inputs["tasks"]},
         )
 
 

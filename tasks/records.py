@@ -1,9 +1,9 @@
-"""Lineage records in the store: the record of a run, with its manifests and verdict, and whether they agree."""
+"""Lineage records in the store: the record of a run, with its stages and verdict, and whether they agree."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from lorp.digest import FileDigest, digest_bytes, digest_listing, digest_value
 from lorp.errors import IntegrityError, SpecError
@@ -14,6 +14,7 @@ from lorp.lineage.schema import schema_fault
 from lorp.models import device_kind
 from lorp.spec import ComputeSpec, RecompressSpec
 from lorp.values import decode, encode
+from tasks.chain import Chain, chain_of
 from tasks.store.protocol import KEY
 from tasks.vault import Manifest, Reference, Vault
 
@@ -28,15 +29,23 @@ class RunRecord:
         sha256: Of its bytes.
         record: What they say.
         spec: What was asked.
-        manifests: Of the run's stages, in their order.
-        variant: The variant's files.
+        chain: The run's stages.
     """
 
     sha256: str
     record: LineageRecord
     spec: RecompressSpec
-    manifests: tuple[Manifest, ...]
-    variant: Reference
+    chain: Chain
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """Of the run's stages, in their order."""
+        return self.chain.stages
+
+    @property
+    def variant(self) -> Reference:
+        """The variant's files."""
+        return self.chain.variant
 
     @property
     def card(self) -> FileDigest | None:
@@ -49,17 +58,6 @@ class RunRecord:
         """What people are told it is the record of."""
         version = self.record.model_version
         return f"{self.record.model_name} {version}" if version else f"a rejected run of {self.record.model_name}"
-
-    def stage(self, name: str) -> Manifest:
-        """The first manifest of a stage of this name.
-
-        Raises:
-            IntegrityError: It holds none.
-        """
-        found = next((manifest for manifest in self.manifests if manifest.stage == name), None)
-        if found is None:
-            raise self.incomplete(name)
-        return found
 
     def output(self, sha256: str) -> Reference:
         """Something that the run made.
@@ -95,14 +93,13 @@ def parse_record(data: bytes) -> RunRecord:
     record = read_statement(data)
     what = f"the lineage record of {record.model_name} {record.model_version or '(rejected)'}"
     try:
-        manifests = _MANIFESTS.validate_python(record.stages)
+        chain = chain_of(_MANIFESTS.validate_python(record.stages))
         spec = RecompressSpec.model_validate(record.spec)
-        pruned = {made.sha256: made for stage in manifests if stage.stage == "prune" for made in stage.outputs.values()}
-        gate = next(stage for stage in manifests if stage.stage == "gate")
-        variant = pruned[gate.inputs["variant"]]
-    except (ValidationError, KeyError, StopIteration):
+    except IntegrityError as refused:
+        raise _broken(what, refused.reason) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise _broken(what, "it cannot be read") from None
-    found = RunRecord(sha256=digest_bytes(data), record=record, spec=spec, manifests=manifests, variant=variant)
+    found = RunRecord(sha256=digest_bytes(data), record=record, spec=spec, chain=chain)
     fault = _contradiction(found)
     if fault:
         raise _broken(what, fault)
@@ -127,8 +124,7 @@ def read_verdict(vault: Vault, run: RunRecord) -> Verdict:
     Raises:
         IntegrityError: It is gone or has changed, or is another.
     """
-    stored = run.stage("gate").outputs["verdict"]
-    verdict = decode(Verdict, vault.read(stored))
+    verdict = decode(Verdict, vault.read(run.chain.gate.outputs["verdict"]))
     fault = verdict_contradiction(run, verdict)
     if fault:
         raise _broken(f"the lineage record of {run.title}", fault)
@@ -139,7 +135,7 @@ def verdict_contradiction(run: RunRecord, verdict: Verdict) -> str | None:
     """What a record and the verdict that it names do not agree on."""
     agree = {
         "its verdict is another": (verdict.id, verdict.approved) == (run.record.verdict_id, run.record.approved),
-        "its verdict is not the gate's": run.stage("gate").outputs["verdict"].sha256 == digest_bytes(encode(verdict)),
+        "its verdict is not the gate's": run.chain.gate.outputs["verdict"].sha256 == digest_bytes(encode(verdict)),
         "its verdict is on another variant": verdict.variant == run.variant.sha256,
         "its verdict is under other budgets": verdict.gate == digest_value(run.spec.gate.budgets()),
     }
@@ -159,13 +155,13 @@ def _contradiction(run: RunRecord) -> str | None:
     """What a record says of itself in two ways that differ."""
     files = run.variant.files
     named = {(subject.name, subject.digest.get("sha256")) for subject in run.record.subjects}
+    approved = run.record.approved
     agree = {
         "its files are others": digest_listing(files) == run.variant.sha256,
         "its subjects are not the variant's files": named == {(file.name, file.sha256) for file in files},
         "its files have no plain names": all(KEY.fullmatch(file.name) and "/" not in file.name for file in files),
         "it names what is no key": all(map(KEY.fullmatch, _keys(run))),
-        "a stage has another's key": all(map(_keyed, run.manifests)),
-        "a rejected variant has a version": run.record.approved or run.record.model_version is None,
+        "only what was approved has a version": approved == (run.record.model_version is not None),
     }
     return next((fault for fault, fine in agree.items() if not fine), None)
 
@@ -177,11 +173,6 @@ def _keys(run: RunRecord) -> Iterator[str]:
     for described in (*run.record.subjects, *run.record.dependencies, *run.record.byproducts):
         if described.uri and described.uri.startswith(STORE):
             yield described.uri.removeprefix(STORE)
-
-
-def _keyed(manifest: Manifest) -> bool:
-    stage, _, digest = manifest.key.rpartition("-")
-    return stage.rpartition("-v")[0] == manifest.stage and digest == digest_value(manifest.inputs)
 
 
 def _broken(what: str, fault: str) -> IntegrityError:

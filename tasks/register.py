@@ -25,6 +25,7 @@ from tasks.lineage import Lineage
 from tasks.registry import Registered, Registration, UsedWindows, register
 from tasks.report import Pages, make_pages
 from tasks.results import RunResults, RunValues, read_values
+from tasks.signing import STATEMENT, sign
 from tasks.stage import run_stage
 from tasks.vault import Manifest, Reference, Vault, open_vault
 from tasks.workspace import Workspace
@@ -75,6 +76,7 @@ def register_verdict(places: Workspace, request: Registering) -> RegisteredVerdi
         flow_run=request.flow_run,
     )
     done = run_stage(vault, lineage)
+    sign(vault.store, vault.read(done.outputs["lineage"]), STATEMENT)
     _enter(vault, request, registered, values.verdict, done.outputs["lineage"])
     LOGGER.info("register: %s, version %s", request.name, registered.model_version or "none")
     return RegisteredVerdict(registered=registered, report=done.outputs["report"], lineage=done.outputs["lineage"])

@@ -44,7 +44,8 @@ def find_roots(places: Workspace, vault: Vault, inventory: Inventory, before: da
 def _check_belongs(
     places: Workspace, changes: Mapping[str, Sequence[Change]], registered: Sequence[VersionInRegistry]
 ) -> None:
-    ours = {(name, change.version, change.verdict) for name, entered in changes.items() for change in entered}
+    entries = [(name, change) for name, entered in changes.items() for change in entered]
+    ours = {(name, change.version, change.verdict) for name, change in entries if change.version is not None}
     theirs = {(version.name, version.version, version.tags["lorp.verdict"]) for version in registered}
     if ours and not ours & theirs:
         raise SpecError(

@@ -1,7 +1,7 @@
 """Signatures of lineage records and ledger entries: DSSE envelopes, beside what they sign.
 
-`signatures/<sha256 of what is signed>/<key id>.json`. A record or entry is signed before it counts, so that none that
-counts is without; a signature of what never came to count means nothing.
+`signatures/<sha256 of what is signed>/<key id>.json`. A record is signed before its ledger names it, and an entry
+before it is written, so that none is without; the signature of an entry that lost a race is removed.
 """
 
 import json
@@ -55,8 +55,8 @@ def trusted_key(path: Path) -> Key:
         raise SpecError(f"{path} is no public key: {fault}", "Give an Ed25519, ECDSA or RSA key, PEM") from None
 
 
-def sign(store: ObjectStore, payload: bytes, kind: str) -> None:
-    """Signs, if this installation has a key, and has not signed it before.
+def sign(store: ObjectStore, payload: bytes, kind: str) -> str | None:
+    """Signs, if this installation has a key, and has not signed it before; the key of the signature that is new.
 
     Args:
         store: Where the signature goes.
@@ -70,10 +70,11 @@ def sign(store: ObjectStore, payload: bytes, kind: str) -> None:
     """
     key = signing_key()
     if key is None:
-        return
+        return None
     envelope = Envelope(payload, kind, {})
     envelope.sign(key)
-    store.create(f"{folder_of(payload)}/{key.public_key.keyid}.json", canonical_json(envelope.to_dict()))
+    name = f"{folder_of(payload)}/{key.public_key.keyid}.json"
+    return name if store.create(name, canonical_json(envelope.to_dict())) else None
 
 
 def folder_of(payload: bytes) -> str:

@@ -6,8 +6,10 @@ lorp puts into the parts that these leave open stands in docs/lineage.md.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from lorp.digest import canonical_json
 from lorp.errors import IntegrityError
@@ -56,7 +58,8 @@ class LineageRecord:
         source: The source's name, without the folders of one machine.
         spec: What was asked, as JSON.
         seeds: Every seed in it, by the part of the spec.
-        compute: dtype, and the kinds of device that stages ran on.
+        dtype: Of forward passes.
+        devices: The kinds of device that stages ran on.
         approved: What the gate said.
         verdict_id: Digest of (variant, evaluation, gate spec).
         kept_blocks: Block i of the variant is block `kept_blocks[i]` of the source.
@@ -77,7 +80,8 @@ class LineageRecord:
     source: str
     spec: dict[str, Any]
     seeds: dict[str, int]
-    compute: dict[str, Any]
+    dtype: str
+    devices: tuple[str, ...]
     approved: bool
     verdict_id: str
     kept_blocks: tuple[int, ...]
@@ -111,7 +115,7 @@ class LineageRecord:
             "externalParameters": {"name": self.model_name, "source": self.source, "spec": self.spec},
             "internalParameters": {
                 "seeds": self.seeds,
-                "compute": self.compute,
+                "compute": {"dtype": self.dtype, "devices": list(self.devices)},
                 "verdict": {"id": self.verdict_id, "approved": self.approved},
                 "keptBlocks": list(self.kept_blocks),
                 "runs": {"flow": self.flow_run, "tracking": self.tracking_run},
@@ -140,13 +144,16 @@ def read_statement(data: bytes) -> LineageRecord:
         IntegrityError: The bytes are no such statement, or hold anything else.
     """
     try:
-        found = _parse(json.loads(data))
+        found = _RECORD.validate_python(asdict(_parse(json.loads(data))))
         if found.encode() == data:
             return found
         why = "it is not as it was written"
-    except (ValueError, KeyError, TypeError, RecursionError) as fault:
-        why = f"{type(fault).__name__} at {fault}"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as fault:
+        why = f"{type(fault).__name__}: {str(fault).splitlines()[0] if str(fault) else ''}"
     raise IntegrityError(f"stored bytes are no lineage record: {why}", "Bring it back from a copy of the store")
+
+
+_RECORD = TypeAdapter(LineageRecord)
 
 
 def _parse(statement: Mapping[str, Any]) -> LineageRecord:
@@ -159,7 +166,8 @@ def _parse(statement: Mapping[str, Any]) -> LineageRecord:
         source=asked["source"],
         spec=asked["spec"],
         seeds=inside["seeds"],
-        compute=inside["compute"],
+        dtype=inside["compute"]["dtype"],
+        devices=tuple(inside["compute"]["devices"]),
         approved=inside["verdict"]["approved"],
         verdict_id=inside["verdict"]["id"],
         kept_blocks=tuple(inside["keptBlocks"]),

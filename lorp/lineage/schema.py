@@ -18,8 +18,8 @@ def schema_fault(data: bytes) -> str | None:
     try:
         statement = json_format.Parse(data, Statement())
         provenance = json_format.ParseDict(json.loads(data)["predicate"], Provenance())
-    except (json_format.ParseError, ValueError, KeyError, TypeError, RecursionError) as fault:
-        return str(fault).splitlines()[0]
+    except (json_format.ParseError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as fault:
+        return f"{type(fault).__name__}: {fault}".splitlines()[0]
     needed = {
         "_type": statement.type == STATEMENT_TYPE,
         "predicateType": statement.predicate_type == PREDICATE_TYPE,

@@ -93,6 +93,19 @@ class Decision:
         asked = bool(self.policy.get("approval"))
         return self.met and (not asked or (self.approval is not None and self.approval.given))
 
+    @property
+    def consistent(self) -> bool:
+        """Whether each condition says what follows from its bound, and those that every policy has are among them."""
+        names = {condition.name for condition in self.conditions}
+        return {"approved", "verified"} <= names and all(map(_follows, self.conditions))
+
+
+def _follows(condition: CriterionResult) -> bool:
+    bound, budget = condition.bound, condition.budget
+    if bound is None:
+        return not condition.passed
+    return condition.passed == (bound <= budget if condition.side == "at most" else bound >= budget)
+
 
 def weigh(policy: PromotionPolicy, known: Known) -> tuple[CriterionResult, ...]:
     """Looks at every condition of a policy; what cannot be known fails."""

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+import lorp
 from lorp.corpus.mixtures import names_of
 from lorp.digest import FileDigest
 from lorp.report import text
+from lorp.report.losses import model_perplexity
+from lorp.report.measurements import Row, generation_section, speed_section, tasks_section
 from lorp.report.page import ReportData, asked_for, filters
 
 _TEMPLATE = "card.md.j2"
 _MARKS = re.compile(r"([\\`*_\[\]<>|#~])")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ def render_card(data: ReportData, facts: CardFacts, mixture: tuple[int, ...]) ->
         facts: What the card adds.
         mixture: Numbers of the corpora that were calibrated on, from 1.
     """
+    confidence = data.spec.gate.confidence
     return (
         _environment()
         .get_template(_TEMPLATE)
@@ -56,9 +59,16 @@ def render_card(data: ReportData, facts: CardFacts, mixture: tuple[int, ...]) ->
             headline=text.headline(data.plan, data.verdict),
             calibrated_on=", ".join(names_of(data.spec.calibration, mixture)),
             evaluated_on=", ".join(data.spec.evaluation.corpora),
+            version=lorp.__version__,
+            confidence=text.exactly(round(100 * confidence, 6)),
             healing=data.patch.method if data.patch else "none",
+            healed=data.patch is not None and data.patch.method != "none",
+            models=(
+                model_perplexity("dense", data.dense, confidence),
+                model_perplexity("pruned", data.pruned, confidence),
+            ),
+            rows=_rows(data, confidence),
             asked=asked_for(data.spec),
-            figures=_figures(data),
         )
     )
 
@@ -75,15 +85,19 @@ def _front(facts: CardFacts) -> list[str]:
     return [f"{name}: {json.dumps(value)}" for name, value in named.items() if value]
 
 
-def _figures(data: ReportData) -> list[tuple[str, float, float]]:
-    """What was measured of both models."""
-    dense, pruned = data.evidence.dense.figures, data.evidence.pruned.figures
-    return [(name.replace("_", " "), value, pruned[name]) for name, value in dense.items() if name in pruned]
+def _rows(data: ReportData, confidence: float) -> list[Row]:
+    """Whatever was measured beside perplexity."""
+    sections = (
+        tasks_section(data.evidence, confidence),
+        generation_section(data.evidence, confidence),
+        speed_section(data.evidence, confidence),
+    )
+    return [row for section in sections if section for row in section.rows]
 
 
 def _escaped(value: object) -> str:
     """Text in which Markdown and HTML find nothing of their own, on one line."""
-    return _MARKS.sub(r"\\\1", _UNPRINTABLE.sub(" ", str(value)))
+    return _MARKS.sub(r"\\\1", text.printable(str(value)))
 
 
 def _environment() -> Environment:

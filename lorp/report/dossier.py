@@ -90,6 +90,7 @@ class EntryLine:
     what: str
     asked_by: str
     reason: str
+    approved: str
     sha256: str
 
 
@@ -99,6 +100,7 @@ class DossierData:
 
     Attributes:
         target: What was audited.
+        again: What to audit to see the same again.
         store: Where.
         time: When, UTC, ISO 8601.
         version: Of lorp.
@@ -109,10 +111,12 @@ class DossierData:
         num_bytes: Their bytes.
         runs: The runs that it was about.
         entries: Of the ledgers that it was about.
-        head: A command's worth of the ledgers' heads, to be kept elsewhere.
+        unexplained: How many runs cannot be shown.
+        heads: What `lorp audit --since` takes, to be kept elsewhere.
     """
 
     target: str
+    again: str
     store: str
     time: str
     version: str
@@ -122,8 +126,14 @@ class DossierData:
     num_objects: int
     num_bytes: int
     runs: Sequence[RunPart]
+    unexplained: int
     entries: Sequence[EntryLine]
-    head: str
+    heads: str
+
+    @property
+    def not_done(self) -> tuple[Line, ...]:
+        """What could not be looked at."""
+        return tuple(line for line in self.lines if line.state == "not done")
 
 
 def render_dossier(data: DossierData) -> str:

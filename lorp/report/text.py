@@ -1,6 +1,7 @@
 """Numbers and verdicts -> words for people."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from lorp.gate import CriterionResult, Verdict
@@ -29,10 +30,16 @@ _SCORES = {
     ("auto", ""): "Mean loss without all of these blocks, in nats, on the windows on which plans compete.",
     ("streamline", ""): "Similarity of the inputs where the removed run starts and ends; higher is more redundant.",
 }
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]+")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _PLAIN_BELOW = 1e7
 # A number and its unit stay on one line.
 _GAP = "\u00a0"
+
+
+def printable(text: str) -> str:
+    """Text on one line that changes nothing around it: no control characters, and none that turn its direction."""
+    return _UNPRINTABLE.sub(" ", text)
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -5,27 +5,27 @@ It reads the store and changes nothing in it. Each object's bytes are read once.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from securesystemslib.signer import Key
 
-from lorp.errors import IntegrityError
+from lorp.errors import IntegrityError, SpecError
 from lorp.heads import Heads
 from lorp.ledger import Change
-from tasks.audit.findings import Audit, Fault, Step, held, judged
+from tasks.audit.findings import Audit, Fault, Step, guarded, held, judged, not_done
 from tasks.audit.ledgers import (
     AuditedLedger,
     chain_step,
     head_step,
     promotions_step,
     registry_step,
-    see_ledger,
     signatures_step,
 )
 from tasks.audit.objects import Objects
 from tasks.audit.replay import replay_run
 from tasks.audit.runs import audit_run
 from tasks.audit.signatures import signed_step
-from tasks.audit.targets import resolve
+from tasks.audit.targets import all_names, resolve
 from tasks.audit.whole import store_step, unentered_step
 from tasks.ledger_versions import entry_contradiction
 from tasks.records import RunRecord, parse_record
@@ -75,10 +75,13 @@ def audit(store: ObjectStore, request: AuditRequest) -> Audited:
 
     Raises:
         SpecError: There is no such target.
+        RegistryError: The registry cannot be asked.
         OutageError: The store does not answer.
     """
     objects = Objects(store)
-    asked = resolve(objects, request.target)
+    asked = resolve(objects, request.target, request.places)
+    if request.target is None and not asked and not objects.listed("stages"):
+        raise SpecError("there is nothing in the store that an audit could look at", "Look at --store")
     ledgers = tuple(each.ledger for each in asked)
     steps = [step for ledger in ledgers for step in _ledger_steps(ledger, objects, request)]
     steps += _lost_ledgers(objects, request)
@@ -95,6 +98,7 @@ def audit(store: ObjectStore, request: AuditRequest) -> Audited:
         steps += [unentered_step(objects, {ledger.name: ledger for ledger in ledgers}), store_step(objects)]
     found = Audit(
         target=request.target or "everything",
+        everything=request.target is None,
         steps=tuple(steps),
         num_objects=len(objects.digests),
         num_bytes=objects.num_bytes,
@@ -109,10 +113,11 @@ def _signed(run: RunRecord, objects: Objects, keys: tuple[Key, ...]) -> Step:
 def _ledger_steps(ledger: AuditedLedger, objects: Objects, request: AuditRequest) -> Iterator[Step]:
     yield chain_step(ledger)
     yield signatures_step(ledger, objects, request.trusted)
-    yield promotions_step(ledger, objects)
-    for head in request.since.heads if request.since else ():
-        if head.name == ledger.name:
-            yield head_step(ledger, head)
+    where = f"ledger/{ledger.name}"
+    yield guarded(ledger.about, "promotions", where, partial(promotions_step, ledger, objects))
+    if request.since:
+        heads = [head for head in request.since.heads if head.name == ledger.name]
+        yield head_step(ledger, heads[0]) if heads else not_done(ledger.about, "head", "it was not among the heads")
     yield registry_step(ledger, request.places)
 
 
@@ -120,10 +125,10 @@ def _lost_ledgers(objects: Objects, request: AuditRequest) -> Iterator[Step]:
     """Ledgers that were there when heads were taken, if everything is asked about."""
     if request.since is None or request.target is not None:
         return
+    known = all_names(objects)
     for head in request.since.heads:
-        ledger = see_ledger(objects, head.name)
-        if not ledger.stored:
-            yield head_step(ledger, head)
+        if head.name not in known:
+            yield head_step(AuditedLedger(head.name, {}, (), ()), head)
 
 
 def _record(name: str, change: Change, objects: Objects) -> tuple[Step, RunRecord | None]:

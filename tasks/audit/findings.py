@@ -1,7 +1,13 @@
 """What an audit found: steps, each of which holds or does not, and for what does not the object and the reason."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+
+from lorp.errors import OutageError, StoreError
+
+LOGGER = logging.getLogger("lorp.audit")
 
 #: It holds; it does not; it could not be looked at, which is no fault.
 State = Literal["holds", "fails", "not done"]
@@ -57,18 +63,37 @@ def judged(about: str, name: str, faults: list[Fault], said: str) -> Step:
     return Step(about=about, name=name, state="fails", said=told, faults=tuple(faults))
 
 
+def guarded(about: str, name: str, where: str, look: Callable[[], Step]) -> Step:
+    """A step; where looking ends in whatever error, what lies in the store is at fault, for nothing there is trusted.
+
+    Raises:
+        StoreError: The store cannot be used.
+        OutageError: It does not answer.
+    """
+    try:
+        return look()
+    except (StoreError, OutageError):
+        raise
+    except Exception as fault:
+        LOGGER.debug("%s: %s", about, name, exc_info=True)
+        reason = getattr(fault, "reason", f"{type(fault).__name__} {fault}".strip())
+        return judged(about, name, [Fault(object=where, reason=f"it cannot be looked into: {reason}")], "")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Audit:
     """All that was looked at.
 
     Attributes:
         target: What was asked about.
+        everything: Whether that was everything.
         steps: In their order.
         num_objects: Objects whose bytes were read.
         num_bytes: Their bytes, each read once.
     """
 
     target: str
+    everything: bool
     steps: tuple[Step, ...]
     num_objects: int
     num_bytes: int

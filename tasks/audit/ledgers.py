@@ -2,68 +2,75 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from securesystemslib.signer import Key
 
 from lorp.digest import digest_bytes
-from lorp.errors import IntegrityError, LorpError
+from lorp.errors import IntegrityError, RegistryError
 from lorp.heads import Head, head_fault
-from lorp.ledger import Entry, Link, examine, standing
+from lorp.ledger import Entry, Link, Standing, examine, standing
 from lorp.promotion import Decision
 from lorp.values import decode
 from tasks.aliases import aliases, check_known
 from tasks.audit.findings import Fault, Step, judged, not_done
 from tasks.audit.objects import Objects
 from tasks.audit.signatures import signed_step
-from tasks.ledger import entry_key
+from tasks.ledger import entry_key, ledger_folder, sequence_of
 from tasks.reconcile import elsewhere
 from tasks.signing import ENTRY
 from tasks.tracking import CANDIDATE
 from tasks.workspace import Workspace
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class AuditedLedger:
     """A ledger as it lies in the store.
 
     Attributes:
         name: The registered model.
         stored: Bytes by sequence.
-        links: Every place of the chain.
+        links: Every entry of the chain.
+        foreign: Keys of what lies beside the entries.
     """
 
     name: str
     stored: Mapping[int, bytes]
     links: tuple[Link, ...]
+    foreign: tuple[str, ...]
 
     @property
     def about(self) -> str:
         """What people are told it is."""
         return f"ledger of {self.name}"
 
-    @property
+    @cached_property
     def entries(self) -> tuple[Entry, ...]:
         """Those that can be read, sound or not."""
         return tuple(link.entry for link in self.links if link.entry)
 
-    @property
+    @cached_property
     def digests(self) -> dict[int, str]:
         """sha256 by sequence."""
         return {sequence: digest_bytes(data) for sequence, data in self.stored.items()}
 
+    @cached_property
+    def now(self) -> Standing:
+        """How things stand by it."""
+        return standing(self.entries)
+
 
 def see_ledger(objects: Objects, name: str) -> AuditedLedger:
-    """Reads a ledger."""
-    keys = [key for key in objects.listed(f"ledger/{name}") if key.endswith(".json")]
-    read = {_sequence(name, key): objects.raw(key) for key in keys}
-    stored = {sequence: data for sequence, data in read.items() if sequence and data is not None}
-    return AuditedLedger(name=name, stored=stored, links=tuple(examine(name, stored)))
+    """Reads a ledger.
 
-
-def _sequence(name: str, key: str) -> int:
-    """0 for what is no entry."""
-    digits = key.removeprefix(f"ledger/{name}/").removesuffix(".json")
-    return int(digits) if digits.isdecimal() and entry_key(name, int(digits)) == key else 0
+    Raises:
+        SpecError: Nothing can have such a name.
+    """
+    keys = {key: sequence_of(name, key) for key in objects.listed(ledger_folder(name))}
+    read = {sequence: objects.raw(key) for key, sequence in keys.items() if sequence}
+    stored = {sequence: data for sequence, data in read.items() if data is not None}
+    foreign = tuple(key for key, sequence in keys.items() if not sequence)
+    return AuditedLedger(name, stored, tuple(examine(name, stored)), foreign)
 
 
 def chain_step(ledger: AuditedLedger) -> Step:
@@ -73,48 +80,45 @@ def chain_step(ledger: AuditedLedger) -> Step:
         for link in ledger.links
         if link.fault
     ]
-    return judged(ledger.about, "chain", faults, f"{len(ledger.links)} entries, each names the one before it")
+    faults += [Fault(object=key, reason="it does not belong there") for key in ledger.foreign]
+    return judged(
+        ledger.about, "chain", faults, f"{_counted(len(ledger.links), 'entry', 'entries')}, each names the one before"
+    )
 
 
 def promotions_step(ledger: AuditedLedger, objects: Objects) -> Step:
-    """Whether every move of an alias is to a version that was registered, and every promotion rests on a decision."""
-    faults = list(_unfounded(ledger.name, ledger.entries, objects))
+    """Whether every entry follows from those before it, and every promotion rests on a decision."""
+    faults, now = [], Standing()
+    for entry in ledger.entries:
+        reason = now.unlawful(entry.change)
+        if reason:
+            faults.append(Fault(object=entry_key(ledger.name, entry.sequence), reason=reason))
+        elif entry.change.act == "promoted":
+            faults += _undecided(ledger.name, entry, now, objects)
+        now.play(entry.change)
     moved = sum(entry.change.alias is not None for entry in ledger.entries)
-    return judged(ledger.about, "promotions", faults, f"{moved} moves of aliases, promotions decided under a policy")
+    said = f"{_counted(moved, 'move of an alias', 'moves of aliases')}; each promotion was decided under a policy"
+    return judged(ledger.about, "promotions", faults, said)
 
 
-def _unfounded(name: str, entries: Sequence[Entry], objects: Objects) -> Iterator[Fault]:
-    for place, entry in enumerate(entries):
-        change = entry.change
-        if change.alias is None:
-            continue
-        key, before = entry_key(name, entry.sequence), standing(entries[:place])
-        registered = before.versions.get(change.version or 0)
-        of_version = (change.variant, change.verdict, change.lineage)
-        if registered is None or of_version != (registered.variant, registered.verdict, registered.lineage):
-            yield Fault(object=key, reason=f"it moves {change.alias} to a version that was not registered so")
-        if change.act == "promoted":
-            yield from _undecided(name, entry, objects)
-
-
-def _undecided(name: str, entry: Entry, objects: Objects) -> Iterator[Fault]:
+def _undecided(name: str, entry: Entry, before: Standing, objects: Objects) -> Iterator[Fault]:
     change = entry.change
-    if change.decision is None:
-        yield Fault(object=entry_key(name, entry.sequence), reason="it is a promotion that nothing was decided for")
-        return
     key = f"values/{change.decision}.json"
-    data = objects.read(key, change.decision)
+    data = objects.read(key, str(change.decision))
     if data is None:
-        yield from filter(None, [objects.fault(key, change.decision)])
+        yield from filter(None, [objects.fault(key, str(change.decision))])
         return
     try:
         decision = decode(Decision, data)
     except IntegrityError as fault:
         yield Fault(object=key, reason=fault.reason)
         return
-    asked = (decision.name, decision.alias, decision.version, decision.verdict)
-    if asked != (name, change.alias, change.version, change.verdict) or not decision.allowed:
+    asked = (decision.name, decision.alias, decision.version, decision.verdict, decision.production)
+    stood = (name, change.alias, change.version, change.verdict, before.now(str(change.alias)))
+    if asked != stood:
         yield Fault(object=key, reason=f"it does not decide for entry {entry.sequence} of the ledger of {name}")
+    elif not decision.allowed or not decision.consistent:
+        yield Fault(object=key, reason="it does not allow the promotion that rests on it")
 
 
 def signatures_step(ledger: AuditedLedger, objects: Objects, keys: Sequence[Key]) -> Step:
@@ -131,30 +135,42 @@ def head_step(ledger: AuditedLedger, head: Head) -> Step:
 
 
 def registry_step(ledger: AuditedLedger, places: Workspace | None) -> Step:
-    """Whether aliases in the registry are where the ledger says; the registry is only asked if there is one."""
+    """Whether aliases in the registry are where the ledger says; the registry is only asked if there is one.
+
+    Raises:
+        RegistryError: It cannot be asked.
+    """
     if places is None:
         return not_done(ledger.about, "registry", "no registry was named or found, so aliases are the ledger's alone")
-    try:
-        registered = aliases(places, ledger.name)
-        now = standing(ledger.entries)
-        faults = [
-            Fault(
-                object=f"{ledger.name}@{found.alias}",
-                reason=f"it is {_told(found.registry)} in the registry, and version {found.ledger} in the ledger",
-            )
-            for found in elsewhere(ledger.name, ledger.entries, registered)
-        ]
-        faults += [
-            Fault(object=f"{ledger.name}@{alias}", reason=f"it is version {version}, and no entry has moved it there")
-            for alias, version in registered.items()
-            if alias not in now.held and alias != CANDIDATE
-        ]
-        for held in {versions[-1] for versions in now.held.values()}:
-            check_known(places, ledger.name, now.versions[held])
-    except (LorpError, KeyError) as fault:
-        reason = getattr(fault, "reason", f"there is no version {fault}")
-        return judged(ledger.about, "registry", [Fault(object=ledger.name, reason=reason)], "")
-    return judged(ledger.about, "registry", faults, f"{len(now.held)} aliases are where the ledger says")
+    registered = aliases(places, ledger.name)
+    faults = [
+        Fault(
+            object=f"{ledger.name}@{found.alias}",
+            reason=f"it is {_told(found.registry)} in the registry, and version {found.ledger} in the ledger",
+        )
+        for found in elsewhere(ledger.name, ledger.entries, registered)
+    ]
+    faults += list(_strangers(ledger, registered))
+    for version in {*registered.values()} & ledger.now.versions.keys():
+        try:
+            check_known(places, ledger.name, ledger.now.versions[version])
+        except RegistryError as fault:
+            faults.append(Fault(object=f"{ledger.name} {version}", reason=fault.reason))
+    said = f"{_counted(len(ledger.now.held), 'alias is', 'aliases are')} where the ledger says"
+    return judged(ledger.about, "registry", faults, said)
+
+
+def _strangers(ledger: AuditedLedger, registered: Mapping[str, int]) -> Iterator[Fault]:
+    """Aliases that no entry has moved, and versions that the ledger does not have."""
+    for alias, version in registered.items():
+        if alias not in ledger.now.held and alias != CANDIDATE:
+            yield Fault(object=f"{ledger.name}@{alias}", reason=f"it is version {version}, and no entry moved it there")
+        elif version not in ledger.now.versions:
+            yield Fault(object=f"{ledger.name}@{alias}", reason=f"it is version {version}, which the ledger lacks")
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _told(version: int | None) -> str:

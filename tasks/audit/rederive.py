@@ -1,7 +1,7 @@
 """What follows from stored values -> the same values once more: similarity, clusters, plan, comparisons, verdict.
 
-Each stage that takes no model is rebuilt from the inputs that its manifest quotes and run again, without writing
-anything. Searches are run again on the trials that were recorded.
+Each stage that takes no model, but for the one that tells how sure a plan is, is rebuilt from the inputs that its
+manifest quotes and run again, without writing anything. Searches are run again on the trials that were recorded.
 """
 
 import json
@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from lorp.clustering import Clustering
 from lorp.digest import digest_bytes, digest_value
-from lorp.errors import IntegrityError, LorpError
+from lorp.errors import IntegrityError
 from lorp.plan import PruningPlan
 from lorp.search.frontier import Frontier
 from lorp.search.recorded import RecordedTrials, TriedPlans
@@ -39,7 +37,7 @@ _NOWHERE = Path("/nonexistent")
 
 
 class DryVault(Vault):
-    """A vault whose objects are read for an audit, and which stores nothing.
+    """A vault whose objects are read for an audit, and which stores and moves nothing.
 
     Attributes:
         made: What would have been stored, by sha256.
@@ -56,7 +54,7 @@ class DryVault(Vault):
         Raises:
             IntegrityError: It is gone or has changed; nothing is moved.
         """
-        data = self._objects.read(reference.key, reference.sha256)
+        data = self._objects.read(reference.key, reference.sha256, keep=reference.key.startswith("values/"))
         if data is None:
             raise IntegrityError(f"{reference.key} is gone or has changed", "Bring it back from a copy of the store")
         return data
@@ -66,6 +64,18 @@ class DryVault(Vault):
         sha256 = digest_bytes(data)
         self.made[sha256] = data
         return Reference(key=f"{folder}/{sha256}{suffix}", sha256=sha256, bytes=len(data))
+
+    def folder(self, reference: Reference) -> Path:
+        """There are none: what follows from values takes no folder."""
+        raise NotImplementedError(reference.key)
+
+    def result(self, key: str) -> Manifest | None:
+        """Nothing is known: everything is made again."""
+        raise NotImplementedError(key)
+
+    def commit(self, manifest: Manifest) -> Manifest:
+        """Nothing is written."""
+        raise NotImplementedError(manifest.key)
 
 
 #: A stage, rebuilt; and what runs it again from what is stored.
@@ -85,19 +95,18 @@ def rederived(run: RunRecord, manifest: Manifest, objects: Objects) -> tuple[str
         manifest: One of its stages, for which `rederivable` holds.
         objects: Where what it takes is read.
 
+    Raises:
+        LorpError: It cannot be derived again; or whatever else comes of values that are none.
+
     Returns:
         What does not reproduce, if anything; and how well the rest does.
     """
     vault = DryVault(objects)
-    try:
-        request, compute = _REBUILT[manifest.stage](run, manifest, vault)
-        if not _same_inputs(request, manifest.inputs):
-            return "its inputs are not those of the run's other stages", ""
-        made = compute()
-    except (LorpError, ValidationError, KeyError, TypeError, ValueError) as fault:
-        return f"it cannot be derived again: {getattr(fault, 'reason', fault)}", ""
+    request, compute = _REBUILT[manifest.stage](run, manifest, vault)
+    if not _same_inputs(request, manifest.inputs):
+        return "its inputs are not those of the run's other stages", ""
     exact = True
-    for role, reference in made.items():
+    for role, reference in compute().items():
         recorded = manifest.outputs[role]
         if recorded.sha256 == reference.sha256:
             continue

@@ -1,10 +1,14 @@
 """The record of a run -> whether every byte that it names is what it was, and one thing follows from another."""
 
+import json
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from lorp.capture_check import capture_fault
 from lorp.corpus import Windows
+from lorp.corpus.documents import Window
+from lorp.depth import resolve_count
 from lorp.digest import digest_value
 from lorp.errors import IntegrityError
 from lorp.gate import Verdict
@@ -15,17 +19,16 @@ from lorp.plan import PruningPlan
 from lorp.search.frontier import Frontier
 from lorp.surgery import kept_blocks_of
 from lorp.values import decode
-from tasks.audit.findings import Fault, Step, held, judged, not_done
+from tasks import provenance
+from tasks.audit.asked import asked_faults
+from tasks.audit.findings import Fault, Step, guarded, judged, not_done
 from tasks.audit.objects import Objects
 from tasks.audit.rederive import DryVault, rederivable, rederived
 from tasks.capture import TOKENIZER_FILES
 from tasks.keeping import WEIGHTS
-from tasks.provenance import PAGES
 from tasks.records import RunRecord, outputs, verdict_contradiction
 from tasks.vault import Manifest, Reference
 
-#: Inputs of stages that are the digest of what another stage of the run made.
-_LINKS = ("checkpoint", "windows", "plan", "similarity", "clustering", "weights", "questions", "variant", "dense")
 _WORDS = {
     "score": "similarity from the capture",
     "cluster": "clusters from the similarity",
@@ -40,15 +43,19 @@ _WORDS = {
 
 def audit_run(run: RunRecord, objects: Objects) -> Iterator[Step]:
     """Looks at everything that a run's record names, in the order in which it was made."""
-    captures = _captures(run, objects)  # first, since what it reads is too large to keep
-    yield _objects(run, objects)
-    yield _manifests(run, objects)
-    yield judged(run.title, "links", list(_unlinked(run)), f"{len(run.manifests)} stages take what others made")
+    about, where = run.title, f"values/{run.sha256}.json"
+    # First, since what these read is too large to keep.
+    captures = guarded(about, "capture", where, partial(_captures, run, objects))
+    yield guarded(about, "objects", where, partial(_objects, run, objects))
+    yield guarded(about, "stages", where, partial(_manifests, run, objects))
+    yield guarded(about, "provenance", where, partial(_provenance, run))
     yield captures
     for manifest in run.manifests:
         if rederivable(manifest):
-            yield _derived(run, manifest, objects)
-    yield _agreement(run, objects)
+            name = _WORDS[manifest.stage]
+            yield guarded(about, name, _output_key(manifest), partial(_derived, run, manifest, objects))
+    yield guarded(about, "evaluations", where, partial(_evaluations, run, objects))
+    yield guarded(about, "plan, patch, variant and verdict agree", where, partial(_agreement, run, objects))
 
 
 def _objects(run: RunRecord, objects: Objects) -> Step:
@@ -62,7 +69,7 @@ def _objects(run: RunRecord, objects: Objects) -> Step:
     for reference in single:
         if reference.key.startswith("values/"):
             objects.read(reference.key, reference.sha256)
-    pages = [_page(page) for page in run.record.byproducts if page.name in PAGES]
+    pages = [_page(page) for page in run.record.byproducts if page.name in provenance.PAGES]
     faults += objects.check([*((reference.key, reference.sha256) for reference in single), *pages])
     count = sum(len(reference.objects()) for reference in made if reference not in gone) + len(pages)
     said = f"{count} objects are what their digests say"
@@ -100,47 +107,63 @@ def _manifest_fault(run: RunRecord, manifest: Manifest, objects: Objects) -> Fau
     return Fault(object=f"stages/{manifest.key}.json", reason="it is not the one in the record")
 
 
-def _unlinked(run: RunRecord) -> Iterator[Fault]:
-    """Stages that took something which no stage of the run has made, or another's tokenizer."""
-    made = {reference.sha256 for reference in outputs(run.manifests)}
-    fetched = [each for stage in run.manifests if stage.stage == "fetch" for each in stage.outputs.values()]
-    tokenizers = {
-        digest_value(sorted([file.name, file.sha256] for file in files if file.name.startswith(TOKENIZER_FILES)))
-        for files in (reference.files for reference in fetched)
+def _provenance(run: RunRecord) -> Step:
+    """What the record says that it took and made, and what was asked, against the stages that did it."""
+    record, chain = run.record, run.chain
+    expected = (*provenance.taken(chain, run.spec, record.source), *provenance.made(chain))
+    said = [each for each in (*record.dependencies, *record.byproducts) if each.name not in _BESIDE]
+    agree = {
+        "what it names as taken and made is not what its stages took and made": said == list(expected),
+        "its seeds are not those of its spec": record.seeds == provenance.seeds(record.spec),
+        "its dtype is not that of its spec": record.dtype == run.spec.compute.dtype,
+        "its devices are not those of its stages": record.devices == provenance.devices(chain.stages),
+        "its packages are not those of its builder": _packages(run) == provenance.packages_digest(record.packages),
+        "its windows were cut by another tokenizer": _cut_by_its_tokenizer(run),
     }
-    for manifest in run.manifests:
-        where = f"stages/{manifest.key}.json"
-        for name in _LINKS:
-            taken = manifest.inputs.get(name)
-            for sha256 in taken if isinstance(taken, list) else [taken] if isinstance(taken, str) else []:
-                if sha256 not in made:
-                    yield Fault(object=where, reason=f"its {name} {sha256} is nothing that the run has made")
-        if manifest.stage == "windows" and manifest.inputs["tokenizer"] not in tokenizers:
-            yield Fault(object=where, reason="its windows were cut by another tokenizer")
+    faults = [*(reason for reason, fine in agree.items() if not fine), *asked_faults(chain, run.spec)]
+    where = f"values/{run.sha256}.json"
+    said_of = f"{len(expected)} things taken and made, and {len(run.manifests)} stages, are as they were asked for"
+    return judged(run.title, "provenance", [Fault(object=where, reason=reason) for reason in faults], said_of)
+
+
+#: What a record names that no stage has taken or made.
+_BESIDE = ("lorp", "packages", *provenance.PAGES)
+
+
+def _packages(run: RunRecord) -> str | None:
+    return next((each.digest.get("sha256") for each in run.record.dependencies if each.name == "packages"), None)
+
+
+def _cut_by_its_tokenizer(run: RunRecord) -> bool:
+    files = [file for file in run.chain.checkpoint.files if file.name.startswith(TOKENIZER_FILES)]
+    tokenizer = digest_value(sorted([file.name, file.sha256] for file in files))
+    return all(stage.inputs.get("tokenizer") == tokenizer for stage in run.chain.of("windows"))
 
 
 def _captures(run: RunRecord, objects: Objects) -> Step:
     """Sums against sampled states, one capture after the other where several mixtures were captured."""
-    captures: dict[str, list[Manifest]] = {}
-    for manifest in run.manifests:
-        if manifest.stage == "capture":
-            captures.setdefault(manifest.inputs["windows"], []).append(manifest)
     found = [
         objects.once(tuple(shard.key for shard in shards), partial(_capture_fault, run, windows, shards, objects))
-        for windows, shards in captures.items()
+        for windows, shards in run.chain.captures.items()
     ]
     return judged(run.title, "capture", [fault for fault in found if fault], "sums agree with the sampled states")
 
 
 def _capture_fault(run: RunRecord, windows: str, stages: Sequence[Manifest], objects: Objects) -> Fault | None:
-    asked = stages[0].inputs
     try:
-        cut = decode(Windows, DryVault(objects).read(run.output(windows))).windows
-        shards = (_shard(stage, objects) for stage in stages)
-        found = capture_fault({window.id: window for window in cut}, shards, asked["sampled_tokens"], asked["seed"])
+        found = _capture_reason(run, windows, stages, objects)
     except IntegrityError as fault:
         return Fault(object=f"stages/{stages[0].key}.json", reason=fault.reason)
     return Fault(object=stages[0].outputs["windows"].key, reason=found) if found else None
+
+
+def _capture_reason(run: RunRecord, windows: str, stages: Sequence[Manifest], objects: Objects) -> str | None:
+    asked = stages[0].inputs
+    cut: dict[str, Window] = {
+        window.id: window for window in decode(Windows, DryVault(objects).read(run.output(windows))).windows
+    }
+    shards = (_shard(stage, objects) for stage in stages)
+    return capture_fault(cut, shards, int(asked["sampled_tokens"]), int(asked["seed"]))
 
 
 def _shard(stage: Manifest, objects: Objects) -> tuple[WindowSums, SampledStates]:
@@ -153,7 +176,7 @@ def _derived(run: RunRecord, manifest: Manifest, objects: Objects) -> Step:
     name = _WORDS[manifest.stage]
     fault, said = rederived(run, manifest, objects)
     if fault and manifest.stage == "cluster" and fault.startswith("derived again"):
-        return held(run.title, name, "as recorded; clustering again gives other labels here")
+        return not_done(run.title, name, "taken as recorded: clustering again gives others here, as ties may")
     if fault is None and manifest.stage == "frontier":
         fault = _frontier_fault(manifest, objects)
     faults = [Fault(object=_output_key(manifest), reason=fault)] if fault else []
@@ -162,8 +185,8 @@ def _derived(run: RunRecord, manifest: Manifest, objects: Objects) -> Step:
 
 def _frontier_fault(manifest: Manifest, objects: Objects) -> str | None:
     frontier = decode(Frontier, DryVault(objects).read(manifest.outputs["frontier"]))
-    within = [point.count for point in frontier.points if point.inside]
-    best = max(within) if within else min(point.count for point in frontier.points)
+    counts = [point.count for point in frontier.points if point.inside] or [-point.count for point in frontier.points]
+    best = abs(max(counts, default=0))
     return None if frontier.chosen == best else f"it chose {frontier.chosen} blocks, and {best} follows from its points"
 
 
@@ -171,21 +194,44 @@ def _output_key(manifest: Manifest) -> str:
     return next(iter(manifest.outputs.values())).key
 
 
+def _evaluations(run: RunRecord, objects: Objects) -> Step:
+    """Every evaluation says itself what it was of: the model and the text that its stage was given, and all of it."""
+    vault, faults = DryVault(objects), []
+    windows, prompts = run.spec.evaluation.num_windows, run.spec.generation.num_prompts
+    expected = {"evaluate": windows, "generate": min(prompts, windows)}
+    for stage in run.chain.evaluations.values():
+        reference = next(iter(stage.outputs.values()))
+        value = json.loads(vault.read(reference))
+        said = {name: value.get(name) for name in _said_by(stage)}
+        if said != _said_by(stage) or value.get("num_expected") != expected.get(stage.stage, value.get("num_expected")):
+            faults.append(Fault(object=reference.key, reason="it is of another model or text, or less, than its stage"))
+    return judged(run.title, "evaluations", faults, f"{len(run.chain.evaluations)} are of this source and variant")
+
+
+def _said_by(stage: Manifest) -> dict[str, Any]:
+    asked = stage.inputs
+    if stage.stage == "speed":
+        return {"dense": asked["dense"], "pruned": asked["variant"]}
+    text = "questions" if stage.stage == "answers" else "windows"
+    return {"checkpoint": asked["checkpoint"], f"{'tasks' if text == 'questions' else text}_sha256": asked[text]}
+
+
 def _agreement(run: RunRecord, objects: Objects) -> Step:
     """What was judged is the plan that was made, as it says itself, and under the budgets that were asked for."""
     vault, about, name = DryVault(objects), run.title, "plan, patch, variant and verdict agree"
-    pruned = next(stage for stage in run.manifests if run.variant in stage.outputs.values())
-    try:
-        plan = decode(PruningPlan, vault.read(run.output(pruned.inputs["plan"])))
-        verdict = decode(Verdict, vault.read(run.stage("gate").outputs["verdict"]))
-        said = _said_by_variant(run, objects)
-        patched = _patched(run, pruned, vault)
-    except IntegrityError as fault:
-        return not_done(about, name, fault.reason)
+    plan = decode(PruningPlan, vault.read(run.chain.plan.outputs["plan"]))
+    verdict = decode(Verdict, vault.read(run.chain.gate.outputs["verdict"]))
+    said = _said_by_variant(run, objects)
+    gone = _collected(run, run.variant, objects)
+    remove = run.spec.pruning.remove
+    count = len(plan.removed) if remove == "auto" else resolve_count(remove, plan.num_blocks)
     agree = {
+        "its plan removes another number of blocks than was asked for": (
+            len(plan.removed) == count == run.chain.plan.inputs["count"]
+        ),
         "the record's map of kept blocks is not the plan's": run.record.kept_blocks == plan.kept,
-        "the variant's config has another map of kept blocks": said in (None, plan.kept),
-        "the variant's weights are not those of its patch": patched,
+        "the variant's config has another map of kept blocks": gone or said == plan.kept,
+        "the variant's weights are not those of its patch": _patched(run, vault),
     }
     faults = [reason for reason, fine in agree.items() if not fine]
     contradiction = verdict_contradiction(run, verdict)
@@ -194,16 +240,17 @@ def _agreement(run: RunRecord, objects: Objects) -> Step:
 
 
 def _said_by_variant(run: RunRecord, objects: Objects) -> tuple[int, ...] | None:
-    """The map in the variant's config; None if the variant is no longer kept."""
-    config = next(key for key, _ in run.variant.objects() if key.endswith("/config.json"))
-    data = objects.raw(config) if not _collected(run, run.variant, objects) else None
+    """The map in the variant's config; None if there is none."""
+    config = next((key for key, _ in run.variant.objects() if key.endswith("/config.json")), None)
+    data = objects.raw(config) if config and config in objects.listed(run.variant.key) else None
     return kept_blocks_of(data) if data is not None else None
 
 
-def _patched(run: RunRecord, pruned: Manifest, vault: DryVault) -> bool:
+def _patched(run: RunRecord, vault: DryVault) -> bool:
     """Whether the variant was cut with the weights of the patch that was fitted for its plan."""
-    healed = next((m for m in run.manifests if m.stage == "heal" and m.inputs["plan"] == pruned.inputs["plan"]), None)
-    weights = pruned.inputs.get("weights")
-    if healed is None:
+    weights = run.chain.prune.inputs.get("weights")
+    if run.chain.heal is None:
         return weights is None
-    return decode(Patch, vault.read(healed.outputs["patch"])).weights_sha256 == weights
+    fitted = run.chain.heal.outputs.get("weights")
+    said = decode(Patch, vault.read(run.chain.heal.outputs["patch"])).weights_sha256
+    return bool(said == weights == (fitted.sha256 if fitted else None))

@@ -6,7 +6,7 @@ from securesystemslib.signer import Key
 
 from tasks.audit.findings import Fault, Step, judged, not_done
 from tasks.audit.objects import Objects
-from tasks.signing import FOLDER, folder_of, signature_fault
+from tasks.signing import folder_of, signature_fault
 
 
 def signed_step(about: str, payloads: Mapping[str, bytes], kind: str, objects: Objects, keys: Sequence[Key]) -> Step:
@@ -28,8 +28,7 @@ def signed_step(about: str, payloads: Mapping[str, bytes], kind: str, objects: O
 
 
 def _envelopes(objects: Objects, payload: bytes) -> dict[str, bytes]:
-    folder = folder_of(payload)
-    found = {key: objects.raw(key) for key in objects.listed(FOLDER) if key.startswith(f"{folder}/")}
+    found = {key: objects.raw(key) for key in objects.listed(folder_of(payload))}
     return {key: data for key, data in found.items() if data is not None}
 
 

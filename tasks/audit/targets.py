@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lorp.errors import SpecError
-from lorp.ledger import Change, standing
+from lorp.ledger import Change
 from lorp.spec import MODEL_NAME
+from tasks.aliases import aliases
 from tasks.audit.ledgers import AuditedLedger, see_ledger
 from tasks.audit.objects import Objects
 from tasks.tracking import CANDIDATE
+from tasks.workspace import Workspace
 
 _VERSION = re.compile(r"(?P<name>[^@]+)@(?:(?P<version>[0-9]+)|(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
 _VARIANT = re.compile(r"(?:[a-z0-9]+://.*variants/|.*/variants/|variants/)?(?P<digest>[0-9a-f]{64})/?")
@@ -34,12 +36,13 @@ def all_names(objects: Objects) -> list[str]:
     return sorted(name for name in found if re.fullmatch(MODEL_NAME, name))
 
 
-def resolve(objects: Objects, target: str | None) -> list[Asked]:
+def resolve(objects: Objects, target: str | None, places: Workspace | None = None) -> list[Asked]:
     """Finds what is meant.
 
     Args:
         objects: The store.
-        target: `NAME@alias`, `NAME@3`, `NAME`, a variant's address or digest; None for everything.
+        target: `NAME@alias`, `NAME@3`, `NAME`, a variant's address, its digest or a record's; None for everything.
+        places: Where the registry is that knows the candidate, if there is one.
 
     Raises:
         SpecError: There is no such thing.
@@ -49,7 +52,7 @@ def resolve(objects: Objects, target: str | None) -> list[Asked]:
     version, variant = _VERSION.fullmatch(target), _VARIANT.fullmatch(target)
     if version:
         ledger = _ledger(objects, version["name"])
-        return [Asked(ledger=ledger, changes=(_meant(ledger, version["version"], version["alias"]),))]
+        return [Asked(ledger=ledger, changes=(_meant(ledger, version["version"], version["alias"], places),))]
     if variant:
         return _of_variant(objects, variant["digest"])
     if re.fullmatch(MODEL_NAME, target):
@@ -61,8 +64,7 @@ def resolve(objects: Objects, target: str | None) -> list[Asked]:
 
 def made_changes(ledger: AuditedLedger) -> Sequence[Change]:
     """Registrations and rejections of a ledger."""
-    now = standing(ledger.entries)
-    return (*now.versions.values(), *now.rejections.values())
+    return (*ledger.now.versions.values(), *ledger.now.rejections.values())
 
 
 def _whole(ledger: AuditedLedger) -> Asked:
@@ -72,16 +74,22 @@ def _whole(ledger: AuditedLedger) -> Asked:
 def _ledger(objects: Objects, name: str) -> AuditedLedger:
     ledger = see_ledger(objects, name)
     if not ledger.stored:
-        known = ", ".join(all_names(objects)) or "none"
-        raise SpecError(f"there is no ledger of {name}, but: {known}", "Look at the name, and at --store")
+        raise no_ledger(name, all_names(objects))
     return ledger
 
 
-def _meant(ledger: AuditedLedger, version: str | None, alias: str | None) -> Change:
-    now = standing(ledger.entries)
+def no_ledger(name: str, known: Sequence[str]) -> SpecError:
+    """Says that there is no such ledger."""
+    return SpecError(
+        f"there is no ledger of {name}, but: {', '.join(known) or 'none'}", "Look at the name, and at --store"
+    )
+
+
+def _meant(ledger: AuditedLedger, version: str | None, alias: str | None, places: Workspace | None) -> Change:
+    now = ledger.now
     number = int(version) if version else now.now(str(alias))
     if alias == CANDIDATE:
-        number = max(now.versions, default=None)
+        number = aliases(places, ledger.name).get(CANDIDATE) if places else max(now.versions, default=None)
     if number is None:
         raise SpecError(f"no version of {ledger.name} is in {alias}", f"In use: {', '.join(now.held) or 'no alias'}")
     if number not in now.versions:
@@ -94,9 +102,11 @@ def _of_variant(objects: Objects, digest: str) -> list[Asked]:
     found = []
     for name in all_names(objects):
         ledger = see_ledger(objects, name)
-        changes = tuple(change for change in made_changes(ledger) if change.variant == digest)
+        changes = tuple(change for change in made_changes(ledger) if digest in (change.variant, change.lineage))
         if changes:
             found.append(Asked(ledger=ledger, changes=changes))
     if not found:
-        raise SpecError(f"no ledger of this store has a variant {digest}", "Look at the digest, and at --store")
+        raise SpecError(
+            f"no ledger of this store has a variant or record {digest}", "Look at the digest, and at --store"
+        )
     return found

@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
-from lorp.digest import FileDigest, digest_listing
+from lorp.digest import FileDigest, digest_listing, digest_value
 from tasks.audit.findings import Fault, Step, judged
 from tasks.audit.ledgers import AuditedLedger
 from tasks.audit.objects import Objects
 from tasks.audit.targets import made_changes
-from tasks.ledger import entry_key
 from tasks.records import outputs
 from tasks.vault import Manifest
 
@@ -17,14 +16,17 @@ from tasks.vault import Manifest
 _OBJECTS = ("values", "captures", "corpora")
 _FOLDERS = ("checkpoints", "variants", "patches")
 _OBJECT = re.compile(r"(?:values|corpora|captures/[^/]+)/(?P<sha256>[0-9a-f]{64})\.\w+")
-_FILE = re.compile(r"(?P<folder>(?:checkpoints|variants|patches)/(?P<digest>[0-9a-f]{64}))/(?P<name>[^/]+)")
-_MANIFEST = re.compile(r"stages/(?P<key>[^/]+-[0-9a-f]{64})\.json")
+_FILE = re.compile(
+    r"(?P<folder>(?:checkpoints|variants|patches)/(?P<digest>[0-9a-f]{64}))/(?P<name>[A-Za-z0-9_][A-Za-z0-9._-]*)"
+)
+_MANIFEST = re.compile(r"stages/(?P<key>[A-Za-z0-9][^/]*-[0-9a-f]{64})\.json")
 
 
 def store_step(objects: Objects) -> Step:
     """Everything that manifests name, and every object that is named by a digest, whether or not one names it."""
     stands = [objects.manifest(key) for key in _stages(objects)]
     faults = [found for found in stands if isinstance(found, Fault)]
+    faults += [fault for found in stands if isinstance(found, Manifest) and (fault := _misnamed(found))]
     made = dict.fromkeys(outputs(found for found in stands if isinstance(found, Manifest)))
     faults += objects.check((one.key, one.sha256) for one in made if not one.files)
     faults += [fault for one in made if one.files for fault in objects.check_folder(one)]
@@ -45,21 +47,32 @@ def unentered_step(objects: Objects, ledgers: Mapping[str, AuditedLedger]) -> St
     return judged("store", "every run", faults, "every run that was registered is in its ledger")
 
 
+def _misnamed(manifest: Manifest) -> Fault | None:
+    fine = manifest.key.rpartition("-")[2] == digest_value(manifest.inputs)
+    where = f"stages/{manifest.key}.json"
+    return None if fine else Fault(object=where, reason="its name is not the digest of its inputs")
+
+
 def _unentered(objects: Objects, ledgers: Mapping[str, AuditedLedger]) -> Iterator[Fault]:
-    for key in _stages(objects):
-        manifest = objects.manifest(key) if key.startswith("register-") else None
-        if manifest is None or isinstance(manifest, Fault) or "lineage" not in manifest.outputs:
+    registered = [manifest for key in _stages(objects) if (manifest := _registration(objects, key))]
+    lineages = {manifest.outputs["lineage"].sha256 for manifest in registered}
+    for manifest in registered:
+        name, version = str(manifest.inputs.get("name")), manifest.inputs.get("model_version")
+        changes = made_changes(ledgers[name]) if name in ledgers else ()
+        if manifest.outputs["lineage"].sha256 in {change.lineage for change in changes}:
             continue
-        name, version = manifest.inputs["name"], manifest.inputs["model_version"]
-        entered = made_changes(ledgers[name]) if name in ledgers else ()
-        known = {change.lineage for change in entered}
-        if manifest.outputs["lineage"].sha256 not in known and version not in {change.version for change in entered}:
+        # Of two registries one version of a number is entered, if its own registration is there.
+        taken = {change.lineage for change in changes if change.version == version}
+        if version is None or not taken & lineages:
             what = f"version {version}" if version else "a rejected variant"
             end = max(ledgers[name].stored, default=0) + 1 if name in ledgers else 1
-            yield Fault(
-                object=entry_key(name, end),
-                reason=f"the ledger lacks {what}, which was registered (stages/{key}.json)",
-            )
+            reason = f"the ledger lacks {what}, which was registered (stages/{manifest.key}.json)"
+            yield Fault(object=f"ledger/{name}/{end:08d}.json", reason=reason)
+
+
+def _registration(objects: Objects, key: str) -> Manifest | None:
+    found = objects.manifest(key) if key.startswith("register-") else None
+    return found if isinstance(found, Manifest) and "lineage" in found.outputs else None
 
 
 def _stages(objects: Objects) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lorp.checkpoint import INDEX, MAX_JSON_BYTES, read_json
 from lorp.errors import SourceError, StoreError
+from lorp.licence import CARD
 from tasks.sources.names import checkpoint_names
 from tasks.store.protocol import KEY
 from tasks.store.s3 import S3Address, S3Store
@@ -23,7 +24,8 @@ def bucket_source(source: str) -> Path:
     """
     store = open_source(source)
     sizes = store.sizes()
-    return store.local_files(checkpoint_names(source, sizes, lambda: read_index(source, store, sizes[INDEX])))
+    names = checkpoint_names(source, sizes, lambda: read_index(source, store, sizes[INDEX]))
+    return store.local_files([*names, *({CARD} & sizes.keys())])  # the card names the licence
 
 
 def bucket_folder(source: str) -> Path:

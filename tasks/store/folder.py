@@ -94,11 +94,14 @@ class FolderStore:
         return path
 
     def keys(self, prefix: str) -> list[str]:
-        """All files below a folder, hidden ones too."""
+        """All files below a folder, hidden ones too, and links to folders, which are not followed."""
         found = os.walk(self._path(prefix), onerror=_unlisted)
-        return sorted(
-            str((Path(folder) / name).relative_to(self._root)) for folder, _, names in found for name in names
+        paths = (
+            Path(folder) / name
+            for folder, folders, names in found
+            for name in (*names, *(each for each in folders if (Path(folder) / each).is_symlink()))
         )
+        return sorted(str(path.relative_to(self._root)) for path in paths)
 
     def fingerprints(self, prefix: str) -> dict[str, Hashable]:
         """Those files' fingerprints."""
@@ -153,7 +156,7 @@ class FolderStore:
     def _file(self, key: str) -> Path:
         """Path of a regular file: links, folders and pipes are no objects, wherever they lead."""
         path = self._path(key)
-        if _is_regular(path):
+        if _is_regular(path) and path.parent.resolve() == path.parent:
             return path
         raise missing(key)
 

@@ -110,8 +110,13 @@ class ObjectStore(Protocol):
 
 
 def check_key(key: str) -> str:
-    """The key itself; keys are made by lorp, so another form is a mistake in its code."""
-    assert KEY.fullmatch(key), f"not a key: {key!r}"
+    """The key itself.
+
+    Raises:
+        IntegrityError: It is none: what has lain in a store may name anything.
+    """
+    if not KEY.fullmatch(key):
+        raise IntegrityError(f"{key!r} is no key of a store", "Trust nothing that names it")
     return key
 
 

@@ -62,7 +62,7 @@ def test_a_browser_shows_the_dossier_with_all_that_leads_from_production_to_the_
     seen = shown(page)
     for word in (
         "SOUND",
-        "pico@production",
+        "@production",
         "Version 2",
         "Record",
         "Verdict",
@@ -82,6 +82,9 @@ def test_a_browser_shows_the_dossier_with_all_that_leads_from_production_to_the_
     assert seen.links
     assert {link for link in seen.links if link.startswith("#")} == seen.links
     assert {link.removeprefix("#") for link in seen.links} <= seen.ids
+    heads = tmp_path / "heads.json"
+    heads.write_text(re.search(r"<code>(\{.*?lorp.heads.*?)</code>", page.read_text())[1].replace("&#34;", '"'))  # type: ignore[index]
+    assert lorp("audit", "pico", f"--since={heads}").status == 0
 
 
 def test_the_dossier_names_what_is_wrong(outcomes: dict[str, Any], lorp: Lorp, home: Path, tmp_path: Path) -> None:
@@ -106,7 +109,7 @@ def test_history_tells_what_was_in_production_when(outcomes: dict[str, Any], lor
     assert told["held"][0]["until"] == told["held"][1]["since"]
     shown = lorp("history", "pico").out
     assert "rolled back" in shown
-    assert "slower" in shown
+    assert "asked by grace: slower" in shown
 
 
 def test_why_tells_what_spoke_for_each_removed_block(outcomes: dict[str, Any], lorp: Lorp) -> None:
@@ -126,6 +129,10 @@ def test_why_tells_what_spoke_for_each_removed_block(outcomes: dict[str, Any], l
 def test_diff_tells_how_two_versions_differ(outcomes: dict[str, Any], lorp: Lorp) -> None:
     told = lorp("diff", "pico@1", "pico@2", "--json").json
     assert told["spec"] == {"pruning.remove": [2, 1]}
+    assert {"accuracy_pruned", "repetition_pruned"} <= told["measured"].keys()
+    assert [each["method"] for each in told["versions"]] == [
+        outcomes[name]["plan"]["method"] for name in ("first", "second")
+    ]
     kept = [set(outcomes[name]["plan"]["kept"]) for name in ("first", "second")]
     assert told["kept_in_one"] == [sorted(kept[0] - kept[1]), sorted(kept[1] - kept[0])]
     assert told["measured"]["perplexity_pruned"] == [
@@ -148,7 +155,10 @@ def test_affected_finds_what_was_made_from_a_checkpoint_a_text_and_a_variant(
     needed = record["predicate"]["buildDefinition"]["resolvedDependencies"]
     text = next(each["digest"]["documentsSha256"] for each in needed if each["name"] == "text/calibration")
     assert len(lorp("affected", text, "--json").json["affected"]) == 3
-    assert lorp("affected", "0" * 64).out.startswith("Nothing in the ledgers")
+    assert lorp("affected", "0" * 64).out.startswith("No record in this store names")
+    assert lorp("affected", outcomes["first"]["variant"]["digest"], "--json").json["affected"][0]["roles"] == [
+        "variant"
+    ]
     model = tmp_path / "model"
     assert lorp("pull", "pico@1", f"--to={model}").status == 0
     again = ("--remove=1", "--name=smaller", "--max-perplexity-ratio=100", "--speed-rounds=0", *PICO_OPTIONS)
@@ -174,7 +184,7 @@ def test_the_card_goes_with_the_variant_and_carries_its_licence_on(
     front = yaml.safe_load(card.split("---")[1])
     assert (front["license"], front["library_name"]) == ("apache-2.0", "transformers")
     for word in (
-        "see [LICENSE](LICENSE)",
+        "apache-2.0, [LICENSE](LICENSE)",
         f"kept = {done.json['plan']['kept']}",
         done.json["variant"]["digest"],
         done.json["verdict"]["id"],

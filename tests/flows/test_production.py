@@ -94,7 +94,10 @@ def conditions(result: Result) -> dict[str, bool]:
 def test_a_registered_version_is_entered_once(versions: list[dict[str, Any]], recompress: Lorp, home: Path) -> None:
     recompress(LOOSE)
     assert recompress(TIGHT).status == 3
-    first, second = ledger(home)
+    first, second, rejected = ledger(home)
+    assert recompress(TIGHT).status == 3
+    assert len(ledger(home)) == 3
+    assert (rejected.change.act, rejected.change.version) == ("rejected", None)
     assert (first.change.act, first.change.version, first.change.alias) == ("registered", 1, None)
     assert first.change.variant == versions[0]["variant"]["digest"]
     assert first.change.verdict == versions[0]["verdict"]["id"]

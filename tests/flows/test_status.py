@@ -76,7 +76,7 @@ def test_verdicts_and_production_are_told(there: Path, lorp: Lorp, no_server: No
     [alias] = name["aliases"]
     assert (alias["alias"], alias["version"], alias["strayed"]) == ("production", 1, None)
     assert (alias["moved"]["asked_by"], alias["moved"]["reason"]) == ("ada", "first one")
-    assert [entry["change"]["act"] for entry in name["history"]] == ["promoted", "registered"]
+    assert [entry["change"]["act"] for entry in name["history"]] == ["rejected", "promoted", "registered"]
     assert lorp("status", "pico", "--runs=1", "--json").json["verdicts"] == [rejected]
 
 

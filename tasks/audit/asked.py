@@ -1,0 +1,47 @@
+"""What a run's stages were given, held against what its spec asks for."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lorp.spec import CalibrationSpec, EvaluationSpec, RecompressSpec
+from tasks.capture import of_evaluation
+from tasks.chain import Chain
+from tasks.vault import Manifest
+
+#: Inputs of a kind of stage that follow from the spec.
+_ASKED: Mapping[str, Callable[[RecompressSpec], Mapping[str, Any]]] = {
+    "capture": lambda spec: {"sampled_tokens": spec.calibration.sampled_tokens, "seed": spec.calibration.seed},
+    "score": lambda spec: {"seed": spec.calibration.seed},
+    "cluster": lambda spec: {"kind": spec.pruning.clustering, "num_clusters": spec.pruning.num_clusters},
+    "search": lambda spec: {"max_swaps": spec.search.max_swaps, "seed": spec.calibration.seed},
+    "heal": lambda spec: {"method": spec.healing.method},
+    "generate": lambda spec: {"generation": spec.generation.model_dump(mode="json")},
+    "speed": lambda spec: {"speed": spec.speed.model_dump(mode="json")},
+    "questions": lambda spec: spec.tasks.model_dump(mode="json", include={"num_fewshot", "limit", "seed"}),
+}
+#: Kinds of stage in which a model runs.
+_RUN = ("capture", "guess", "search", "heal", "look", "evaluate", "answers", "generate", "speed")
+
+
+def asked_faults(chain: Chain, spec: RecompressSpec) -> list[str]:
+    """Settings of stages that are not those of the spec."""
+    return [
+        f"{stage.key} was given {name} {stage.inputs.get(name)!r}, and {value!r} was asked for"
+        for stage in chain.stages
+        for name, value in _asked(chain, stage, spec).items()
+        if stage.inputs.get(name) != value
+    ]
+
+
+def _asked(chain: Chain, stage: Manifest, spec: RecompressSpec) -> Mapping[str, Any]:
+    if stage.stage == "windows":
+        text = _text(chain, stage, spec)
+        return {"packing": text.packing, "window_tokens": text.window_tokens, "seed": text.seed}
+    dtype = {"dtype": spec.compute.dtype} if stage.stage in _RUN else {}
+    return {**dtype, **(_ASKED[stage.stage](spec) if stage.stage in _ASKED else {})}
+
+
+def _text(chain: Chain, stage: Manifest, spec: RecompressSpec) -> CalibrationSpec | EvaluationSpec:
+    """What the windows are of; those of mixtures that were not chosen are of calibration text too."""
+    use = next((use for use, cut in chain.windows.items() if cut == stage), "calibration")
+    return spec.evaluation if of_evaluation(use) else spec.calibration
