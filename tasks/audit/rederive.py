@@ -54,7 +54,11 @@ class DryVault(Vault):
         Raises:
             IntegrityError: It is gone or has changed; nothing is moved.
         """
-        data = self._objects.read(reference.key, reference.sha256, keep=reference.key.startswith("values/"))
+        return self.read_once(reference, keep=True)
+
+    def read_once(self, reference: Reference, keep: bool = False) -> bytes:
+        """An object's bytes, of something that is asked for once and may be large. Raises as `read` does."""
+        data = self._objects.read(reference.key, reference.sha256, keep)
         if data is None:
             raise IntegrityError(f"{reference.key} is gone or has changed", "Bring it back from a copy of the store")
         return data

@@ -169,7 +169,7 @@ def _capture_reason(run: RunRecord, windows: str, stages: Sequence[Manifest], ob
 def _shard(stage: Manifest, objects: Objects) -> tuple[WindowSums, SampledStates]:
     vault = DryVault(objects)
     sums = decode_windows(vault.read(stage.outputs["windows"]))
-    return sums, decode_states(vault.read(stage.outputs["states"]))
+    return sums, decode_states(vault.read_once(stage.outputs["states"]))
 
 
 def _derived(run: RunRecord, manifest: Manifest, objects: Objects) -> Step:

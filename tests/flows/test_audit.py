@@ -225,7 +225,8 @@ def test_what_does_not_follow_is_found_though_its_digest_is_sound(
     [manifest] = run.chain.of(stage)
     assert rederivable(manifest)
     assert rederived(run, manifest, objects) == (None, "byte for byte")
-    fault, _ = rederived(run, forged(home / "store", manifest, *FORGERIES[stage]), objects)
+    forgery = forged(home / "store", manifest, *FORGERIES[stage])
+    fault, _ = rederived(run, forgery, Objects(objects.store))
     assert fault
     assert f"its {FORGERIES[stage][0]} differs" in fault
 
@@ -242,7 +243,7 @@ def test_a_search_whose_trials_were_replaced_does_not_lead_to_its_plan(
 
     forgery = forged(home / "store", manifest, "trials", cheaper)
     try:
-        fault, _ = rederived(run, forgery, objects)
+        fault, _ = rederived(run, forgery, Objects(objects.store))
     except IntegrityError as missing:
         fault = missing.reason
     assert fault
