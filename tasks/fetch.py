@@ -13,7 +13,7 @@ from lorp.gguf import dequantise, gguf_licence, gguf_num_blocks, is_gguf
 from lorp.licence import CARD, licence_of_card
 from lorp.spec import DType
 from lorp.values import encode
-from tasks.sources import local_source
+from tasks.sources import local_source, registered_licence
 from tasks.sources.hub import (
     HubAddress,
     copy_hub_files,
@@ -125,7 +125,7 @@ def fetch_request(source: str, dtype: DType, tracking_uri: str | None = None) ->
     path = local_source(source, tracking_uri)
     if is_gguf(path):
         return FetchGguf(path=str(path), sha256=digest_file(path), dtype=dtype)
-    return _folder_request(path)
+    return _folder_request(path, registered_licence(source, tracking_uri))
 
 
 def source_num_blocks(source: str, tracking_uri: str | None = None, vault: Vault | None = None) -> int:
@@ -151,11 +151,11 @@ def _hub_request(asked: HubAddress) -> FetchFolder | FetchHub:
     return _folder_request(folder) if folder else FetchHub(repo=address.repo, commit=address.revision)
 
 
-def _folder_request(folder: Path) -> FetchFolder:
+def _folder_request(folder: Path, licence: str | None = None) -> FetchFolder:
     return FetchFolder(
         path=str(folder),
         sha256=digest_listing(list_files(folder, open_checkpoint(folder).files)),
-        licence=licence_of_card(folder / CARD),
+        licence=licence or licence_of_card(folder / CARD),
     )
 
 

@@ -19,7 +19,8 @@ from tasks.tracking import CANDIDATE
 from tasks.vault import Reference, Vault
 from tasks.workspace import Workspace
 
-_ADDRESS = re.compile(r"(?P<name>[^@]+)@(?:(?P<version>[0-9]+)|(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
+#: `name@alias`, or `name@3`.
+VERSION_ADDRESS = re.compile(r"(?P<name>[^@]+)@(?:(?P<version>[0-9]+)|(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ def pull(places: Workspace, vault: Vault, address: str, to: Path) -> Pulled:
         IntegrityError: Alias and ledger do not agree, or files are not what they were.
         StoreError: The folder cannot be written.
     """
-    match = _ADDRESS.fullmatch(address)
+    match = VERSION_ADDRESS.fullmatch(address)
     if not match:
         raise SpecError(f"{address} names no version", "Give one such as my-model-lorp@production or my-model-lorp@3")
     name, now = match["name"], standing(read_ledger(vault, match["name"]))

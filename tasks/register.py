@@ -134,6 +134,7 @@ def _registration(vault: Vault, request: Registering, values: RunValues, pages: 
         metrics={name: value for name, value in _metrics(results, values).items() if math.isfinite(value)},
         report=vault.store.local(pages.report.key),
         card=vault.read(pages.card).decode(),
+        licence=pages.licence,
         datasets=tuple(_windows(vault, use, windows, request) for use, windows in results.windows.items()),
     )
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lorp.gate import Verdict
 from lorp.gate.strictness import as_strict, limits
 from lorp.spec import GateSpec
-from tasks.tracking import CANDIDATE, EXPERIMENT, unusable
+from tasks.tracking import CANDIDATE, EXPERIMENT, LICENCE, unusable
 from tasks.workspace import Workspace
 
 _WAS_CANDIDATE = "lorp.was_candidate"
@@ -66,6 +66,7 @@ class Registration:
         metrics: Of the run, flat; finite.
         report: The page, a local file.
         card: The variant's model card.
+        licence: The identifier of its source's licence, if that is known.
         datasets: The windows that were used.
     """
 
@@ -80,6 +81,7 @@ class Registration:
     metrics: dict[str, float]
     report: Path
     card: str
+    licence: str | None = None
     datasets: tuple[UsedWindows, ...] = ()
 
 
@@ -252,8 +254,10 @@ def _strictness(run: Run) -> tuple[str, tuple[float, ...]]:
 
 def _tags(registration: Registration) -> dict[str, str]:
     digests = {f"lorp.{role}": digest for role, digest in registration.digests.items()}
+    licence = {LICENCE: registration.licence} if registration.licence else {}
     return {
         **digests,
+        **licence,
         "lorp.name": registration.name,
         "lorp.verdict": registration.verdict.id,
         "lorp.approved": str(registration.verdict.approved).lower(),

@@ -20,10 +20,12 @@ class Pages:
     Attributes:
         report: The page, HTML.
         card: The variant's model card, Markdown.
+        licence: The identifier of the source's licence, as the card has it.
     """
 
     report: Reference
     card: Reference
+    licence: str | None = None
 
 
 def make_pages(
@@ -36,8 +38,10 @@ def make_pages(
 ) -> Pages:
     """Renders and stores both."""
     data = _report_data(vault, spec, name, results, values, stages)
-    card = render_card(data, _facts(vault, results, stages), results.mixture)
+    facts = _facts(vault, results, stages)
+    card = render_card(data, facts, results.mixture)
     return Pages(
+        licence=facts.licence,
         report=vault.put("values", render_report(data).encode(), ".html"),
         card=vault.put("values", card.encode(), ".md"),
     )

@@ -17,6 +17,8 @@ from tasks.workspace import Workspace
 
 EXPERIMENT = "lorp"
 CANDIDATE = "candidate"
+#: A version's tag: the identifier of its licence.
+LICENCE = "lorp.licence"
 
 
 @dataclass(frozen=True, kw_only=True)

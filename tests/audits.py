@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -113,3 +114,56 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def copied(home: Path, to: Path) -> Path:
     """A copy of a home."""
     return Path(shutil.copytree(home, to))
+
+
+Stages = list[dict[str, Any]]
+Put = Callable[[Any], dict[str, Any]]
+
+
+def reforged(store: Path, lineage: str, change: Callable[[dict[str, Any], Stages, Put, dict[str, str]], None]) -> None:
+    """Rewrites a run as who can write the store may: every seal, digest, key and link of it is sound afterwards.
+
+    Args:
+        store: The store's folder.
+        lineage: sha256 of the run's record.
+        change: Changes the record and its stages; stores values with its third argument, and notes in its fourth by
+            which other digest something goes from now on.
+    """
+    record = json.loads((store / "values" / f"{lineage}.json").read_bytes())
+    inside = record["predicate"]["buildDefinition"]["internalParameters"]
+    renamed: dict[str, str] = {}
+    change(record, inside["stages"], lambda value: _put(store, value), renamed)
+    for stage in inside["stages"]:
+        stage["inputs"] = _renamed(stage["inputs"], renamed)
+        name, _, old = stage["key"].rpartition("-")
+        renamed[old] = digest_value(stage["inputs"])
+        stage["key"] = f"{name}-{renamed[old]}"
+        _seal(store / "stages" / f"{stage['key']}.json", "manifest", stage)
+    forged = _put(store, _renamed(record, renamed))["sha256"]
+    renamed[lineage] = forged
+    for path in store.glob("stages/register-*.json"):
+        manifest = json.loads(path.read_bytes())["manifest"]
+        if manifest["outputs"]["lineage"]["sha256"] == lineage:
+            path.unlink()
+            manifest = _renamed(manifest, renamed)
+            manifest["key"] = f"{manifest['key'].rpartition('-')[0]}-{digest_value(manifest['inputs'])}"
+            _seal(store / "stages" / f"{manifest['key']}.json", "manifest", manifest)
+    for folder in (store / "ledger").iterdir():
+        rewritten(folder, lambda entry: entry.update(_renamed(entry, renamed)))
+
+
+def _put(store: Path, value: Any) -> dict[str, Any]:
+    data = canonical_json(value)
+    key = f"values/{digest_bytes(data)}.json"
+    (store / key).write_bytes(data)
+    return {"key": key, "sha256": digest_bytes(data), "bytes": len(data), "files": []}
+
+
+def _seal(path: Path, inside: str, value: Any) -> None:
+    path.unlink(missing_ok=True)
+    path.write_bytes(canonical_json({inside: value, "sha256": digest_value(value)}))
+
+
+def _renamed(value: Any, renamed: dict[str, str]) -> Any:
+    text = json.dumps(value)
+    return json.loads(re.sub(r"[0-9a-f]{64}", lambda found: renamed.get(found[0], found[0]), text))

@@ -10,10 +10,10 @@ from lorp.spec import MODEL_NAME
 from tasks.aliases import aliases
 from tasks.audit.ledgers import AuditedLedger, see_ledger
 from tasks.audit.objects import Objects
+from tasks.pull import VERSION_ADDRESS
 from tasks.tracking import CANDIDATE
 from tasks.workspace import Workspace
 
-_VERSION = re.compile(r"(?P<name>[^@]+)@(?:(?P<version>[0-9]+)|(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
 _VARIANT = re.compile(r"(?:[a-z0-9]+://.*variants/|.*/variants/|variants/)?(?P<digest>[0-9a-f]{64})/?")
 
 
@@ -49,7 +49,7 @@ def resolve(objects: Objects, target: str | None, places: Workspace | None = Non
     """
     if target is None:
         return [_whole(see_ledger(objects, name)) for name in all_names(objects)]
-    version, variant = _VERSION.fullmatch(target), _VARIANT.fullmatch(target)
+    version, variant = VERSION_ADDRESS.fullmatch(target), _VARIANT.fullmatch(target)
     if version:
         ledger = _ledger(objects, version["name"])
         return [Asked(ledger=ledger, changes=(_meant(ledger, version["version"], version["alias"], places),))]

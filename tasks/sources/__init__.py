@@ -35,6 +35,16 @@ def local_source(source: str, tracking_uri: str | None = None) -> Path:
     return _existing(source)
 
 
+def registered_licence(source: str, tracking_uri: str | None = None) -> str | None:
+    """The licence that a registered version says it has; None for sources of other kinds. Raises as `local_source`."""
+    if not source.startswith("mlflow:"):
+        return None
+    from tasks.sources.registered import find_version
+    from tasks.workspace import workspace
+
+    return find_version(source, tracking_uri or workspace().tracking_uri).licence
+
+
 def _existing(source: str) -> Path:
     path = Path(source).expanduser().absolute()
     if not path.exists():

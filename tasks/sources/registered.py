@@ -11,8 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lorp.digest import digest_listing, list_files
 from lorp.errors import IntegrityError, SourceError
+from lorp.licence import identifier
 from tasks.store.folder import folder_at
-from tasks.tracking import unusable
+from tasks.tracking import LICENCE, unusable
 from tasks.workspace import workspace
 
 _ADDRESS = re.compile(r"mlflow:models:/(?P<name>[^/@]+)(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]+))")
@@ -28,12 +29,14 @@ class RegisteredVersion:
         version: Its number.
         address: Where its files are.
         sha256: Digest over them, if the version says so.
+        licence: The identifier of their licence, if the version says so.
     """
 
     name: str
     version: str
     address: str
     sha256: str | None
+    licence: str | None = None
 
 
 def registered_source(source: str, tracking_uri: str | None = None) -> Path:
@@ -91,6 +94,7 @@ def find_version(source: str, tracking_uri: str) -> RegisteredVersion:
         version=str(version.version),
         address=str(version.source),
         sha256=version.tags.get("lorp.variant"),
+        licence=identifier(version.tags.get(LICENCE)),
     )
 
 
