@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
 import typer
@@ -141,10 +142,12 @@ def _content(path: Path) -> bytes:
 def _show(found: Audit, places: Workspace, seconds: float) -> None:
     console = Console(highlight=False)
     console.print(Text(printable(f"{found.target} in {places.store}")), soft_wrap=True)
-    table = Table("of", "what", "", "found")
-    for step in found.steps:
-        table.add_row(*_row(step))
-    console.print(table)
+    for about, steps in groupby(found.steps, key=lambda step: step.about):
+        console.print(Text(printable(about), style="bold"), soft_wrap=True)
+        table = Table("what", "", "found", show_header=False)
+        for step in steps:
+            table.add_row(*_row(step))
+        console.print(table)
     for fault in found.faults:
         console.print(Text(printable(f"{fault.object}: {fault.reason}"), style="red"), soft_wrap=True)
     read = f"{counted(found.num_objects, 'object')}, {size(found.num_bytes)}, read in {seconds:.1f} s"
@@ -153,7 +156,7 @@ def _show(found: Audit, places: Workspace, seconds: float) -> None:
 
 def _row(step: Step) -> tuple[Text, ...]:
     state = Text(step.state, style=_STYLES[step.state])
-    return Text(printable(step.about)), Text(step.name), state, Text(printable(step.said))
+    return Text(step.name), state, Text(printable(step.said))
 
 
 def _verdict(steps: Sequence[Step], faults: int) -> str:

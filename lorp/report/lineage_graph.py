@@ -7,9 +7,9 @@ from markupsafe import Markup
 
 from lorp.report.svg import drawing, element, line, text
 
-_WIDTH, _HEIGHT, _GAP, _RISE = 210.0, 46.0, 22.0, 40.0
+_WIDTH, _HEIGHT, _GAP, _RISE = 184.0, 46.0, 18.0, 40.0
 #: Characters of a detail that fit into a box.
-_FITS = 30
+_FITS = 26
 
 
 @dataclass(frozen=True, kw_only=True)

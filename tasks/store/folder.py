@@ -197,7 +197,12 @@ def _link(staged: Path, target: Path) -> bool:
     with staged.open("rb") as file:
         os.fsync(file.fileno())
     while True:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            if os.path.lexists(target.parent) and not target.parent.is_dir():
+                raise
+            continue  # it was there, and was removed before it could be looked at
         try:
             os.link(staged, target)
             break
