@@ -20,7 +20,7 @@ from tasks.vault import Reference, Vault
 from tasks.workspace import Workspace
 
 #: `name@alias`, or `name@3`.
-VERSION_ADDRESS = re.compile(r"(?P<name>[^@]+)@(?:(?P<version>[0-9]+)|(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
+VERSION_ADDRESS = re.compile(r"(?P<name>[^@]+)@(?:(?P<version>[0-9]{1,9})|(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
 
 
 @dataclass(frozen=True, kw_only=True)

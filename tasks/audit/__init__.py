@@ -9,7 +9,7 @@ from functools import partial
 
 from securesystemslib.signer import Key
 
-from lorp.errors import IntegrityError, SpecError
+from lorp.errors import SpecError
 from lorp.heads import Heads
 from lorp.ledger import Change
 from tasks.audit.findings import Audit, Fault, Step, guarded, held, judged, not_done
@@ -88,14 +88,16 @@ def audit(store: ObjectStore, request: AuditRequest) -> Audited:
     runs: list[RunRecord] = []
     for each in asked:
         for change in each.changes:
-            step, run = _record(each.ledger.name, change, objects)
-            steps.append(step)
-            if run:
+            about, read = _told(each.ledger.name, change), len(runs)
+            look = partial(_record, about, each.ledger.name, change, objects, runs)
+            steps.append(guarded(about, "record", f"values/{change.lineage}.json", look))
+            for run in runs[read:]:
                 steps += [_signed(run, objects, request.trusted), *audit_run(run, objects)]
                 steps += replay_run(run, objects) if request.replay else ()
-                runs.append(run)
     if request.target is None:
-        steps += [unentered_step(objects, {ledger.name: ledger for ledger in ledgers}), store_step(objects)]
+        by_name = {ledger.name: ledger for ledger in ledgers}
+        steps.append(guarded("store", "every run", "stages", partial(unentered_step, objects, by_name)))
+        steps.append(guarded("store", "every object", "stages", partial(store_step, objects)))
     found = Audit(
         target=request.target or "everything",
         everything=request.target is None,
@@ -131,21 +133,21 @@ def _lost_ledgers(objects: Objects, request: AuditRequest) -> Iterator[Step]:
             yield head_step(AuditedLedger(head.name, {}, (), ()), head)
 
 
-def _record(name: str, change: Change, objects: Objects) -> tuple[Step, RunRecord | None]:
-    """The record that an entry names, and whether both speak of the same."""
-    about = f"{name} {change.version}" if change.version else f"a rejected run of {name}"
+def _told(name: str, change: Change) -> str:
+    return f"{name} {change.version}" if change.version else f"a rejected run of {name}"
+
+
+def _record(about: str, name: str, change: Change, objects: Objects, runs: list[RunRecord]) -> Step:
+    """The record that an entry names, and whether both speak of the same; if so, it is one more of the runs."""
     key = f"values/{change.lineage}.json"
     data = objects.read(key, change.lineage)
     if data is None:
-        fault = objects.fault(key, change.lineage)
-        return judged(about, "record", [fault] if fault else [], ""), None
-    try:
-        run = parse_record(data)
-    except IntegrityError as refused:
-        return judged(about, "record", [Fault(object=key, reason=refused.reason)], ""), None
+        return judged(about, "record", [fault for fault in [objects.fault(key, change.lineage)] if fault], "")
+    run = parse_record(data)
     contradiction = entry_contradiction(change, run)
     if run.record.model_name != name:
         contradiction = f"it is of {run.record.model_name}"
     if contradiction:
-        return judged(about, "record", [Fault(object=key, reason=contradiction)], ""), None
-    return held(about, "record", "an in-toto statement with SLSA provenance; ledger and record agree"), run
+        return judged(about, "record", [Fault(object=key, reason=contradiction)], "")
+    runs.append(run)
+    return held(about, "record", "an in-toto statement with SLSA provenance; ledger and record agree")

@@ -76,8 +76,9 @@ def guarded(about: str, name: str, where: str, look: Callable[[], Step]) -> Step
         raise
     except Exception as fault:
         LOGGER.debug("%s: %s", about, name, exc_info=True)
-        reason = getattr(fault, "reason", f"{type(fault).__name__} {fault}".strip())
-        return judged(about, name, [Fault(object=where, reason=f"it cannot be looked into: {reason}")], "")
+        known = getattr(fault, "reason", None)
+        reason = known or f"it cannot be looked into: {type(fault).__name__} {fault}"
+        return judged(about, name, [Fault(object=where, reason=reason)], "")
 
 
 @dataclass(frozen=True, kw_only=True)
