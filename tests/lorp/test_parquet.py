@@ -80,5 +80,5 @@ def test_refuses_what_is_no_parquet(data: bytes) -> None:
 
 
 def test_refuses_another_table() -> None:
-    with pytest.raises(IntegrityError, match="no column"):
+    with pytest.raises(IntegrityError, match="no such column"):
         decode_windows(encode_states(captures(), {}))

@@ -42,8 +42,9 @@ while True:
 """
 #: `lorp up` with one service that does nothing, and nobody to deploy to.
 UP = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs this may have it ignored
 from flows import up
 from flows.installation.services import Services, UpSpec
 from flows.installation.supervisor import Service

@@ -36,14 +36,16 @@ def test_a_version_in_a_folder(client: MlflowClient, pico: Path, form: str) -> N
         assert source_num_blocks(address, client.tracking_uri) == NUM_BLOCKS
 
 
-def test_a_version_in_a_bucket_is_checked_against_its_digest(client: MlflowClient, pico: Path, prefix: str) -> None:
-    put_folder(pico, prefix, **{"pruning_plan.json": b"{}"})
-    files = {path.name for path in pico.iterdir()}
+def test_a_version_in_a_bucket_is_checked_against_its_digest(
+    client: MlflowClient, pico_copy: Path, prefix: str
+) -> None:
+    (pico_copy / "pruning_plan.json").write_bytes(b"{}")
+    put_folder(pico_copy, prefix)
     register(client, prefix)
     made = fetch_request("mlflow:models:/pico@candidate", "float32", client.tracking_uri)
-    assert made.key == fetch_request(str(pico), "float32").key
-    (plan := Path(made.path) / "pruning_plan.json").write_bytes(b"{}")
-    register(client, prefix, **{"lorp.variant": digest_listing(list_files(plan.parent, {*files, plan.name}))})
+    assert made.key == fetch_request(str(pico_copy), "float32").key
+    names = [path.name for path in pico_copy.iterdir()]
+    register(client, prefix, **{"lorp.variant": digest_listing(list_files(pico_copy, names))})
     assert fetch_request("mlflow:models:/pico@candidate", "float32", client.tracking_uri).key == made.key
     spoil(f"{prefix}/pruning_plan.json")
     message = refused("mlflow:models:/pico@candidate", IntegrityError, client.tracking_uri)
