@@ -13,7 +13,7 @@ from proxy import Proxy
 from servers import S3_CREDENTIALS, S3_READER, free_port
 
 from lorp.digest import digest_bytes
-from lorp.errors import InputError, LorpError, OutageError, StoreError
+from lorp.errors import InputError, IntegrityError, LorpError, OutageError, StoreError
 from tasks.store import open_store
 from tasks.store.s3 import S3Store
 from tasks.store.s3_bucket import Bucket
@@ -34,6 +34,17 @@ def whole(bucket: str, proxy: Proxy) -> Iterator[S3Store]:
     """A store in a bucket of its own, behind the proxy; nothing half-sent may be left in it."""
     yield S3Store(f"s3://{bucket}/store", PART_BYTES)
     assert unfinished_uploads(bucket) == []
+
+
+def test_a_fresh_digest_is_of_what_the_bucket_sends_and_keeps_no_copy(whole: S3Store, proxy: Proxy, home: Path) -> None:
+    whole.create("values/a", b"one")
+    for _ in range(2):
+        proxy.seen.clear()
+        assert whole.fresh_digest("values/a") == digest_bytes(b"one")
+        assert "GET" in [method for method, _ in proxy.seen]
+    assert [path for path in home.rglob("*") if path.is_file() and path.read_bytes() == b"one"] == []
+    with pytest.raises(IntegrityError, match="values/b is not in the store"):
+        whole.fresh_digest("values/b")
 
 
 def test_a_won_race_whose_answer_was_lost_is_won(whole: S3Store, proxy: Proxy) -> None:
