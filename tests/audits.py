@@ -3,7 +3,6 @@
 import json
 import random
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -109,11 +108,6 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
         data = canonical_json({"entry": entry, "sha256": digest_value(entry)})
         overwrite(path, data)
         before = digest_bytes(data)
-
-
-def copied(home: Path, to: Path) -> Path:
-    """A copy of a home."""
-    return Path(shutil.copytree(home, to))
 
 
 Stages = list[dict[str, Any]]
