@@ -17,7 +17,8 @@ from lorp.errors import SpecError
 from lorp.gate import CriterionResult
 from lorp.ledger import Change, Entry, told
 from lorp.report import text
-from tasks.answers import Affected, Approved, Reign, Side, Why, affected, approvals, reigns, side, why
+from tasks.affected import Affected, affected
+from tasks.answers import Approved, Reign, Side, Why, approvals, reigns, side, why
 from tasks.audit.targets import no_ledger
 from tasks.ledger import names, read_ledger
 from tasks.vault import Vault

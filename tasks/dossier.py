@@ -16,9 +16,9 @@ from lorp.report.lineage_graph import Node, lineage_graph
 from lorp.report.page import asked_for
 from tasks.answers import Approved, Why, approvals, explain
 from tasks.audit import Audited
+from tasks.audit.dry_vault import DryVault
 from tasks.audit.ledgers import AuditedLedger
 from tasks.audit.objects import Objects
-from tasks.audit.rederive import DryVault
 from tasks.keeping import digests_in
 from tasks.records import RunRecord
 from tasks.vault import Manifest

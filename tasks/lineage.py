@@ -75,11 +75,10 @@ class Lineage(Request):
             flow_run=self.flow_run,
             tracking_run=self.registered.run_id,
             model_version=self.registered.model_version,
-            started=min(map(began, self.stages)).isoformat(timespec="seconds"),
+            started=min(map(_began, self.stages)).isoformat(timespec="seconds"),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
 
-def began(manifest: Manifest) -> datetime:
-    """When a stage began."""
+def _began(manifest: Manifest) -> datetime:
     return datetime.fromisoformat(manifest.created) - timedelta(seconds=manifest.seconds)

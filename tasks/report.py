@@ -8,6 +8,7 @@ from lorp.names import source_name, without_paths
 from lorp.report import CardFacts, ReportData, StageLine, StoredObject, render_card, render_report
 from lorp.spec import RecompressSpec
 from lorp.values import decode
+from tasks.chain import Chain, chain_of
 from tasks.fetch import Licence
 from tasks.results import RunResults, RunValues
 from tasks.vault import Manifest, Reference, Vault
@@ -38,7 +39,7 @@ def make_pages(
 ) -> Pages:
     """Renders and stores both."""
     data = _report_data(vault, spec, name, results, values, stages)
-    facts = _facts(vault, results, stages)
+    facts = _facts(vault, chain_of(stages))
     card = render_card(data, facts, results.mixture)
     return Pages(
         licence=facts.licence,
@@ -47,15 +48,14 @@ def make_pages(
     )
 
 
-def _facts(vault: Vault, results: RunResults, stages: Sequence[Manifest]) -> CardFacts:
-    fetched = next(stage for stage in stages if results.checkpoint in stage.outputs.values())
-    named = fetched.outputs.get("licence")
-    files = results.candidate.variant.files
+def _facts(vault: Vault, chain: Chain) -> CardFacts:
+    named = chain.fetch.outputs.get("licence")
+    files = chain.variant.files
     return CardFacts(
         files=files,
-        source_digest=results.checkpoint.sha256,
-        repository=fetched.inputs.get("repo"),
-        commit=fetched.inputs.get("commit"),
+        source_digest=chain.checkpoint.sha256,
+        repository=chain.fetch.inputs.get("repo"),
+        commit=chain.fetch.inputs.get("commit"),
         licence=decode(Licence, vault.read(named)).identifier if named else None,
         licence_files=tuple(file.name for file in files if file.name.startswith(LICENCE_FILES)),
     )

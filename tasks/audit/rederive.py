@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lorp.clustering import Clustering
-from lorp.digest import digest_bytes, digest_value
-from lorp.errors import IntegrityError
+from lorp.digest import digest_value
 from lorp.plan import PruningPlan
 from lorp.search.frontier import Frontier
 from lorp.search.recorded import RecordedTrials, TriedPlans
@@ -20,6 +19,7 @@ from lorp.selection import Grounds, make_plan
 from lorp.similarity import Similarity
 from lorp.spec import ComputeSpec
 from lorp.values import decode, encode
+from tasks.audit.dry_vault import DryVault
 from tasks.audit.objects import Objects
 from tasks.frontier import Candidate, DrawFrontier, LookedAt
 from tasks.gate import Gate
@@ -34,52 +34,6 @@ from tasks.vault import Manifest, Reference, Vault
 TOLERANCE = 1e-9
 
 _NOWHERE = Path("/nonexistent")
-
-
-class DryVault(Vault):
-    """A vault whose objects are read for an audit, and which stores and moves nothing.
-
-    Attributes:
-        made: What would have been stored, by sha256.
-    """
-
-    def __init__(self, objects: Objects) -> None:
-        super().__init__(objects.store)
-        self._objects = objects
-        self.made: dict[str, bytes] = {}
-
-    def read(self, reference: Reference) -> bytes:
-        """An object's bytes.
-
-        Raises:
-            IntegrityError: It is gone or has changed; nothing is moved.
-        """
-        return self.read_once(reference, keep=True)
-
-    def read_once(self, reference: Reference, keep: bool = False) -> bytes:
-        """An object's bytes, of something that is asked for once and may be large. Raises as `read` does."""
-        data = self._objects.read(reference.key, reference.sha256, keep)
-        if data is None:
-            raise IntegrityError(f"{reference.key} is gone or has changed", "Bring it back from a copy of the store")
-        return data
-
-    def put(self, folder: str, data: bytes, suffix: str) -> Reference:
-        """Keeps what would have been stored."""
-        sha256 = digest_bytes(data)
-        self.made[sha256] = data
-        return Reference(key=f"{folder}/{sha256}{suffix}", sha256=sha256, bytes=len(data))
-
-    def folder(self, reference: Reference) -> Path:
-        """There are none: what follows from values takes no folder."""
-        raise NotImplementedError(reference.key)
-
-    def result(self, key: str) -> Manifest | None:
-        """Nothing is known: everything is made again."""
-        raise NotImplementedError(key)
-
-    def commit(self, manifest: Manifest) -> Manifest:
-        """Nothing is written."""
-        raise NotImplementedError(manifest.key)
 
 
 #: A stage, rebuilt; and what runs it again from what is stored.

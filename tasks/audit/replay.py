@@ -23,9 +23,9 @@ from lorp.gate import judge
 from lorp.parquet import WindowSums, decode_windows
 from lorp.spec import ComputeSpec
 from lorp.values import decode
+from tasks.audit.dry_vault import DryVault
 from tasks.audit.findings import Fault, Step, guarded, judged, not_done
 from tasks.audit.objects import Objects
-from tasks.audit.rederive import DryVault
 from tasks.capture import CaptureShard
 from tasks.downstream import AnswerQuestions
 from tasks.evaluate import Evaluate, Generate

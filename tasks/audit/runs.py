@@ -21,9 +21,10 @@ from lorp.surgery import kept_blocks_of
 from lorp.values import decode
 from tasks import provenance
 from tasks.audit.asked import asked_faults
+from tasks.audit.dry_vault import DryVault
 from tasks.audit.findings import Fault, Step, guarded, judged, not_done
 from tasks.audit.objects import Objects
-from tasks.audit.rederive import DryVault, rederivable, rederived
+from tasks.audit.rederive import rederivable, rederived
 from tasks.capture import TOKENIZER_FILES
 from tasks.keeping import WEIGHTS
 from tasks.records import RunRecord, outputs, verdict_contradiction

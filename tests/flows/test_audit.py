@@ -397,6 +397,37 @@ def test_weights_of_a_rejected_run_may_be_gone_but_not_in_part(
     assert any("no longer kept" in each for each in said)
 
 
+KINDS_OF_RUNS = {
+    "greedy, a share, packed": ("--method=greedy", "--remove=0.3", "--heal=none", "--windows=packed"),
+    "bfloat16, every budget": (
+        "--method=streamline", "--remove=3", "--heal=refit", "--dtype=bfloat16", "--max-accuracy-drop=1",
+        "--max-repetition-increase=1", "--max-memory-ratio=1", "--tasks=continuation", "--generation-prompts=32",
+    ),
+    "count and corpora left open": (
+        "--method=lorp,shortgpt", "--remove=auto", "--heal=auto", "--mixture=auto", "--search-swaps=2",
+        "--calibration=a.jsonl+b.jsonl", "--evaluation=e.jsonl",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_RUNS)
+def test_a_run_of_any_kind_is_sound(
+    kind: str, pico: Path, prefect_server: None, lorp: Lorp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw = random.Random(0)
+    for name in "abe":
+        texts = [" ".join(draw.choices(["tide", "stone", "river", "lamp", "orbit"], k=120)) for _ in range(900)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    quick = ("--tasks=none", "--generation-prompts=0", "--speed-rounds=5", "--speed-tokens=32", "--name=pico")
+    small = ("--calibration-windows=16", "--evaluation-windows=40", "--window-tokens=32", "--generation-tokens=8")
+    done = lorp("recompress", pico, *small, *quick, *KINDS_OF_RUNS[kind], "--max-perplexity-ratio=1000")
+    assert done.status in (0, 3), done.err
+    told = lorp("audit", "--all", "--replay", "--json")
+    assert told.json["faults"] == []
+    assert told.status == 0
+
+
 READER = Path(__file__).parents[1] / "lineage_reader.py"
 
 
