@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.auditing import opened_store
+from flows.auditing import UNSOUND
 from flows.wording import label
 from lorp.errors import SpecError
 from lorp.gate import CriterionResult
@@ -21,11 +21,11 @@ from tasks.affected import Affected, affected
 from tasks.answers import Approved, Reign, Side, Why, approvals, reigns, side, why
 from tasks.audit.targets import no_ledger
 from tasks.ledger import names, read_ledger
+from tasks.store import existing_store
 from tasks.vault import Vault
 from tasks.workspace import workspace
 
 _DIGEST = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
-_UNSOUND = 4
 
 
 def show_history(name: str, store: str | None, as_json: bool) -> int:
@@ -36,7 +36,7 @@ def show_history(name: str, store: str | None, as_json: bool) -> int:
         StoreError: There is no such store.
         IntegrityError: The ledger, or what a promotion rests on, is broken.
     """
-    vault = Vault(opened_store(workspace(store).store))
+    vault = Vault(existing_store(workspace(store).store))
     entries = read_ledger(vault, name)
     if not entries:
         raise no_ledger(name, names(vault))
@@ -60,7 +60,7 @@ def show_history(name: str, store: str | None, as_json: bool) -> int:
 
 def show_why(target: str, store: str | None, as_json: bool) -> int:
     """Tells why a version is as it is. Raises as `tasks.answers.why` does, and for no store."""
-    found = why(opened_store(workspace(store).store), target)
+    found = why(existing_store(workspace(store).store), target)
     if as_json:
         typer.echo(json.dumps(_why_value(found)))
         return 0
@@ -93,7 +93,7 @@ def show_why(target: str, store: str | None, as_json: bool) -> int:
 
 def show_diff(one: str, other: str, store: str | None, as_json: bool) -> int:
     """Tells how two versions differ. Raises as `tasks.answers.side` does, and for no store."""
-    opened = opened_store(workspace(store).store)
+    opened = existing_store(workspace(store).store)
     first, second = side(opened, one), side(opened, other)
     asked = {name: pair for name, pair in _beside(first.spec, second.spec).items() if pair[0] != pair[1]}
     measured = _beside(_figures(first), _figures(second))
@@ -126,7 +126,7 @@ def show_affected(digest: str, store: str | None, as_json: bool) -> int:
     """
     if not _DIGEST.fullmatch(digest):
         raise SpecError(f"{digest} is no digest", "Give a sha256 as records name them, or a commit on the hub")
-    found = affected(opened_store(workspace(store).store), digest)
+    found = affected(existing_store(workspace(store).store), digest)
     if as_json:
         value = {"affected": [asdict(each) for each in found.runs], "unreadable": list(found.unreadable)}
         typer.echo(json.dumps({"digest": digest, **value}))
@@ -139,7 +139,7 @@ def show_affected(digest: str, store: str | None, as_json: bool) -> int:
         _say("A text goes by the digest over its documents (documentsSha256 in a record), not by that of its file.")
     if found.unreadable and not as_json:
         _say(f"Nothing can be said of these, which are gone or have changed: {', '.join(found.unreadable)}")
-    return _UNSOUND if found.unreadable else 0
+    return UNSOUND if found.unreadable else 0
 
 
 def _tell_entry(entry: Entry, approved: Approved | None) -> None:

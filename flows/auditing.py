@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.terminal import shown_progress
-from lorp.errors import SpecError, StoreError
+from lorp.errors import SpecError
 from lorp.heads import Head, Heads, read_heads
 from lorp.report.dossier import render_dossier
 from lorp.report.text import counted, printable, size
@@ -27,12 +27,12 @@ from tasks.audit.targets import no_ledger
 from tasks.dossier import dossier_data
 from tasks.ledger import names, read_ledger
 from tasks.signing import trusted_key
-from tasks.store import ObjectStore, store_to_read
+from tasks.store import existing_store
 from tasks.tracking import is_there
 from tasks.vault import Vault
 from tasks.workspace import Workspace, workspace
 
-_UNSOUND = 4
+UNSOUND = 4
 _STYLES = {"holds": "green", "fails": "bold red", "not done": "yellow"}
 
 
@@ -60,7 +60,7 @@ def run_audit(wanted: Wanted, store: str | None, tracking_uri: str | None, as_js
     if (wanted.target is None) != wanted.everything:
         raise SpecError("it is not said what to audit", "Give NAME@production, NAME, a variant's address, or --all")
     places = workspace(store, tracking_uri)
-    opened = opened_store(places.store)
+    opened = existing_store(places.store)
     request = AuditRequest(
         target=wanted.target,
         places=places if wanted.registry and is_there(places) else None,
@@ -81,7 +81,7 @@ def run_audit(wanted: Wanted, store: str | None, tracking_uri: str | None, as_js
         _write(audited, wanted.html, places.store)
         if not as_json:
             typer.echo(f"Dossier: {wanted.html}")
-    return 0 if found.sound else _UNSOUND
+    return 0 if found.sound else UNSOUND
 
 
 def _check_writable(path: Path | None) -> None:
@@ -98,19 +98,6 @@ def _write(audited: Audited, path: Path, store: str) -> None:
         raise SpecError(f"{path} cannot be written: {fault.strerror}", "Give another file with --html") from None
 
 
-def opened_store(address: str) -> ObjectStore:
-    """A store to look at.
-
-    Raises:
-        StoreError: There is none.
-        OutageError: It does not answer.
-    """
-    opened = store_to_read(address)
-    if opened is None:
-        raise StoreError(f"there is no store at {address}", "Give another with --store")
-    return opened
-
-
 def show_heads(name: str | None, store: str | None) -> int:
     """Prints the heads.
 
@@ -119,7 +106,7 @@ def show_heads(name: str | None, store: str | None) -> int:
         StoreError: There is no such store.
         IntegrityError: A ledger is broken.
     """
-    vault = Vault(opened_store(workspace(store).store))
+    vault = Vault(existing_store(workspace(store).store))
     wanted = [name] if name else names(vault)
     heads = [head for each in wanted for head in _head(vault, each)]
     if name and not heads:

@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.terminal import shown_progress
-from lorp.errors import StoreError
 from tasks.collecting import plan_collection, remove_unreached
 from tasks.keeping import KINDS, Plan, Tally, Why, oldest_kept, tally
+from tasks.store import existing_store
 from tasks.store.protocol import Stored
-from tasks.vault import vault_to_read
+from tasks.vault import Vault
 from tasks.workspace import workspace
 
 _WORDS: dict[Why, str] = {
@@ -36,9 +36,7 @@ def collect(keep_days: int, delete: bool, store: str | None, tracking_uri: str |
         LorpError: As `tasks.collecting.plan_collection` does.
     """
     places = workspace(store, tracking_uri)
-    vault = vault_to_read(places.store)
-    if vault is None:
-        raise StoreError(f"there is no store at {places.store}", "Give another with --store")
+    vault = Vault(existing_store(places.store))
     with shown_progress():
         plan = plan_collection(places, vault, oldest_kept(datetime.now(UTC), keep_days))
         removed = remove_unreached(vault, plan) if delete else {}

@@ -15,7 +15,7 @@ from tasks.store.protocol import ObjectStore
 if TYPE_CHECKING:
     from tasks.store.s3 import S3Store
 
-__all__ = ["FolderStore", "ObjectStore", "open_store", "store_folder", "store_to_read"]
+__all__ = ["FolderStore", "ObjectStore", "existing_store", "open_store", "store_folder", "store_to_read"]
 
 
 def store_folder(uri: str) -> Path | None:
@@ -60,6 +60,19 @@ def store_to_read(uri: str) -> ObjectStore | None:
     """
     store = _store(uri)
     return None if isinstance(store, FolderStore) and not store.is_there else store
+
+
+def existing_store(uri: str) -> ObjectStore:
+    """The same, of a store that has to be there.
+
+    Raises:
+        StoreError: There is none, it cannot be used, or the address is of another kind.
+        OutageError: It does not answer.
+    """
+    found = store_to_read(uri)
+    if found is None:
+        raise StoreError(f"there is no store at {uri}", "Give another with --store")
+    return found
 
 
 def _store(uri: str) -> "FolderStore | S3Store":
