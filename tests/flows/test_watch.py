@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from pico import make_pico
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled, Completed, Failed, Running
 
@@ -59,7 +60,8 @@ def look(asked: WatchSpec, places: Workspace) -> list[Look]:
 
 def runs(client: SyncPrefectClient, deployment: str) -> list[FlowRun]:
     found = client.read_deployment_by_name(deployment)
-    return [run for run in client.read_flow_runs(limit=200) if run.deployment_id == found.id]
+    only = DeploymentFilter(id=DeploymentFilterId(any_=[found.id]))
+    return list(client.read_flow_runs(deployment_filter=only))
 
 
 def standings(looks: list[Look]) -> dict[str, str]:
