@@ -16,7 +16,7 @@ from lorp.corpus import Window
 _TOKENS_A_PASS = 512
 
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-_Forward = Callable[..., torch.Tensor]
+_Forward = Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]
 
 
 class Body:
@@ -28,6 +28,7 @@ class Body:
 
     def __init__(self, model: PreTrainedModel, family: Family) -> None:
         self._model = model
+        self._family = family
         self.blocks: Any = model.get_submodule(family.blocks_path)
         self._arguments: dict[torch.Size, list[_Arguments]] = {}
 
@@ -47,10 +48,10 @@ class Body:
         arguments: list[_Arguments] = []
 
         def noting(_block: int) -> _Forward:
-            def note(state_BTD: torch.Tensor, *more: Any, **named: Any) -> torch.Tensor:
+            def note(state_BTD: torch.Tensor, *more: Any, **named: Any) -> torch.Tensor | tuple[torch.Tensor, ...]:
                 states.append(state_BTD)
                 arguments.append((more, named))
-                return state_BTD
+                return given_by(self._family, state_BTD)
 
             return note
 
@@ -68,14 +69,13 @@ class Body:
             module: A module to run in its place.
         """
         more, named = self._arguments[state_BTD.shape[:2]][block]
-        left: torch.Tensor = (module or self.blocks[block])(state_BTD, *more, **named)
-        return left
+        return state_in(self._family, (module or self.blocks[block])(state_BTD, *more, **named))
 
     def logits(self, tokens_BT: torch.Tensor, state_BTD: torch.Tensor) -> torch.Tensor:
         """What the model says, B x T x V, where this state leaves its last block."""
 
         def giving(_block: int) -> _Forward:
-            return lambda *_, **__: state_BTD
+            return lambda *_, **__: given_by(self._family, state_BTD)
 
         with self._replaced(giving):
             said: torch.Tensor = self._model(input_ids=tokens_BT, use_cache=False).logits
@@ -91,6 +91,17 @@ class Body:
         finally:
             for block in self.blocks:
                 del block.forward
+
+
+def state_in(family: Family, given: Any) -> torch.Tensor:
+    """The state in what a block gives."""
+    state_BTD: torch.Tensor = given[0] if family.gives_tuples else given
+    return state_BTD
+
+
+def given_by(family: Family, state_BTD: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    """What a block gives that leaves this state."""
+    return (state_BTD,) if family.gives_tuples else state_BTD
 
 
 def batches(windows: Sequence[Window], device: torch.device) -> list[torch.Tensor]:

@@ -18,6 +18,7 @@ from torch.nn.functional import normalize, pad
 from transformers import PreTrainedModel
 
 from lorp.architectures import Family
+from lorp.body import state_in
 from lorp.corpus import Window
 from lorp.errors import SourceError
 from lorp.progress import report
@@ -182,8 +183,8 @@ def _recording(model: PreTrainedModel, family: Family, boundaries: _Boundaries) 
     def record_input(_block: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
         boundaries.add(args[0])
 
-    def record_output(_block: torch.nn.Module, _args: Any, output: torch.Tensor) -> None:
-        boundaries.add(output)
+    def record_output(_block: torch.nn.Module, _args: Any, given: Any) -> None:
+        boundaries.add(state_in(family, given))
 
     with ExitStack() as hooks:
         hooks.callback(blocks[0].register_forward_pre_hook(begin).remove)

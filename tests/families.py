@@ -24,6 +24,10 @@ _GPT2 = {
     **dict.fromkeys(("bos_token_id", "eos_token_id")), "vocab_size": 256, "n_embd": 32, "n_layer": NUM_BLOCKS,
     "n_head": 4, "n_positions": 128,
 }  # fmt: skip
+_BLOOM = {
+    **dict.fromkeys(("bos_token_id", "eos_token_id")), "vocab_size": 256, "hidden_size": 32, "n_layer": NUM_BLOCKS,
+    "n_head": 4,
+}  # fmt: skip
 
 Weights = dict[str, Any]
 
@@ -126,6 +130,16 @@ def _llama_like(family: str, layout: str, **changes: Any) -> Case:
 _SLIDING = {"use_sliding_window": True, "sliding_window": WINDOW}
 _GEMMA = {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": WINDOW}
 _TIED, _UNTIED = {"tie_word_embeddings": True}, {"tie_word_embeddings": False}
+_GLM = {"head_dim": 8, "partial_rotary_factor": 0.5}
+_FALCON_FIELDS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "bos_token_id",
+    "eos_token_id",
+)
+_FALCON = {name: _SHARED[name] for name in _FALCON_FIELDS}
 _FACTORS = {"short_factor": [1.0, 1.1, 1.3, 1.6, 2.0, 2.5], "long_factor": [1.0, 1.5, 2.0, 3.0, 4.0, 6.0]}
 
 CASES = (
@@ -174,6 +188,25 @@ CASES = (
         "SmolLM3", "own head, listed kinds",
         **_UNTIED, **_SLIDING, no_rope_layers=[0, 1, 1, 0, 0, 1], layer_types=MIXED, max_window_layers=4,
     ),
+    _llama_like("Gemma 2", "tied head, kinds by cadence", **_TIED, **_GEMMA, in_file={"layer_types": None}),
+    _llama_like("Gemma 2", "own head, listed kinds", **_UNTIED, **_GEMMA, layer_types=MIXED),
+    _llama_like(
+        "OLMo 3", "own head, kinds by cadence", **_UNTIED, sliding_window=WINDOW,
+        in_file={"layer_types": None, "rope_parameters": None, "rope_theta": 5e5},
+    ),
+    _llama_like("OLMo 3", "tied head, listed kinds", **_TIED, sliding_window=WINDOW, layer_types=MIXED),
+    _llama_like(
+        "Phi-3", "tied head, part of each attention head rotated",
+        **_TIED, rope_parameters={"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5},
+    ),
+    _llama_like("GLM-4", "own head", **_UNTIED, **_GLM),
+    _llama_like("GLM-4-0414", "own head", **_UNTIED, **_GLM),
+    _llama_like("GLM-4-0414", "tied head", **_TIED, **_GLM),
+    _llama_like(
+        "Granite", "tied head, scaled", **_TIED,
+        embedding_multiplier=12.0, logits_scaling=8.0, residual_multiplier=0.22, attention_multiplier=0.1,
+    ),
+    _llama_like("Granite", "own head, biases", **_UNTIED, attention_bias=True, mlp_bias=True, residual_multiplier=0.5),
     Case(family="GPT-2", layout="tied head", settings=_GPT2, after_blocks="transformer.ln_f"),
     Case(
         family="GPT-2", layout="tied head, bare names, causal masks stored",
@@ -204,6 +237,33 @@ CASES = (
     Case(
         family="OPT", layout="own head",
         settings={**_SHARED, **_UNTIED, "ffn_dim": 48}, after_blocks="model.decoder.final_layer_norm",
+    ),
+    Case(family="BLOOM", layout="tied head", settings=_BLOOM, after_blocks="transformer.ln_f"),
+    Case(
+        family="BLOOM", layout="tied head, bare names, norms before what is added to",
+        settings={**_BLOOM, "apply_residual_connection_post_layernorm": True}, as_stored=_without("transformer."),
+        after_blocks="transformer.ln_f",
+    ),
+    Case(
+        family="Falcon", layout="tied head, one pair of keys and values",
+        settings=_FALCON, after_blocks="transformer.ln_f",
+    ),
+    Case(
+        family="Falcon", layout="tied head, distances as biases, sequential blocks, maps with biases",
+        settings={**_FALCON, "alibi": True, "parallel_attn": False, "multi_query": False, "bias": True},
+        after_blocks="transformer.ln_f",
+    ),
+    Case(
+        family="Falcon", layout="own head, two norms a block",
+        settings={**_FALCON, **_UNTIED, "new_decoder_architecture": True, "num_kv_heads": 2},
+        after_blocks="transformer.ln_f",
+    ),
+    Case(
+        family="Falcon", layout="own head, one norm a block",
+        settings={
+            **_FALCON, **_UNTIED, "new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1,
+        },
+        after_blocks="transformer.ln_f",
     ),
 )  # fmt: skip
 """At least one of each family."""

@@ -35,7 +35,8 @@ class Projections:
         parallel: Whether the MLP reads the block's input, and not the sum with what attention wrote.
         transposed: Whether weights are inputs x outputs.
         norm_after: Whether what is written goes through a norm before, or after, it is added.
-        norm_before_field: Config field that, where false, says so too.
+        norm_after_where: A config field and the value with which it says so too.
+        scale_field: Config field that what is written is multiplied by before it is added.
     """
 
     attention_reads: tuple[str, ...]
@@ -45,12 +46,19 @@ class Projections:
     parallel: bool = False
     transposed: bool = False
     norm_after: bool = False
-    norm_before_field: str | None = None
+    norm_after_where: tuple[str, bool] | None = None
+    scale_field: str | None = None
 
     def writes_freely(self, config: Mapping[str, Any]) -> bool:
-        """Whether what is written is added as it is, so that a change of the map changes the state alike."""
-        before = self.norm_before_field is None or bool(config.get(self.norm_before_field, True))
-        return before and not self.norm_after
+        """Whether the state changes as what is written does, but for a factor."""
+        if self.norm_after_where is None:
+            return not self.norm_after
+        field, value = self.norm_after_where
+        return not self.norm_after and config.get(field) is not value
+
+    def scale(self, config: Mapping[str, Any]) -> float:
+        """What is written is multiplied by this before it is added."""
+        return 1.0 if self.scale_field is None else float(config.get(self.scale_field, 1.0))
 
 
 #: Of blocks that are built as Llama's are.
@@ -74,6 +82,7 @@ class Family:
             `<blocks_path>.<i>.<rest>`. On disk the first part, which is the model without its head, may be absent.
         stored_names: Pairs of a tensor's name on disk and its other name in the model.
         projections: Where a block's linear maps are.
+        gives_tuples: Whether a block gives a tuple that begins with the state, and not the state itself.
         count_field: Config field that counts the blocks.
         count_aliases: Other names of that field that transformers takes.
         per_block_fields: Config fields that hold a list with one entry a block. Where a config lacks one that
@@ -89,6 +98,7 @@ class Family:
     blocks_path: str
     stored_names: tuple[tuple[str, str], ...] = ()
     projections: Projections
+    gives_tuples: bool = False
     count_field: str
     count_aliases: tuple[str, ...] = ()
     per_block_fields: tuple[str, ...] = ()

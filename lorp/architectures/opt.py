@@ -12,7 +12,7 @@ OPT = Family(
         attention_write="self_attn.out_proj",
         mlp_reads=("fc1",),
         mlp_write="fc2",
-        norm_before_field="do_layer_norm_before",
+        norm_after_where=("do_layer_norm_before", False),
     ),
     count_field="num_hidden_layers",
 )

@@ -70,6 +70,7 @@ class BlockHealer:
         following: Index of the next kept block, or N.
         sites: What is healed, in the order in which it runs.
         differs: Whether both models differ where the block begins, or once it is healed.
+        scale: What the block writes is multiplied by this before it is added.
     """
 
     def __init__(
@@ -81,9 +82,10 @@ class BlockHealer:
         following: int,
         sites: Sequence[Site],
         differs: bool,
+        scale: float,
     ) -> None:
         self._body, self._weights, self._streams = body, weights, streams
-        self._block, self._differs = block, differs
+        self._block, self._differs, self._scale = block, differs, scale
         self._module: nn.Module = body.blocks[block]
         for stream in streams:
             self._note_dense(stream, sites, following)
@@ -137,15 +139,16 @@ class BlockHealer:
         )
         dense = stream.passed[site.name]
         if site.reads:
-            wanted_TD, have_TD = dense.taken, seen.taken
+            scale, wanted_TD, have_TD = 1.0, dense.taken, seen.taken
         elif site.name == "attention_write":
-            wanted_TD, have_TD = stream.dense.flatten(0, -2) + dense.given, stream.healed.flatten(0, -2) + seen.given
+            scale, wanted_TD = self._scale, stream.dense.flatten(0, -2) + self._scale * dense.given
+            have_TD = stream.healed.flatten(0, -2) + self._scale * seen.given
         else:
-            wanted_TD, have_TD = stream.dense_next.flatten(0, -2), left[0].flatten(0, -2)
+            scale, wanted_TD, have_TD = self._scale, stream.dense_next.flatten(0, -2), left[0].flatten(0, -2)
         inputs_TF = seen.given if method == "linear" else seen.taken
         if method == "refit" and has_bias(self._module, site):
             inputs_TF = with_ones(inputs_TF.float())
-        return inputs_TF.float(), wanted_TD.float() - have_TD.float(), wanted_TD.float()
+        return inputs_TF.float(), (wanted_TD.float() - have_TD.float()) / scale, wanted_TD.float()
 
     def _change(self, site: Site, fold: Callable[..., list[torch.Tensor]], best: torch.Tensor) -> None:
         for path in site.paths:

@@ -128,12 +128,14 @@ def _fit(
 ) -> list[SiteRepair]:
     projections = checkpoint.family.projections
     sites = sites_of(projections, projections.writes_freely(checkpoint.config))
+    scale = projections.scale(checkpoint.config)
     streams, kept = begun.streams(), [block for block in plan.kept if block >= begun.block]
     repairs: list[SiteRepair] = []
     for block, following in track(list(pairwise((*kept, plan.num_blocks))), f"heal ({method})"):
         after_gap, at_gap = plan.removed[0] < block, following > block + 1
         healed = [site for site in sites if (at_gap and site.name == "mlp_write") or (after_gap and method == "refit")]
-        healer = BlockHealer(begun.body, weights, streams, block, following, healed, differs=after_gap or at_gap)
+        differs = after_gap or at_gap
+        healer = BlockHealer(begun.body, weights, streams, block, following, healed, differs=differs, scale=scale)
         repairs.extend(healer.heal(site, method) for site in healed)
         if method == "linear" and following > plan.removed[-1]:
             break

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lorp.architectures.family import Projections
+from lorp.errors import HealingError
 
 SiteName = Literal["attention_read", "attention_write", "mlp_read", "mlp_write"]
 
@@ -60,11 +61,16 @@ def sites_of(projections: Projections, writes: bool) -> tuple[Site, ...]:
 
 
 def look(block: nn.Module, sites: Sequence[Site], run: Callable[[], Any], to_the_end: bool = False) -> list[Seen]:
-    """Runs a block on windows, no further than the last of the sites unless `to_the_end`; what passed each of them."""
+    """Runs a block on windows, no further than the last of the sites unless `to_the_end`; what passed each of them.
+
+    Raises:
+        HealingError: With its config, a map is computed without its module.
+    """
     seen: list[Seen] = []
 
     def note(_module: nn.Module, taken: tuple[torch.Tensor, ...], given: torch.Tensor) -> None:
-        seen.append(Seen(taken[0].flatten(0, -2), given.flatten(0, -2)))
+        # A copy: some blocks add to what a map gave in place.
+        seen.append(Seen(taken[0].flatten(0, -2), given.flatten(0, -2).clone()))
         if len(seen) == len(sites) and not to_the_end:
             raise _Enough
 
@@ -76,6 +82,10 @@ def look(block: nn.Module, sites: Sequence[Site], run: Callable[[], Any], to_the
     finally:
         for hook in hooks:
             hook.remove()
+    if len(seen) < len(sites):
+        raise HealingError(
+            "its blocks compute their maps piece by piece, where nothing can be fitted", "Use --heal none"
+        )
     return seen
 
 

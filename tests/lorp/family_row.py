@@ -10,6 +10,7 @@ import torch
 from families import Case, make_case
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from lorp.body import given_by
 from lorp.capture import WindowCapture, capture_windows
 from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.clustering import cluster_blocks, num_clusters_for
@@ -78,7 +79,7 @@ class Row:
         """Logits of the dense model with those blocks skipped."""
         blocks: Any = self.dense.get_submodule(self.case.data.blocks_path)
         for block in removed:
-            blocks[block].forward = lambda hidden_states, *_, **__: hidden_states
+            blocks[block].forward = lambda hidden_states, *_, **__: given_by(self.case.data, hidden_states)
         try:
             return logits(self.dense)
         finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from families import CASES, make_case
+from families import CASES, Case, make_case
 from pico import NUM_BLOCKS, make_pico
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -20,6 +20,7 @@ from lorp.healing import Repaired, heal, repair
 from lorp.healing.block import RIDGES
 from lorp.healing.normal_equations import no_tokens
 from lorp.healing.patch import open_weights, write_weights
+from lorp.healing.repair import Healing
 from lorp.healing.stored import stored_weights
 from lorp.models import load_model
 from lorp.plan import PruningPlan, Removal, plan_of
@@ -280,6 +281,65 @@ def test_what_blocks_do_not_allow_is_refused_with_the_reason_and_auto_says_so(tm
     attempts = {entry.method: entry for entry in heal(model, checkpoint, plan(2), windows, "auto").attempts}
     assert [name for name, entry in attempts.items() if entry.refused] == ["linear", "magnitude"]
     assert attempts["refit"].loss is not None
+
+
+def free_cases() -> list[Case]:
+    """The first of each family to whose state blocks add what they write as it is, or scaled."""
+    firsts = {case.family: case for case in reversed(CASES)}
+    return [case for case in firsts.values() if case.data.projections.writes_freely(case.settings)]
+
+
+@pytest.mark.parametrize("method", ["linear", "refit"])
+@pytest.mark.parametrize("case", free_cases(), ids=str)
+def test_what_is_said_to_be_left_of_the_error_is_left(tmp_path: Path, case: Case, method: Healing) -> None:
+    source = make_case(case, tmp_path / "dense")
+    dense, checkpoint = load_model(source, ComputeSpec()), open_checkpoint(source)
+    done = repair(dense, checkpoint, plan(2), WINDOWS, method)
+    said = {(entry.block, entry.site): entry.error for entry in done.repairs}
+    variant = healed_variant(checkpoint, (2,), done, tmp_path)
+    bodies = Body(dense, case.data), Body(variant, case.data)
+    tokens = torch.tensor([window.tokens for window in CHOOSE.windows])
+    with torch.inference_mode():
+        states, mended = (states_of(body, tokens) for body in bodies)
+        assert said[1, "mlp_write"] == pytest.approx(left_of_error(states[3], states[2], mended[2]), rel=1e-3)
+        assert said[1, "mlp_write"] < 1
+        if (3, "attention_write") not in said:
+            return
+        path, scale = case.data.projections.attention_write, case.data.projections.scale(checkpoint.config)
+        taken, given = passed(bodies[1], 2, path, mended[2])
+        _, wanted = passed(bodies[0], 3, path, states[3])
+        before = dense.get_submodule(f"{case.data.blocks_path}.3.{path}")(taken)
+        written = [mended[2] + scale * part for part in (before, given)]
+        left = left_of_error(states[3] + scale * wanted, *written)
+    assert said[3, "attention_write"] == pytest.approx(left, rel=1e-3)
+
+
+def states_of(body: Body, tokens: torch.Tensor) -> list[torch.Tensor]:
+    """At all boundaries."""
+    states = [body.embedded(tokens)]
+    for block in range(body.num_blocks):
+        states.append(body.step(block, states[-1]))
+    return states
+
+
+def passed(body: Body, block: int, path: str, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a map takes and gives."""
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    hook = (
+        body.blocks[block]
+        .get_submodule(path)
+        .register_forward_hook(lambda _, taken, given: seen.append((taken[0], given)))
+    )
+    body.step(block, state)
+    hook.remove()
+    return seen[0]
+
+
+def left_of_error(wanted: torch.Tensor, before: torch.Tensor, after: torch.Tensor) -> float:
+    weight = 1 / wanted.norm(dim=-1).square()
+    return float(((wanted - after).norm(dim=-1).square() * weight).sum()) / float(
+        ((wanted - before).norm(dim=-1).square() * weight).sum()
+    )
 
 
 def small(windows: tuple[Window, ...]) -> tuple[Window, ...]:
