@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lorp.architectures import Family, family_of
-from lorp.architectures.blocks import num_blocks_of
+from lorp.architectures.blocks import num_blocks_of, num_extra_blocks_of
 from lorp.errors import SourceError, UnsafeCheckpointError
 from lorp.outline import match, outline_of
 from lorp.progress import track
@@ -96,8 +96,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     num_blocks = num_blocks_of(family, config)
     shards = _shard_names(folder)
     stored = _stored_tensors(folder, shards)
-    _check_depth(family, num_blocks, stored)
-    outline = outline_of(folder, (*family.per_block_fields, *family.threshold_fields))
+    _check_depth(family, num_blocks, num_extra_blocks_of(family, config), stored)
+    outline = outline_of(folder, family.block_fields)
     loaded, ignored = match(family, outline, stored)
     checkpoint = Checkpoint(
         folder=folder,
@@ -231,9 +231,9 @@ def _stored_tensors(folder: Path, shards: list[str]) -> dict[str, Tensor]:
     return stored
 
 
-def _check_depth(family: Family, num_blocks: int, stored: dict[str, Tensor]) -> None:
+def _check_depth(family: Family, num_blocks: int, num_extra: int, stored: dict[str, Tensor]) -> None:
     deepest = max((block for name in stored if (block := family.block_of(name)) is not None), default=-1)
-    if deepest != num_blocks - 1:
+    if not num_blocks <= deepest + 1 <= num_blocks + num_extra:
         raise SourceError(
             f"{CONFIG} says {num_blocks} blocks, but the weights are those of {deepest + 1}", "Mend the config"
         )

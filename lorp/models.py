@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from lorp.checkpoint import open_checkpoint
+from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.errors import IntegrityError, SourceError, SpecError
 from lorp.spec import ComputeSpec
 
@@ -33,7 +33,7 @@ def load_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
     )
     model, loading = loaded
     faults = {kind: loading[kind] for kind in ("missing_keys", "mismatched_keys", "error_msgs")}
-    faults["unexpected_keys"] = set(loading["unexpected_keys"]) - set(open_checkpoint(folder).ignored)
+    faults["unexpected_keys"] = set(loading["unexpected_keys"]) - _ignored_names(open_checkpoint(folder))
     for kind, names in faults.items():
         if names:
             raise IntegrityError(f"{folder} loads with {kind}: {sorted(map(str, names))[0]}", "Report this")
@@ -79,6 +79,14 @@ def cpuinfo_name(path: Path) -> str | None:
     """The first `model name` of a Linux `cpuinfo` file; None where there is none."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+
+
+def _ignored_names(checkpoint: Checkpoint) -> set[str]:
+    """Names of the tensors that the model does not load, on disk and as transformers would put them together."""
+    family = checkpoint.family
+    blocks = {name: block for name in checkpoint.ignored if (block := family.block_of(name)) is not None}
+    inner = {f"{family.blocks_path}.{block}.{family.place_in_block(name).name}" for name, block in blocks.items()}
+    return {*checkpoint.ignored, *inner}
 
 
 def _device(name: str) -> torch.device:

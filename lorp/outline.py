@@ -3,12 +3,15 @@
 A config and stored tensor headers come in; those of the tensors that belong to the model go out.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from lorp.architectures import Family
+from lorp.architectures.experts import Place
 from lorp.errors import SourceError
 from lorp.safetensors_file import Tensor
 
@@ -58,22 +61,25 @@ def match(
     """Splits stored tensors, by their names on disk, into those that the model loads and the names of the others.
 
     Raises:
-        SourceError: A tensor is missing, stored twice, of another shape, or quantised.
+        SourceError: A tensor is missing, stored twice, of another shape or of no expert, or quantised.
     """
-    loaded: dict[str, Tensor] = {}
+    loaded: dict[Place, Tensor] = {}
     for tensor in stored.values():
-        name = family.name_in_model(tensor.name, outline.shapes)
-        if name in loaded:
-            raise SourceError(f"{name} is stored twice", "Fetch the checkpoint again")
-        if name in outline.shapes:
-            _check(tensor, outline.shapes[name])
-            loaded[name] = tensor
+        place = family.place_of(tensor.name, outline.shapes)
+        if place is None:
+            continue
+        if place in loaded:
+            raise SourceError(f"{place.name} is stored twice", "Fetch the checkpoint again")
+        _check(tensor, place.shape(outline.shapes[place.name]))
+        loaded[place] = tensor
     _check_complete(outline, loaded)
     by_stored_name = {tensor.name: tensor for tensor in loaded.values()}
     return by_stored_name, tuple(sorted(set(stored) - set(by_stored_name)))
 
 
-def _check(tensor: Tensor, shape: tuple[int, ...]) -> None:
+def _check(tensor: Tensor, shape: tuple[int, ...] | None) -> None:
+    if shape is None:
+        raise SourceError(f"{tensor.name} is of an expert that its config does not have", "Mend the config")
     if tensor.shape != shape:
         raise SourceError(
             f"{tensor.name} has the shape {list(tensor.shape)}, where its config wants {list(shape)}",
@@ -86,10 +92,18 @@ def _check(tensor: Tensor, shape: tuple[int, ...]) -> None:
         )
 
 
-def _check_complete(outline: ModelOutline, loaded: Mapping[str, Tensor]) -> None:
+def _check_complete(outline: ModelOutline, loaded: Mapping[Place, Tensor]) -> None:
+    """By numbers of weights: a tensor may be stored in parts, all of them or none beside the whole."""
+    found: Counter[str] = Counter()
+    for place, tensor in loaded.items():
+        found[place.name] += prod(tensor.shape)
     pairs = [*outline.tied.items(), *((source, name) for name, source in outline.tied.items())]
-    stand_ins = {name for name, other in pairs if other in loaded}
-    missing = [name for name in outline.shapes if name not in loaded and name not in stand_ins]
+    stand_ins = {name for name, other in pairs if other in found}
+    wanted = {name: prod(shape) for name, shape in outline.shapes.items()}
+    if twice := [name for name in found if found[name] > wanted[name]]:
+        raise SourceError(f"{twice[0]} is stored twice, in parts and as a whole", "Fetch the checkpoint again")
+    missing = [name for name in wanted if name not in stand_ins and (name not in found or found[name] < wanted[name])]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise SourceError(f"tensor {missing[0]}{more} is missing", "Fetch the checkpoint again")
+        part = "part of " if missing[0] in found else ""
+        raise SourceError(f"{part}tensor {missing[0]}{more} is missing", "Fetch the checkpoint again")

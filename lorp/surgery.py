@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lorp.architectures.blocks import pruned_settings
 from lorp.checkpoint import CONFIG, INDEX, PLAN, Checkpoint
 from lorp.errors import CountError, IntegrityError
 from lorp.plan import PruningPlan
@@ -137,19 +138,15 @@ def _index(shards: dict[str, list[Copy]]) -> dict[str, Any]:
 
 
 def _pruned_config(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
-    """The config, with every field that counts blocks, lists them or says from which one on they differ.
-
-    Kept blocks stay in order, so those before a threshold are still the first ones.
-    """
-    family, settings = checkpoint.family, checkpoint.block_settings
-    counts = [field for field in family.count_fields if checkpoint.config.get(field) is not None]
-    lists = [field for field in family.per_block_fields if field in settings]
-    thresholds = [field for field in family.threshold_fields if field in settings]
+    """The config, with every field that counts blocks, lists them or says from which one on they differ."""
+    family, config = checkpoint.family, checkpoint.config
+    counts = [field for field in family.count_fields if config.get(field) is not None]
+    extra = {} if family.extra_blocks_field is None else {family.extra_blocks_field: 0}
     return {
-        **checkpoint.config,
+        **config,
         **dict.fromkeys(counts, len(plan.kept)),
-        **{field: [settings[field][block] for block in plan.kept] for field in lists},
-        **{field: sum(block < settings[field] for block in plan.kept) for field in thresholds},
+        **extra,
+        **pruned_settings(family, checkpoint.block_settings, plan.kept),
         NOTE: {"kept_blocks": plan.kept, "source_num_blocks": plan.num_blocks},
     }
 

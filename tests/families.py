@@ -113,6 +113,17 @@ def _pythia_as_published(weights: Weights) -> Weights:
     return stored
 
 
+def _deepseek_as_published(weights: Weights) -> Weights:
+    """With the block that predicts one token more."""
+    last = f"model.layers.{NUM_BLOCKS - 1}."
+    extra = {
+        name.replace(last, f"model.layers.{NUM_BLOCKS}."): tensor.clone()
+        for name, tensor in weights.items()
+        if name.startswith(last)
+    }
+    return {**weights, **extra, f"model.layers.{NUM_BLOCKS}.eh_proj.weight": weights["lm_head.weight"].clone()}
+
+
 def _head_only(weights: Weights) -> Weights:
     return {name.replace("model.embed_tokens", "lm_head"): tensor for name, tensor in weights.items()}
 
@@ -129,6 +140,12 @@ def _llama_like(family: str, layout: str, **changes: Any) -> Case:
 
 _SLIDING = {"use_sliding_window": True, "sliding_window": WINDOW}
 _GEMMA = {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": WINDOW}
+_EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2}
+_FINE = {**_EXPERTS, "moe_intermediate_size": 16}
+_DEEPSEEK = {
+    "num_key_value_heads": 4, "moe_intermediate_size": 16, "n_routed_experts": 8, "n_group": 4, "topk_group": 2,
+    "num_experts_per_tok": 2, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "v_head_dim": 8, "qk_nope_head_dim": 8,
+}  # fmt: skip
 _TIED, _UNTIED = {"tie_word_embeddings": True}, {"tie_word_embeddings": False}
 _GLM = {"head_dim": 8, "partial_rotary_factor": 0.5}
 _FALCON_FIELDS = (
@@ -207,6 +224,33 @@ CASES = (
         embedding_multiplier=12.0, logits_scaling=8.0, residual_multiplier=0.22, attention_multiplier=0.1,
     ),
     _llama_like("Granite", "own head, biases", **_UNTIED, attention_bias=True, mlp_bias=True, residual_multiplier=0.5),
+    _llama_like("Mixtral", "own head", **_UNTIED, num_local_experts=4, num_experts_per_tok=2),
+    _llama_like(
+        "Mixtral", "tied head, sliding window",
+        **_TIED, sliding_window=WINDOW, num_local_experts=4, num_experts_per_tok=1,
+    ),
+    _llama_like(
+        "Qwen2-MoE", "own head, window before block 4, every second block without experts",
+        **_UNTIED, **_FINE, **_SLIDING, shared_expert_intermediate_size=24, decoder_sparse_step=2, max_window_layers=4,
+        in_file={"layer_types": None},
+    ),
+    _llama_like("Qwen2-MoE", "tied head", **_TIED, **_FINE, shared_expert_intermediate_size=24),
+    _llama_like("Qwen3-MoE", "own head", **_UNTIED, **_FINE, head_dim=8, norm_topk_prob=True),
+    _llama_like(
+        "Qwen3-MoE", "tied head, some blocks without experts",
+        **_TIED, **_FINE, head_dim=8, decoder_sparse_step=2, mlp_only_layers=[3],
+        in_file={"num_local_experts": None, "num_experts": 4},
+    ),
+    _llama_like("OLMoE", "own head", **_UNTIED, **_EXPERTS),
+    _llama_like("OLMoE", "tied head, queries and keys clipped", **_TIED, **_EXPERTS, clip_qkv=1.0),
+    _llama_like(
+        "DeepSeek-V3", "own head, two blocks without experts, one block more stored",
+        **_UNTIED, **_DEEPSEEK, q_lora_rank=24, first_k_dense_replace=2, as_stored=_deepseek_as_published,
+    ),
+    _llama_like(
+        "DeepSeek-V3", "own head, queries not compressed",
+        **_UNTIED, **_DEEPSEEK, q_lora_rank=None, first_k_dense_replace=0, attention_bias=True,
+    ),
     Case(family="GPT-2", layout="tied head", settings=_GPT2, after_blocks="transformer.ln_f"),
     Case(
         family="GPT-2", layout="tied head, bare names, causal masks stored",

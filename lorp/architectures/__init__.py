@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lorp.architectures.bloom import BLOOM
+from lorp.architectures.deepseek_v3 import DEEPSEEK_V3
 from lorp.architectures.falcon import FALCON
 from lorp.architectures.family import Family
 from lorp.architectures.gemma2 import GEMMA2
@@ -14,17 +15,20 @@ from lorp.architectures.gpt2 import GPT2
 from lorp.architectures.gpt_neox import GPT_NEOX
 from lorp.architectures.granite import GRANITE
 from lorp.architectures.llama import LLAMA, MINISTRAL, MISTRAL
+from lorp.architectures.mixtral import MIXTRAL
 from lorp.architectures.olmo2 import OLMO2
 from lorp.architectures.olmo3 import OLMO3
+from lorp.architectures.olmoe import OLMOE
 from lorp.architectures.opt import OPT
 from lorp.architectures.phi3 import PHI3
 from lorp.architectures.qwen2 import QWEN2, QWEN3
+from lorp.architectures.qwen_moe import QWEN2_MOE, QWEN3_MOE
 from lorp.architectures.smollm3 import SMOLLM3
 from lorp.errors import UnknownArchitectureError
 
 FAMILIES: tuple[Family, ...] = (
     LLAMA, MISTRAL, MINISTRAL, QWEN2, QWEN3, GEMMA2, GEMMA3, OLMO2, OLMO3, PHI3, SMOLLM3, GLM, GLM4, GRANITE,
-    GPT2, GPT_NEOX, OPT, BLOOM, FALCON,
+    GPT2, GPT_NEOX, OPT, BLOOM, FALCON, MIXTRAL, QWEN2_MOE, QWEN3_MOE, OLMOE, DEEPSEEK_V3,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "Family", "family_of"]

@@ -1,6 +1,6 @@
-"""What a config says of its blocks: a family and a parsed `config.json` come in, the number of blocks goes out."""
+"""What a config says of its blocks, and what it has to say once some of them are gone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lorp.architectures.family import Family
@@ -24,7 +24,48 @@ def num_blocks_of(family: Family, config: Mapping[str, Any]) -> int:
     for field in family.threshold_fields:
         if type(config.get(field, 0)) is not int:
             raise SourceError(f"{field} in config.json is no block's index", "Mend the config")
+    for cadence, listed in family.cadence_fields:
+        _check_cadence(cadence, config.get(cadence, 1), listed, config.get(listed) or [], num_blocks)
     return num_blocks
+
+
+def num_extra_blocks_of(family: Family, config: Mapping[str, Any]) -> int:
+    """How many blocks may be stored after the last that the model loads."""
+    count = 0 if family.extra_blocks_field is None else config.get(family.extra_blocks_field, 0)
+    return count if isinstance(count, int) else 0
+
+
+def pruned_settings(family: Family, settings: Mapping[str, Any], kept: Sequence[int]) -> dict[str, Any]:
+    """What a config has to say of the kept blocks, which stay in order: those before a threshold are still the first.
+
+    Args:
+        family: The family.
+        settings: Its fields about single blocks, as the dense model has them.
+        kept: Indices in the dense model.
+    """
+    lists = {
+        field: [settings[field][block] for block in kept] for field in family.per_block_fields if field in settings
+    }
+    thresholds = {
+        field: sum(block < settings[field] for block in kept) for field in family.threshold_fields if field in settings
+    }
+    return {**lists, **thresholds, **_pruned_cadences(family, settings, kept)}
+
+
+def _pruned_cadences(family: Family, settings: Mapping[str, Any], kept: Sequence[int]) -> dict[str, Any]:
+    pruned: dict[str, Any] = {}
+    for cadence, listed in family.cadence_fields:
+        step, others = settings[cadence], settings[listed]
+        places = [place for place, block in enumerate(kept) if block in others or (block + 1) % step]
+        pruned |= {cadence: 1, listed: places}
+    return pruned
+
+
+def _check_cadence(cadence: str, step: object, listed: str, others: object, num_blocks: int) -> None:
+    if type(step) is not int or step < 1:
+        raise SourceError(f"{cadence} in config.json is no number of blocks", "Mend the config")
+    if not isinstance(others, list) or not all(type(block) is int and 0 <= block < num_blocks for block in others):
+        raise SourceError(f"{listed} in config.json does not list blocks", "Mend the config")
 
 
 def _count(family: Family, config: Mapping[str, Any]) -> int:

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from lorp.architectures.experts import Experts, Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class Projections:
     """Where in a block its linear maps are, as paths of modules.
 
     Attributes:
-        attention_reads: Maps that attention applies to one and the same input.
+        attention_reads: Maps that attention applies to one and the same input, those of them that a block has.
         attention_write: The map whose output is added to the block's input.
         mlp_reads: Maps that the MLP applies to one and the same input.
         mlp_write: The map whose output is added last.
@@ -37,12 +39,14 @@ class Projections:
         norm_after: Whether what is written goes through a norm before, or after, it is added.
         norm_after_where: A config field and the value with which it says so too.
         scale_field: Config field that what is written is multiplied by before it is added.
+        experts: The MLP of blocks that have experts.
     """
 
     attention_reads: tuple[str, ...]
     attention_write: str
     mlp_reads: tuple[str, ...]
     mlp_write: str
+    experts: Experts | None = None
     parallel: bool = False
     transposed: bool = False
     norm_after: bool = False
@@ -89,6 +93,10 @@ class Family:
             transformers derives, a pruned config spells out what the kept blocks had.
         threshold_fields: Config fields that hold the index of the first block of another kind: 0 if all are, N or
             more if none is.
+        cadence_fields: Pairs of config fields: how many blocks it takes to come to the next of a kind (with 2 these
+            are blocks 1, 3, 5), and a list of blocks that are not of that kind all the same. A pruned config has a
+            cadence of 1, and lists all others.
+        extra_blocks_field: Config field that counts blocks stored after the last, which the model does not load.
         obstacles: Settings with which blocks cannot be renumbered.
     """
 
@@ -103,12 +111,20 @@ class Family:
     count_aliases: tuple[str, ...] = ()
     per_block_fields: tuple[str, ...] = ()
     threshold_fields: tuple[str, ...] = ()
+    cadence_fields: tuple[tuple[str, str], ...] = ()
+    extra_blocks_field: str | None = None
     obstacles: tuple[Obstacle, ...] = ()
 
     @property
     def count_fields(self) -> tuple[str, ...]:
         """Every config field that may count the blocks."""
         return (self.count_field, *self.count_aliases)
+
+    @property
+    def block_fields(self) -> tuple[str, ...]:
+        """Every config field that says something of single blocks."""
+        cadences = (name for pair in self.cadence_fields for name in pair)
+        return (*self.per_block_fields, *self.threshold_fields, *cadences)
 
     def obstacle_in(self, config: Mapping[str, Any]) -> Obstacle | None:
         """What stands in the way of pruning a checkpoint with this config, if anything does."""
@@ -125,16 +141,35 @@ class Family:
         assert match
         return f"{tensor_name[: match.start(1)]}{block}{tensor_name[match.end(1) :]}"
 
-    def name_in_model(self, tensor_name: str, names: Container[str]) -> str:
-        """The model's name of a tensor on disk, by the same rules as transformers.
+    def place_in_block(self, tensor_name: str) -> Place:
+        """Where a block's tensor on disk is, with a name in the block's module."""
+        match = self._block_number(tensor_name)
+        assert match
+        inner, experts = tensor_name[match.end() :], self.projections.experts
+        return (experts.place(inner) if experts else None) or Place(name=inner)
+
+    def place_of(self, tensor_name: str, names: Container[str]) -> Place | None:
+        """Where a tensor on disk is in the model, by the same rules as transformers.
 
         Args:
             tensor_name: Its name on disk.
-            names: All names of the model's tensors. One that is not among them stays as it is.
+            names: All names of the model's tensors.
+
+        Returns:
+            None where the model has no such tensor.
         """
+        block = self.block_of(tensor_name)
+        if block is None:
+            name = self._name_in_model(tensor_name, names)
+            return None if name is None else Place(name=name)
+        place = self.place_in_block(tensor_name)
+        name = f"{self.blocks_path}.{block}.{place.name}"
+        return replace(place, name=name) if name in names else None
+
+    def _name_in_model(self, tensor_name: str, names: Container[str]) -> str | None:
         renamed, body = dict(self.stored_names).get(tensor_name, tensor_name), self.blocks_path.partition(".")[0]
         candidates = (renamed.removeprefix(f"{body}."), f"{body}.{renamed}")
-        return next((name for name in candidates if name in names), tensor_name)
+        return next((name for name in candidates if name in names), tensor_name if tensor_name in names else None)
 
     def _block_number(self, tensor_name: str) -> re.Match[str] | None:
         body, _, blocks = self.blocks_path.partition(".")

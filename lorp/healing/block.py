@@ -13,7 +13,7 @@ from torch import nn
 from lorp.body import Body
 from lorp.errors import HealingError
 from lorp.healing.normal_equations import NormalEquations, no_tokens
-from lorp.healing.sites import Seen, Site, SiteName, folded, folded_after, has_bias, look, with_ones
+from lorp.healing.sites import Seen, Site, SiteName, folded, folded_after, look, with_ones
 from lorp.healing.stored import StoredWeights
 
 RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -97,7 +97,7 @@ class BlockHealer:
         error, ridge, best = min(tried, key=lambda entry: entry[0])
         if not error < 1:
             return SiteRepair(block=self._block, site=site.name, ridge=None, error=1.0)
-        self._change(site, folded_after if method == "linear" else folded, best)
+        self._change(site, folded_after if site.summed or method == "linear" else folded, best)
         return SiteRepair(block=self._block, site=site.name, ridge=ridge, error=error)
 
     def leave(self) -> None:
@@ -145,16 +145,16 @@ class BlockHealer:
             have_TD = stream.healed.flatten(0, -2) + self._scale * seen.given
         else:
             scale, wanted_TD, have_TD = self._scale, stream.dense_next.flatten(0, -2), left[0].flatten(0, -2)
-        inputs_TF = seen.given if method == "linear" else seen.taken
-        if method == "refit" and has_bias(self._module, site):
+        after = site.summed or method == "linear"
+        inputs_TF = seen.given if after else seen.taken
+        if site.biased and not after:
             inputs_TF = with_ones(inputs_TF.float())
         return inputs_TF.float(), (wanted_TD.float() - have_TD.float()) / scale, wanted_TD.float()
 
     def _change(self, site: Site, fold: Callable[..., list[torch.Tensor]], best: torch.Tensor) -> None:
-        for path in site.paths:
-            module = self._module.get_submodule(path)
-            names = [name for name in ("weight", "bias") if getattr(module, name, None) is not None]
-            stored = [self._weights.get(self._block, f"{path}.{name}").to(best.device) for name in names]
+        for entry in site.maps:
+            places = [place for place in (entry.weight, entry.bias) if place]
+            stored = [self._weights.get(self._block, place).to(best.device) for place in places]
             new = fold(site, stored[0], stored[1] if len(stored) > 1 else None, best)
-            for name, value in zip(names, new, strict=False):
-                self._weights.put(self._block, f"{path}.{name}", getattr(module, name), value)
+            for place, value in zip(places, new, strict=False):
+                self._weights.put(self._block, place, self._module, value)

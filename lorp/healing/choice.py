@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import get_args
 
@@ -14,6 +13,7 @@ from lorp.checkpoint import Checkpoint
 from lorp.corpus.uses import HealingWindows, RidgeWindows
 from lorp.errors import HealingError
 from lorp.evaluation.perplexity import mean_loss
+from lorp.healing.overlay import overlay
 from lorp.healing.repair import Healing, Repaired, repair, repair_from, start
 from lorp.plan import PruningPlan
 from lorp.spec import HealingMethod
@@ -83,11 +83,11 @@ def _loss(
 ) -> float:
     """Mean loss of the pruned and healed model."""
     body, parameters = Body(model, checkpoint.family), dict(model.named_parameters())
-    with torch.inference_mode(), ExitStack() as restore:
+    with torch.inference_mode(), overlay() as values:
         for name, tensor in tensors.items():
-            parameter = parameters[checkpoint.family.name_in_model(name, parameters)]
-            restore.callback(setattr, parameter, "data", parameter.data)
-            parameter.data = tensor.to(device=parameter.device, dtype=parameter.dtype)
+            place = checkpoint.family.place_of(name, parameters)
+            assert place
+            values.put(parameters[place.name], place, tensor)
         losses = []
         for tokens_BT in batches(windows.windows, body.device):
             state_BTD = body.embedded(tokens_BT)

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from lorp.architectures.family import Projections
 from lorp.body import Body
 from lorp.errors import HealingError
 from lorp.healing.block import SiteRepair
+from lorp.healing.sites import Map, writes_of
 from lorp.healing.stored import StoredWeights
 from lorp.plan import PruningPlan
 
@@ -25,7 +27,7 @@ def scale_writes(
     states: Sequence[torch.Tensor],
     first: int,
     plan: PruningPlan,
-    paths: tuple[str, ...],
+    projections: Projections,
 ) -> list[SiteRepair]:
     """Scales what blocks after each gap write.
 
@@ -35,7 +37,7 @@ def scale_writes(
         states: Of the dense model on windows on which norms are measured, B x T x D a pass.
         first: The block that they enter, no deeper than the first gap.
         plan: Which blocks are removed.
-        paths: Of the maps whose output is added to the state.
+        projections: Where a block's maps are.
 
     Raises:
         HealingError: States are not finite.
@@ -53,17 +55,13 @@ def scale_writes(
         if block in plan.removed:
             factor /= math.exp((norms[block + 1] - norms[block]) / num_tokens)
         elif factor != 1.0:
-            _scale(body.blocks[block], weights, block, paths, factor)
+            _scale(body.blocks[block], weights, block, writes_of(projections, body.blocks[block]), factor)
             repairs.append(SiteRepair(block=block, site="writes", ridge=None, error=None, factor=factor))
     return repairs
 
 
-def _scale(module: nn.Module, weights: StoredWeights, block: int, paths: tuple[str, ...], factor: float) -> None:
+def _scale(module: nn.Module, weights: StoredWeights, block: int, maps: Sequence[Map], factor: float) -> None:
     if not 0 < factor < float("inf"):
         raise HealingError(f"hidden states before block {block} are not finite", "Try --dtype float32")
-    for path in paths:
-        inner = module.get_submodule(path)
-        for name in ("weight", "bias"):
-            parameter = getattr(inner, name, None)
-            if parameter is not None:
-                weights.put(block, f"{path}.{name}", parameter, weights.get(block, f"{path}.{name}").double() * factor)
+    for place in [place for entry in maps for place in (entry.weight, entry.bias) if place]:
+        weights.put(block, place, module, weights.get(block, place).double() * factor)

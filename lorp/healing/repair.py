@@ -102,9 +102,8 @@ def repair_from(begun: Start, checkpoint: Checkpoint, plan: PruningPlan, method:
     projections = checkpoint.family.projections
     with torch.inference_mode(), stored_weights(checkpoint) as weights:
         if method == "magnitude":
-            paths = (projections.attention_write, projections.mlp_write)
             states = [state_BTD for state_BTD, _ in begun.states]
-            repairs = scale_writes(begun.body, weights, states, begun.block, plan, paths)
+            repairs = scale_writes(begun.body, weights, states, begun.block, plan, projections)
         else:
             repairs = _fit(begun, checkpoint, plan, weights, method)
     return Repaired(repairs=tuple(repairs), tensors=weights.changed)
@@ -127,12 +126,12 @@ def _fit(
     begun: Start, checkpoint: Checkpoint, plan: PruningPlan, weights: StoredWeights, method: ClosedForm
 ) -> list[SiteRepair]:
     projections = checkpoint.family.projections
-    sites = sites_of(projections, projections.writes_freely(checkpoint.config))
-    scale = projections.scale(checkpoint.config)
+    writes, scale = projections.writes_freely(checkpoint.config), projections.scale(checkpoint.config)
     streams, kept = begun.streams(), [block for block in plan.kept if block >= begun.block]
     repairs: list[SiteRepair] = []
     for block, following in track(list(pairwise((*kept, plan.num_blocks))), f"heal ({method})"):
         after_gap, at_gap = plan.removed[0] < block, following > block + 1
+        sites = sites_of(projections, begun.body.blocks[block], writes)
         healed = [site for site in sites if (at_gap and site.name == "mlp_write") or (after_gap and method == "refit")]
         differs = after_gap or at_gap
         healer = BlockHealer(begun.body, weights, streams, block, following, healed, differs=differs, scale=scale)

@@ -3,17 +3,31 @@
 Shapes: T tokens, F inputs of a map (one more, a column of ones, where it has a bias), D its outputs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from lorp.architectures.experts import Experts, Place
 from lorp.architectures.family import Projections
 from lorp.errors import HealingError
 
 SiteName = Literal["attention_read", "attention_write", "mlp_read", "mlp_write"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Map:
+    """One linear map.
+
+    Attributes:
+        weight: Where in the block.
+        bias: The same; None where it has none.
+    """
+
+    weight: Place
+    bias: Place | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,23 +36,32 @@ class Site:
 
     Attributes:
         name: What they are for in the block.
-        paths: Of their modules; several read the same input.
+        path: Of the module that takes what they take, and gives what they give, or all of them together.
+        maps: Several read the same input, or write parts of one sum.
         transposed: Whether their weights are inputs x outputs.
+        summed: Whether they write parts of one sum, so that it is the sum that a map is fitted to.
     """
 
     name: SiteName
-    paths: tuple[str, ...]
-    transposed: bool
+    path: str
+    maps: tuple[Map, ...]
+    transposed: bool = False
+    summed: bool = False
 
     @property
     def reads(self) -> bool:
         """Whether it is the maps' input that is mended, and not their output."""
         return self.name in ("attention_read", "mlp_read")
 
+    @property
+    def biased(self) -> bool:
+        """Whether each map has a bias, so that a constant can be folded in."""
+        return all(entry.bias for entry in self.maps)
+
 
 @dataclass(frozen=True)
 class Seen:
-    """What a site's first map took and gave, T x F and T x D over the tokens of all windows of a pass."""
+    """What a site took and gave, T x F and T x D over the tokens of all windows of a pass."""
 
     taken: torch.Tensor
     given: torch.Tensor
@@ -48,16 +71,69 @@ class _Enough(Exception):
     """What was looked for has passed; the rest of the block need not run."""
 
 
-def sites_of(projections: Projections, writes: bool) -> tuple[Site, ...]:
+def sites_of(projections: Projections, block: nn.Module, writes: bool) -> tuple[Site, ...]:
     """A block's sites in the order in which they run; only those that read, unless `writes`."""
-    paths: Sequence[tuple[SiteName, tuple[str, ...]]] = (
-        ("attention_read", projections.attention_reads),
-        ("attention_write", () if projections.parallel else (projections.attention_write,)),
-        ("mlp_read", projections.mlp_reads),
-        ("mlp_write", (projections.mlp_write,)),
-    )
-    sites = [Site(name=name, paths=modules, transposed=projections.transposed) for name, modules in paths if modules]
+    paths = {path for path, _ in block.named_modules()}
+    attention = [path for path in projections.attention_reads if path in paths]
+    sites = [_site("attention_read", block, attention, projections.transposed)]
+    if not projections.parallel:
+        sites.append(_attention_write(projections, block))
+    if experts := _experts_in(projections, paths):
+        sites.append(_expert_reads(experts, block))
+    else:
+        sites.append(_site("mlp_read", block, projections.mlp_reads, projections.transposed))
+    sites.append(mlp_write_of(projections, block))
     return tuple(site for site in sites if site.reads or writes)
+
+
+def mlp_write_of(projections: Projections, block: nn.Module) -> Site:
+    """The site whose output a block adds last."""
+    if experts := _experts_in(projections, {path for path, _ in block.named_modules()}):
+        downs = [Place(name=experts.down, expert=expert) for expert in _experts(experts, block)]
+        maps = (*(Map(weight=down, bias=None) for down in downs), *_maps(block, experts.writes))
+        return Site(name="mlp_write", path=experts.path, maps=maps, summed=True)
+    return _site("mlp_write", block, (projections.mlp_write,), projections.transposed)
+
+
+def writes_of(projections: Projections, block: nn.Module) -> tuple[Map, ...]:
+    """The maps whose output is added to the state."""
+    return (*_attention_write(projections, block).maps, *mlp_write_of(projections, block).maps)
+
+
+def _attention_write(projections: Projections, block: nn.Module) -> Site:
+    return _site("attention_write", block, (projections.attention_write,), projections.transposed)
+
+
+def _expert_reads(experts: Experts, block: nn.Module) -> Site:
+    places = [
+        Place(name=experts.gate_up, expert=expert, half=half) for expert in _experts(experts, block) for half in (0, 1)
+    ]
+    maps = (*(Map(weight=place, bias=None) for place in places), *_maps(block, (experts.router, *experts.reads)))
+    return Site(name="mlp_read", path=experts.path, maps=maps)
+
+
+def _experts_in(projections: Projections, paths: Container[str]) -> Experts | None:
+    """What is known of a block's experts, if it has any."""
+    experts = projections.experts
+    return experts if experts and experts.router in paths else None
+
+
+def _experts(experts: Experts, block: nn.Module) -> range:
+    return range(len(block.get_parameter(experts.down)))
+
+
+def _site(name: SiteName, block: nn.Module, paths: Sequence[str], transposed: bool) -> Site:
+    return Site(name=name, path=paths[0], maps=_maps(block, paths), transposed=transposed)
+
+
+def _maps(block: nn.Module, paths: Sequence[str]) -> tuple[Map, ...]:
+    return tuple(
+        Map(
+            weight=Place(name=f"{path}.weight"),
+            bias=None if getattr(block.get_submodule(path), "bias", None) is None else Place(name=f"{path}.bias"),
+        )
+        for path in paths
+    )
 
 
 def look(block: nn.Module, sites: Sequence[Site], run: Callable[[], Any], to_the_end: bool = False) -> list[Seen]:
@@ -74,7 +150,7 @@ def look(block: nn.Module, sites: Sequence[Site], run: Callable[[], Any], to_the
         if len(seen) == len(sites) and not to_the_end:
             raise _Enough
 
-    hooks = [block.get_submodule(site.paths[0]).register_forward_hook(note) for site in sites]
+    hooks = [block.get_submodule(site.path).register_forward_hook(note) for site in sites]
     try:
         run()
     except _Enough:
@@ -87,11 +163,6 @@ def look(block: nn.Module, sites: Sequence[Site], run: Callable[[], Any], to_the
             "its blocks compute their maps piece by piece, where nothing can be fitted", "Use --heal none"
         )
     return seen
-
-
-def has_bias(block: nn.Module, site: Site) -> bool:
-    """Whether each of a site's maps has a bias, so that a constant can be folded in."""
-    return all(getattr(block.get_submodule(path), "bias", None) is not None for path in site.paths)
 
 
 def with_ones(inputs_TF: torch.Tensor) -> torch.Tensor:

@@ -1,14 +1,16 @@
 """Weights as a checkpoint stores them, changed in a loaded model for a while."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import torch
 from safetensors import safe_open
 from torch import nn
 
+from lorp.architectures.experts import Place
 from lorp.checkpoint import Checkpoint
 from lorp.errors import HealingError
+from lorp.healing.overlay import Overlay, overlay
 
 
 class StoredWeights:
@@ -18,41 +20,47 @@ class StoredWeights:
         changed: New tensors by their names on disk, in the dtype that is stored there.
     """
 
-    def __init__(self, checkpoint: Checkpoint, restore: ExitStack) -> None:
-        self._checkpoint, self._restore = checkpoint, restore
+    def __init__(self, checkpoint: Checkpoint, values: Overlay) -> None:
+        self._checkpoint, self._values = checkpoint, values
+        family = checkpoint.family
+        blocks = {name: block for name in checkpoint.tensors if (block := family.block_of(name)) is not None}
+        self._names = {(block, family.place_in_block(name)): name for name, block in blocks.items()}
         self.changed: dict[str, torch.Tensor] = {}
 
-    def get(self, block: int, path: str) -> torch.Tensor:
-        """A block's tensor as it stands: changed, or as stored; `path` is `mlp.down_proj.weight` say."""
-        name = self._name(block, path)
+    def get(self, block: int, place: Place) -> torch.Tensor:
+        """A block's tensor as it stands: changed, or as stored.
+
+        Raises:
+            HealingError: Experts are stored together.
+        """
+        name = self._name(block, place)
         if name in self.changed:
             return self.changed[name]
         with safe_open(self._checkpoint.tensors[name].path, framework="pt") as file:
             stored: torch.Tensor = file.get_tensor(name)
             return stored
 
-    def put(self, block: int, path: str, parameter: nn.Parameter, value: torch.Tensor) -> None:
-        """Changes a block's tensor to a value, rounded as it is stored, and the parameter that holds it.
+    def put(self, block: int, place: Place, module: nn.Module, value: torch.Tensor) -> None:
+        """Changes a block's tensor to a value, rounded as it is stored, and the block's parameter that holds it.
 
         Raises:
             HealingError: The value is too large for the dtype that is stored.
         """
-        name = self._name(block, path)
-        rounded = value.to(self.get(block, path).dtype).cpu()
+        name = self._name(block, place)
+        rounded = value.to(self.get(block, place).dtype).cpu()
         if not torch.isfinite(rounded).all():
             raise HealingError(f"new weights are too large for {rounded.dtype} in {name}", "Use --heal none")
-        if name not in self.changed:
-            self._restore.callback(setattr, parameter, "data", parameter.data)
         self.changed[name] = rounded
-        parameter.data = self.changed[name].to(device=parameter.device, dtype=parameter.dtype)
+        self._values.put(module.get_parameter(place.name), place, rounded)
 
-    def _name(self, block: int, path: str) -> str:
-        names, family = self._checkpoint.tensors, self._checkpoint.family
-        return next(name for name in names if name.endswith(f".{path}") and family.block_of(name) == block)
+    def _name(self, block: int, place: Place) -> str:
+        if (block, place) not in self._names:
+            raise HealingError(f"block {block} does not store {place.name} expert by expert", "Use --heal none")
+        return self._names[block, place]
 
 
 @contextmanager
 def stored_weights(checkpoint: Checkpoint) -> Iterator[StoredWeights]:
     """A checkpoint's weights; what was changed in models is as before once this closes."""
-    with ExitStack() as restore:
-        yield StoredWeights(checkpoint, restore)
+    with overlay() as values:
+        yield StoredWeights(checkpoint, values)

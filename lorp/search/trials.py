@@ -19,7 +19,7 @@ from lorp.checkpoint import Checkpoint
 from lorp.corpus.uses import ConfirmWindows, MendWindows, ScoreWindows
 from lorp.evaluation.perplexity import mean_loss
 from lorp.healing.normal_equations import NormalEquations, no_tokens
-from lorp.healing.sites import has_bias, look, sites_of, with_ones
+from lorp.healing.sites import look, mlp_write_of, with_ones
 
 #: How strongly fits are held back while plans are compared; healing proper chooses on windows of its own.
 MEND_RIDGE = 0.05
@@ -68,9 +68,7 @@ class ModelTrials:
         self, model: PreTrainedModel, checkpoint: Checkpoint, mend: MendWindows, score: ScoreWindows | ConfirmWindows
     ) -> None:
         self._body = Body(model, checkpoint.family)
-        self._mlp_write = next(
-            site for site in sites_of(checkpoint.family.projections, writes=True) if site.name == "mlp_write"
-        )
+        self._projections = checkpoint.family.projections
         device = self._body.device
         self._passes = [_Pass(tokens, False) for tokens in batches(mend.windows, device)]
         self._passes += [_Pass(tokens, True) for tokens in batches(score.windows, device)]
@@ -140,14 +138,15 @@ class ModelTrials:
 
     def _mended_step(self, block: int, following: int, states: _States) -> _States:
         """Runs a block whose MLP makes up, as well as a linear map can, for the blocks after it that are gone."""
-        module, site = self._body.blocks[block], self._mlp_write
-        bias = has_bias(module, site)
+        module = self._body.blocks[block]
+        site = mlp_write_of(self._projections, module)
         left: list[torch.Tensor] = []
         inputs: list[torch.Tensor] = []
         sums: NormalEquations | None = None
         for part, state, wanted_BTD in zip(self._passes, states, self._dense[following], strict=True):
             [seen] = look(module, [site], partial(self._leave, block, state, left), to_the_end=True)
-            inputs.append(with_ones(seen.taken.float()) if bias else seen.taken.float())
+            inputs_TF = (seen.given if site.summed else seen.taken).float()
+            inputs.append(with_ones(inputs_TF) if site.biased else inputs_TF)
             if part.scored:
                 continue
             assert wanted_BTD is not None

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from transformers import AutoConfig, PreTrainedModel
 
 from lorp.architectures import FAMILIES, Family
 from lorp.checkpoint import open_checkpoint
-from lorp.errors import SourceError, UnknownArchitectureError
+from lorp.corpus.uses import FitWindows, HealingWindows, RidgeWindows
+from lorp.errors import HealingError, SourceError, UnknownArchitectureError
+from lorp.healing import repair
 
 BY_NAME = {str(case): case for case in CASES}
 
@@ -55,15 +58,25 @@ def test_an_unknown_family_is_told_its_file(pico_copy: Path, model_type: str, fi
         ("OLMo 3: tied head, listed kinds", "layer_types"),
         ("Gemma 3: tied head, kinds by cadence", "layer_types"),
         ("Gemma 3: own head, listed kinds", "layer_types"),
+        ("Qwen2-MoE: own head, window before block 4, every second block without experts", "layer_types"),
+        ("Qwen2-MoE: own head, window before block 4, every second block without experts", "mlp_only_layers"),
+        ("Qwen3-MoE: tied head, some blocks without experts", "mlp_only_layers"),
+        ("DeepSeek-V3: own head, two blocks without experts, one block more stored", "first_k_dense_replace"),
         ("SmolLM3: tied head, rotary and windows by cadence", "no_rope_layers"),
         ("SmolLM3: own head, listed kinds", "no_rope_layers"),
         ("SmolLM3: own head, listed kinds", "layer_types"),
     ],
 )
-def test_a_list_that_does_not_follow_shows(tmp_path: Path, name: str, field: str) -> None:
+def test_a_field_that_does_not_follow_shows(tmp_path: Path, name: str, field: str) -> None:
     row = Row(BY_NAME[name], tmp_path)
-    kept = {other: value for other, value in row.checkpoint.block_settings.items() if other != field}
-    stale = dataclasses.replace(row.checkpoint, block_settings=kept)
+    described = row.checkpoint.family
+    forgetful = dataclasses.replace(
+        described,
+        per_block_fields=tuple(name for name in described.per_block_fields if name != field),
+        threshold_fields=tuple(name for name in described.threshold_fields if name != field),
+        cadence_fields=tuple(pair for pair in described.cadence_fields if field not in pair),
+    )
+    stale = dataclasses.replace(row.checkpoint, family=forgetful)
 
     def is_right(removed: tuple[int, ...]) -> bool:
         variant = cut(stale, removed, tmp_path / f"stale{removed}")
@@ -102,9 +115,12 @@ def test_fields_that_depend_on_depth_are_described(family: Family) -> None:
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_what_modelling_does_with_a_blocks_index_is_described(family: Family) -> None:
     source = inspect.getsource(sys.modules[model_class(family).__module__])
-    read_by_index = set(re.findall(r"config\.(\w+)\[(?:self\.)?(?:layer_idx|idx|i)\]", source))
-    assert read_by_index <= set(family.per_block_fields)
-    assert bool(re.search(r"layer_idx\s*(?:[-+*/%<>]|==)", source)) == bool(family.obstacles)
+    by_index = r"config\.(\w+)\[(?:self\.)?(?:layer_idx|idx|i)\]"
+    sums = r"\(?layer_idx(?: \+ 1\))? (?:[%<>]=?|==|not in) config\.(\w+)"
+    assert set(re.findall(by_index, source)) <= set(family.per_block_fields)
+    assert set(re.findall(sums, source)) <= set(family.block_fields)
+    without = re.sub(sums, "", source)
+    assert bool(re.search(r"layer_idx\s*(?:[-+*/%<>]|==)", without)) == bool(family.obstacles)
 
 
 def gpt2(folder: Path) -> Path:
@@ -143,12 +159,67 @@ def test_refuses_settings_of_single_blocks(pico_copy: Path) -> None:
         ("SmolLM3: own head, listed kinds", {"max_window_layers": 3.5}),
         ("GPT-2: tied head", {"num_hidden_layers": NUM_BLOCKS - 1}),
         ("GPT-2: tied head", {"n_layer": "6"}),
+        ("Qwen3-MoE: own head", {"decoder_sparse_step": 0}),
+        ("Qwen3-MoE: own head", {"mlp_only_layers": [NUM_BLOCKS]}),
+        ("Qwen3-MoE: own head", {"mlp_only_layers": "1"}),
+        ("DeepSeek-V3: own head, queries not compressed", {"first_k_dense_replace": "2"}),
     ],
 )
 def test_refuses_fields_that_disagree_with_depth(tmp_path: Path, name: str, change: dict[str, object]) -> None:
     edit_json(make_case(BY_NAME[name], tmp_path) / "config.json", **change)
     with pytest.raises(SourceError, match=next(iter(change))):
         open_checkpoint(tmp_path)
+
+
+def mixtral(folder: Path) -> Path:
+    return make_case(BY_NAME["Mixtral: own head"], folder)
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_refuses_an_expert_that_lacks(tmp_path: Path) -> None:
+    def without(weights: dict[str, torch.Tensor]) -> None:
+        del weights["model.layers.2.block_sparse_moe.experts.3.w3.weight"]
+
+    change_weights(mixtral(tmp_path), without)
+    with pytest.raises(SourceError, match=r"part of tensor model\.layers\.2\.mlp\.experts\.gate_up_proj is missing"):
+        open_checkpoint(tmp_path)
+
+
+def test_refuses_an_expert_too_many(tmp_path: Path) -> None:
+    edit_json(mixtral(tmp_path) / "config.json", num_local_experts=3)
+    with pytest.raises(SourceError, match=r"of an expert that its config does not have|has the shape"):
+        open_checkpoint(tmp_path)
+
+
+def test_refuses_experts_stored_one_by_one_and_together(tmp_path: Path) -> None:
+    def both(weights: dict[str, torch.Tensor]) -> None:
+        weights["model.layers.1.mlp.experts.down_proj"] = torch.zeros(4, 32, 48)
+
+    change_weights(mixtral(tmp_path), both)
+    with pytest.raises(SourceError, match=r"model\.layers\.1\.mlp\.experts\.down_proj is stored twice, in parts"):
+        open_checkpoint(tmp_path)
+
+
+def test_experts_stored_together_are_cut_and_not_healed(tmp_path: Path) -> None:
+    row = Row(BY_NAME["Mixtral: own head"], tmp_path)
+    together = {name: tensor for name, tensor in row.dense.state_dict().items() if "experts" in name}
+
+    def fuse(weights: dict[str, torch.Tensor]) -> None:
+        for name in [name for name in weights if ".experts." in name]:
+            del weights[name]
+        weights.update(together)
+
+    change_weights(row.source, fuse)
+    assert torch.equal(logits(load(row.variant((2,)))), row.skipped((2,)))
+    windows = tuple(capture.window for capture in row.captures)
+    uses = HealingWindows(fit=FitWindows(windows), ridge=RidgeWindows(windows))
+    with pytest.raises(HealingError, match=r"does not store mlp\.experts\.\w+ expert by expert"):
+        repair(row.dense, row.checkpoint, row.plan, uses, "refit")
 
 
 def test_refuses_a_tensor_stored_under_both_of_its_names(tmp_path: Path) -> None:
@@ -162,6 +233,5 @@ def test_refuses_a_tensor_stored_under_both_of_its_names(tmp_path: Path) -> None
 @pytest.mark.parametrize("case", [case for case in CASES if "stored" in case.layout or "bare" in case.layout], ids=str)
 def test_a_variant_names_its_tensors_as_the_source_does(tmp_path: Path, case: Case) -> None:
     row = Row(case, tmp_path)
-    last = f".{NUM_BLOCKS - 1}."
-    kept = {name for name in row.checkpoint.tensors if last not in name}
+    kept = {name for name in row.checkpoint.tensors if case.data.block_of(name) != NUM_BLOCKS - 1}
     assert set(load_file(row.variant((NUM_BLOCKS - 1,)) / "model.safetensors")) == kept

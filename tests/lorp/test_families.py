@@ -20,7 +20,7 @@ from pico import NUM_BLOCKS
 from safetensors.torch import load_file
 from transformers import PreTrainedConfig
 
-from lorp.architectures import FAMILIES
+from lorp.architectures import FAMILIES, Family
 from lorp.body import Body
 from lorp.checkpoint import check_finite, open_checkpoint
 from lorp.corpus import Window
@@ -76,7 +76,13 @@ def pruned(row: Row) -> None:
         check_finite(variant)
         assert variant.num_blocks == NUM_BLOCKS - len(removed)
         assert variant.ignored == ()
-        assert set(variant.tensors) <= set(row.checkpoint.tensors)
+        kept = [block for block in range(NUM_BLOCKS) if block not in removed]
+        assert {named_in_source(row.case.data, name, kept) for name in variant.tensors} <= set(row.checkpoint.tensors)
+
+
+def named_in_source(family: Family, name: str, kept: list[int]) -> str:
+    block = family.block_of(name)
+    return name if block is None else family.renumbered(name, kept[block])
 
 
 def loads(row: Row) -> None:
@@ -239,7 +245,7 @@ def families_table() -> str:
             names(family.model_types),
             f"`{family.blocks_path}`",
             names(family.count_fields),
-            names((*family.per_block_fields, *family.threshold_fields)),
+            names(family.block_fields),
             names(tuple(obstacle.field for obstacle in family.obstacles)),
         )
         for family in FAMILIES

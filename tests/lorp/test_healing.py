@@ -10,6 +10,7 @@ from families import CASES, Case, make_case
 from pico import NUM_BLOCKS, make_pico
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from lorp.architectures.experts import Place
 from lorp.body import Body
 from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.corpus import Window
@@ -199,13 +200,14 @@ def test_new_weights_are_rounded_as_stored_and_refused_where_they_do_not_fit(
     model: PreTrainedModel, gentle: Path, tmp_path: Path
 ) -> None:
     AutoModelForCausalLM.from_pretrained(gentle, dtype=torch.float16).save_pretrained(tmp_path / "half")
-    down = model.model.layers[2].mlp.down_proj.weight
+    block, place = model.model.layers[2], Place(name="mlp.down_proj.weight")
+    down = block.mlp.down_proj.weight
     with stored_weights(open_checkpoint(tmp_path / "half")) as weights:
-        weights.put(2, "mlp.down_proj.weight", down, torch.full_like(down, 0.1, dtype=torch.float64))
+        weights.put(2, place, block, torch.full_like(down, 0.1, dtype=torch.float64))
         assert weights.changed["model.layers.2.mlp.down_proj.weight"].dtype == torch.float16
         assert down[0, 0] == float(torch.tensor(0.1, dtype=torch.float16))
         with pytest.raises(HealingError, match=r"too large for torch\.float16"):
-            weights.put(2, "mlp.down_proj.weight", down, torch.full_like(down, 1e5))
+            weights.put(2, place, block, torch.full_like(down, 1e5))
 
 
 def test_the_model_is_as_before_also_when_healing_fails(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
