@@ -23,6 +23,7 @@ from lorp.architectures.opt import OPT
 from lorp.architectures.phi3 import PHI3
 from lorp.architectures.qwen2 import QWEN2, QWEN3
 from lorp.architectures.qwen_moe import QWEN2_MOE, QWEN3_MOE
+from lorp.architectures.refused import refusal_of
 from lorp.architectures.smollm3 import SMOLLM3
 from lorp.errors import UnknownArchitectureError
 
@@ -38,9 +39,15 @@ def family_of(config: Mapping[str, Any]) -> Family:
     """The family of a parsed `config.json`.
 
     Raises:
-        UnknownArchitectureError: None fits; names those that are known, and the file to add.
+        UnknownArchitectureError: It cannot be pruned, with the reason; or none fits, with those that are known and the
+            file to add.
     """
     model_type, listed = str(config.get("model_type")), config.get("architectures")
+    if refusal := refusal_of(model_type):
+        raise UnknownArchitectureError(
+            f"{refusal.name} cannot be pruned: {refusal.reason}",
+            "Choose a checkpoint of another family (docs/families.md lists them)",
+        )
     architectures = listed if isinstance(listed, list) else []
     for family in FAMILIES:
         if model_type in family.model_types and {*map(str, architectures)} <= family.architectures:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedConfig
 
 from lorp.architectures import FAMILIES, Family
+from lorp.architectures.refused import REFUSED
 from lorp.body import Body
 from lorp.checkpoint import check_finite, open_checkpoint
 from lorp.corpus import Window
@@ -226,7 +227,7 @@ def test_every_family_has_a_case() -> None:
 
 def test_the_table_says_what_was_measured(measure: Measure) -> None:
     text = TABLE.read_text()
-    parts = {"families": families_table(), "checks": checks_table(measure)}
+    parts = {"families": families_table(), "refused": refused_table(), "checks": checks_table(measure)}
     for name, table in parts.items():
         begin, end = f"<!-- {name}: made by the test run -->\n", f"<!-- end of {name} -->"
         text = re.sub(f"{begin}.*?{end}", lambda _, made=f"{begin}{table}{end}": made, text, flags=re.DOTALL)
@@ -251,6 +252,14 @@ def families_table() -> str:
         for family in FAMILIES
     ]
     return markdown(("family", "model_type", "blocks", "count", "follow the blocks", "refused where set"), rows)
+
+
+def refused_table() -> str:
+    rows = [
+        (refusal.name, ", ".join(f"`{kind}`" for kind in sorted(refusal.model_types)), refusal.reason)
+        for refusal in REFUSED
+    ]
+    return markdown(("family", "model_type", "reason"), rows)
 
 
 def checks_table(measure: Measure) -> str:
