@@ -21,6 +21,7 @@ from lorp.architectures import Family
 from lorp.body import state_in
 from lorp.corpus import Window
 from lorp.errors import SourceError
+from lorp.expert_load import Choices, counting_choices
 from lorp.progress import report
 
 #: Windows share a pass up to so many tokens: on a CPU, matrices of 256 rows leave a tenth of its speed unused.
@@ -42,6 +43,7 @@ class WindowCapture:
         positions_K: int32, the sampled tokens' places in the window, ascending.
         units_KLD: float16, the sampled tokens' unit vectors.
         norms_KL: float32, their norms.
+        expert_loads_NE: int32, the choices of each expert by the routers of N blocks; None for a model without experts.
     """
 
     window: Window
@@ -49,6 +51,7 @@ class WindowCapture:
     positions_K: NDArray[np.int32]
     units_KLD: NDArray[np.float16]
     norms_KL: NDArray[np.float32]
+    expert_loads_NE: NDArray[np.int32] | None = None
 
 
 def capture_windows(
@@ -67,9 +70,10 @@ def capture_windows(
     boundaries = _Boundaries()
     captures: list[WindowCapture] = []
     report("capture windows", 0, len(windows))
-    with _recording(model, family, boundaries), torch.inference_mode():
+    recording, counting = _recording(model, family, boundaries), counting_choices(model, family)
+    with recording, counting as choices, torch.inference_mode():
         for passed in _passes(windows):
-            captures += _capture(model, boundaries, passed, sampled_tokens, seed)
+            captures += _capture(model, boundaries, choices, passed, sampled_tokens, seed)
             report("capture windows", len(captures), len(windows))
     return captures
 
@@ -128,23 +132,36 @@ class _Boundaries:
 
 
 def _capture(
-    model: PreTrainedModel, boundaries: _Boundaries, windows: Sequence[Window], sampled_tokens: int, seed: int
+    model: PreTrainedModel,
+    boundaries: _Boundaries,
+    choices: Choices | None,
+    windows: Sequence[Window],
+    sampled_tokens: int,
+    seed: int,
 ) -> list[WindowCapture]:
     tokens_BT = torch.tensor([window.tokens for window in windows], device=model.device)
     model.base_model(input_ids=tokens_BT, use_cache=False)
+    loads = choices.of_pass(len(windows)) if choices else [None] * len(windows)
     return [
-        _kept(window, *boundaries.of(row, window), sampled_positions(window, sampled_tokens, seed))
+        _kept(window, *boundaries.of(row, window), sampled_positions(window, sampled_tokens, seed), loads[row])
         for row, window in enumerate(windows)
     ]
 
 
-def _kept(window: Window, unit_LTD: torch.Tensor, norm_LT: torch.Tensor, positions: list[int]) -> WindowCapture:
+def _kept(
+    window: Window,
+    unit_LTD: torch.Tensor,
+    norm_LT: torch.Tensor,
+    positions: list[int],
+    load_NE: NDArray[np.int32] | None,
+) -> WindowCapture:
     return WindowCapture(
         window=window,
         cosine_sums_LL=_cosine_sums(unit_LTD),
         positions_K=np.array(positions, dtype=np.int32),
         units_KLD=unit_LTD[:, positions].transpose(0, 1).cpu().numpy(),
         norms_KL=norm_LT[:, positions].T.contiguous().cpu().numpy(),
+        expert_loads_NE=load_NE,
     )
 
 

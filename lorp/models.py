@@ -12,6 +12,9 @@ from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.errors import IntegrityError, SourceError, SpecError
 from lorp.spec import ComputeSpec
 
+#: What a config may ask a model to give besides logits, at the cost of memory.
+_EXTRA_OUTPUTS = ("output_router_logits", "output_hidden_states", "output_attentions")
+
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
@@ -37,6 +40,9 @@ def load_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
     for kind, names in faults.items():
         if names:
             raise IntegrityError(f"{folder} loads with {kind}: {sorted(map(str, names))[0]}", "Report this")
+    for extra in _EXTRA_OUTPUTS:
+        if getattr(model.config, extra, False):
+            setattr(model.config, extra, False)
     model.requires_grad_(False)
     ready: PreTrainedModel = model.eval().to(device)
     return ready

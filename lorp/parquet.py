@@ -1,6 +1,7 @@
 """Captures <-> Parquet bytes: two tables, versioned, with page checksums that are verified on reading.
 
-Table `windows`, a row a window: id, document, text_sha256, num_tokens, cosine_sums (L x L float64).
+Table `windows`, a row a window: id, document, text_sha256, num_tokens, cosine_sums (L x L float64), and of a model with
+experts expert_loads (N x E int32).
 Table `states`, a row a sampled token: window, position, units (L x D float16), norms (L float32).
 """
 
@@ -61,6 +62,7 @@ def joined_windows(shards: Sequence[WindowSums]) -> WindowSums:
 
 def encode_windows(captures: Sequence[WindowCapture], metadata: Mapping[str, str]) -> bytes:
     """The table `windows` as Parquet bytes; `metadata` (digests, versions) goes into its schema."""
+    loads = [capture.expert_loads_NE for capture in captures if capture.expert_loads_NE is not None]
     table = pa.table(
         {
             "id": [capture.window.id for capture in captures],
@@ -68,6 +70,7 @@ def encode_windows(captures: Sequence[WindowCapture], metadata: Mapping[str, str
             "text_sha256": [capture.window.text_sha256 for capture in captures],
             "num_tokens": pa.array([len(capture.window.tokens) for capture in captures], pa.int64()),
             "cosine_sums": _tensor_column(np.stack([capture.cosine_sums_LL for capture in captures])),
+            **({"expert_loads": _tensor_column(np.stack(loads))} if loads else {}),
         }
     )
     return _write(table, metadata, ["cosine_sums.list.element"])

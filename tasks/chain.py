@@ -113,6 +113,15 @@ class Chain:
         timed = [stage for stage in self.of("speed") if stage.inputs["variant"] == self.variant.sha256]
         return found | ({"speed": timed[0]} if timed else {})
 
+    @property
+    def expert_loads(self) -> dict[str, Reference]:
+        """What routers chose while perplexity was measured, by role; nothing for a model without experts."""
+        return {
+            f"{role}_expert_load": stage.outputs["expert_load"]
+            for role, stage in self.evaluations.items()
+            if "expert_load" in stage.outputs
+        }
+
     @cached_property
     def windows(self) -> dict[str, Manifest]:
         """What cut the windows, by use; those of mixtures that were not chosen are left out."""
@@ -142,6 +151,7 @@ class Chain:
             **(dict(self.heal.outputs) if self.heal else {}),
             **(dict(self.of("questions")[0].outputs) if self.of("questions") else {}),
             **{role: next(iter(stage.outputs.values())) for role, stage in self.evaluations.items()},
+            **self.expert_loads,
             "verdict": self.gate.outputs["verdict"],
         }
 

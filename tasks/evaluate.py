@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from lorp.checkpoint import open_checkpoint
 from lorp.corpus import Windows
 from lorp.evaluation.generation import GenerationEvaluation, continue_prompts
 from lorp.evaluation.perplexity import PerplexityEvaluation, window_losses
+from lorp.expert_load import Choices, ExpertLoad, counting_choices
 from lorp.models import device_kind, load_tokenizer
 from lorp.spec import ComputeSpec, GenerationSpec
 from lorp.values import decode, encode
@@ -37,9 +39,11 @@ class Evaluate(Request):
         }
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
-        """Runs the model over every window."""
+        """Runs the model over every window, and counts what its routers choose, if it has experts."""
         windows = decode(Windows, vault.read(self.windows)).windows
-        with shared_model(vault.folder(self.checkpoint), self.compute_spec) as model:
+        folder = vault.folder(self.checkpoint)
+        family = open_checkpoint(folder).family
+        with shared_model(folder, self.compute_spec) as model, counting_choices(model, family) as choices:
             losses = window_losses(model, windows)
         evaluation = PerplexityEvaluation(
             checkpoint=self.checkpoint.sha256,
@@ -47,7 +51,13 @@ class Evaluate(Request):
             num_expected=self.num_windows,
             losses=losses,
         )
-        return {"evaluation": vault.put("values", encode(evaluation), ".json")}
+        return {"evaluation": vault.put("values", encode(evaluation), ".json"), **self._load(vault, choices)}
+
+    def _load(self, vault: Vault, choices: Choices | None) -> Outputs:
+        if choices is None:
+            return {}
+        load = ExpertLoad(checkpoint=self.checkpoint.sha256, windows_sha256=self.windows.sha256, choices=choices.total)
+        return {"expert_load": vault.put("values", encode(load), ".json")}
 
 
 @dataclass(frozen=True, kw_only=True)

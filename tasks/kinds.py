@@ -65,7 +65,11 @@ KINDS: Mapping[str, Kind] = {
     "look": Kind(makes=("losses",), takes={"checkpoint": _MODELS, "windows": (_WINDOWS,)}),
     "mixtures": Kind(makes=("mixtures",), takes={"dense": (("look", "losses"),)}),
     "frontier": Kind(makes=("frontier",), takes={"dense": (("look", "losses"),)}),
-    "evaluate": Kind(makes=("evaluation",), takes={"checkpoint": _MODELS, "windows": (_WINDOWS,)}),
+    "evaluate": Kind(
+        makes=("evaluation",),
+        takes={"checkpoint": _MODELS, "windows": (_WINDOWS,)},
+        may_make=("expert_load",),
+    ),
     "answers": Kind(makes=("evaluation",), takes={"checkpoint": _MODELS, "questions": (("questions", "questions"),)}),
     "generate": Kind(makes=("evaluation",), takes={"checkpoint": _MODELS, "windows": (_WINDOWS,)}),
     "speed": Kind(makes=("speed",), takes={"dense": (_CHECKPOINT,), "variant": (_VARIANT,), "windows": (_WINDOWS,)}),

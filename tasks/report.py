@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lorp.checkpoint import LICENCE_FILES, open_checkpoint
+from lorp.expert_load import ExpertLoad
 from lorp.names import source_name, without_paths
 from lorp.report import CardFacts, ReportData, StageLine, StoredObject, render_card, render_report
 from lorp.spec import RecompressSpec
@@ -38,8 +39,9 @@ def make_pages(
     stages: Sequence[Manifest],
 ) -> Pages:
     """Renders and stores both."""
-    data = _report_data(vault, spec, name, results, values, stages)
-    facts = _facts(vault, chain_of(stages))
+    chain = chain_of(stages)
+    data = _report_data(vault, spec, name, results, values, chain)
+    facts = _facts(vault, chain)
     card = render_card(data, facts, results.mixture)
     return Pages(
         licence=facts.licence,
@@ -67,7 +69,7 @@ def _report_data(
     name: str,
     results: RunResults,
     values: RunValues,
-    stages: Sequence[Manifest],
+    chain: Chain,
 ) -> ReportData:
     checkpoint = open_checkpoint(vault.folder(results.checkpoint))
     return ReportData(
@@ -82,13 +84,23 @@ def _report_data(
         patch=values.patch,
         mixtures=values.mixtures,
         frontier=values.frontier,
+        expert_loads=_expert_loads(vault, chain),
         evidence=values.evidence,
         verdict=values.verdict,
         dense_bytes=checkpoint.weight_bytes,
         variant_bytes=open_checkpoint(vault.folder(results.candidate.variant)).weight_bytes,
         objects=tuple(
             StoredObject(role=role, key=reference.key, sha256=reference.sha256, bytes=reference.bytes)
-            for role, reference in results.by_role().items()
+            for role, reference in {**results.by_role(), **chain.expert_loads}.items()
         ),
-        stages=tuple(StageLine(stage=done.stage, key=done.key) for done in stages),
+        stages=tuple(StageLine(stage=done.stage, key=done.key) for done in chain.stages),
     )
+
+
+def _expert_loads(vault: Vault, chain: Chain) -> tuple[ExpertLoad, ExpertLoad] | None:
+    if not chain.expert_loads:
+        return None
+    dense, pruned = (
+        decode(ExpertLoad, vault.read(chain.expert_loads[f"{role}_expert_load"])) for role in ("dense", "pruned")
+    )
+    return dense, pruned

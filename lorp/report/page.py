@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lorp.clustering import Clustering
 from lorp.evaluation.perplexity import PerplexityEvaluation
+from lorp.expert_load import ExpertLoad
 from lorp.gate import CriterionResult, Evidence, Verdict
 from lorp.healing.patch import Patch
 from lorp.plan import PruningPlan
@@ -18,6 +19,7 @@ from lorp.report import text
 from lorp.report.budget_line import budget_line
 from lorp.report.colours import cluster_swatch
 from lorp.report.corpora import corpora_section
+from lorp.report.experts import expert_section
 from lorp.report.frontier import frontier_section
 from lorp.report.healing import healing_section
 from lorp.report.heat_map import heat_map
@@ -79,6 +81,7 @@ class ReportData:
         patch: How the others were healed, if they were.
         mixtures: How mixtures of corpora compare, if the best was asked for.
         frontier: What was looked at to find how deep to cut, if that was left open.
+        expert_loads: What routers chose, in the dense model and in the variant, if they have experts.
         evidence: What was measured of dense model and variant.
         verdict: What the gate said.
         dense_bytes: Weights of the dense model on disk.
@@ -98,6 +101,7 @@ class ReportData:
     patch: Patch | None = None
     mixtures: MixtureComparison | None = None
     frontier: Frontier | None = None
+    expert_loads: tuple[ExpertLoad, ExpertLoad] | None = None
     evidence: Evidence
     verdict: Verdict
     dense_bytes: int
@@ -147,6 +151,7 @@ def render_report(data: ReportData) -> str:
         ),
         frontier=frontier_section(data.frontier, data.spec.gate.max_perplexity_ratio),
         healing=healing_section(data.patch),
+        experts=expert_section(data.expert_loads, data.plan),
         tasks=tasks_section(data.evidence, confidence),
         generation=generation_section(data.evidence, confidence),
         speed=speed_section(data.evidence, confidence),

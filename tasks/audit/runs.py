@@ -206,6 +206,10 @@ def _evaluations(run: RunRecord, objects: Objects) -> Step:
         said = {name: value.get(name) for name in _said_by(stage)}
         if said != _said_by(stage) or value.get("num_expected") != expected.get(stage.stage, value.get("num_expected")):
             faults.append(Fault(object=reference.key, reason="it is of another model or text, or less, than its stage"))
+    for role, reference in run.chain.expert_loads.items():
+        load, asked = json.loads(vault.read(reference)), run.chain.evaluations[role.partition("_")[0]].inputs
+        if [load["checkpoint"], load["windows_sha256"]] != [asked["checkpoint"], asked["windows"]]:
+            faults.append(Fault(object=reference.key, reason="it is of another model or text than its stage"))
     return judged(run.title, "evaluations", faults, f"{len(run.chain.evaluations)} are of this source and variant")
 
 
