@@ -3,8 +3,8 @@
 Shapes: B windows, T tokens a window, D hidden size, V vocabulary.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from lorp.architectures import Family
 from lorp.corpus import Window
+from lorp.streaming import held
 
 _TOKENS_A_PASS = 512
 
@@ -71,6 +72,11 @@ class Body:
         more, named = self._arguments[state_BTD.shape[:2]][block]
         return state_in(self._family, (module or self.blocks[block])(state_BTD, *more, **named))
 
+    def step_all(self, block: int, states: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+        """The states that leave a block, given those which enter it; its weights are read once for all of them."""
+        with self.held(block):
+            return [self.step(block, state_BTD) for state_BTD in states]
+
     def logits(self, tokens_BT: torch.Tensor, state_BTD: torch.Tensor) -> torch.Tensor:
         """What the model says, B x T x V, where this state leaves its last block."""
 
@@ -81,16 +87,23 @@ class Body:
             said: torch.Tensor = self._model(input_ids=tokens_BT, use_cache=False).logits
         return said
 
+    def held(self, block: int) -> AbstractContextManager[None]:
+        """While open, a block's weights are in memory, however often it runs."""
+        return held(self.blocks[block])
+
     @contextmanager
     def _replaced(self, forward_of: Callable[[int], _Forward]) -> Iterator[None]:
         """While open, blocks compute something else."""
+        own = [vars(block).get("forward") for block in self.blocks]
         for index, block in enumerate(self.blocks):
             block.forward = forward_of(index)
         try:
             yield
         finally:
-            for block in self.blocks:
+            for block, forward in zip(self.blocks, own, strict=True):
                 del block.forward
+                if forward:
+                    block.forward = forward
 
 
 def state_in(family: Family, given: Any) -> torch.Tensor:

@@ -5,12 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from accelerate import init_empty_weights
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.errors import IntegrityError, SourceError, SpecError
 from lorp.spec import ComputeSpec
+from lorp.streaming import fill
 
 #: What a config may ask a model to give besides logits, at the cost of memory.
 _EXTRA_OUTPUTS = ("output_router_logits", "output_hidden_states", "output_attentions")
@@ -40,12 +49,25 @@ def load_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
     for kind, names in faults.items():
         if names:
             raise IntegrityError(f"{folder} loads with {kind}: {sorted(map(str, names))[0]}", "Report this")
-    for extra in _EXTRA_OUTPUTS:
-        if getattr(model.config, extra, False):
-            setattr(model.config, extra, False)
-    model.requires_grad_(False)
-    ready: PreTrainedModel = model.eval().to(device)
-    return ready
+    return _ready(model.to(device))
+
+
+def stream_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
+    """A checkpoint's model whose blocks are read from disk when they run, ready for inference.
+
+    Raises:
+        SpecError: The device is not there.
+        SourceError: It is no sound checkpoint.
+    """
+    checkpoint, device = open_checkpoint(folder), _device(compute.device)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    dtype = getattr(torch, compute.dtype)
+    with init_empty_weights(include_buffers=False):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)  # type: ignore[no-untyped-call]
+    fill(model, checkpoint, device)
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return _ready(model)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -85,6 +107,14 @@ def cpuinfo_name(path: Path) -> str | None:
     """The first `model name` of a Linux `cpuinfo` file; None where there is none."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+
+
+def _ready(model: Any) -> PreTrainedModel:
+    for extra in _EXTRA_OUTPUTS:
+        if getattr(model.config, extra, False):
+            setattr(model.config, extra, False)
+    ready: PreTrainedModel = model.requires_grad_(False).eval()
+    return ready
 
 
 def _ignored_names(checkpoint: Checkpoint) -> set[str]:

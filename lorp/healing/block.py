@@ -5,6 +5,7 @@ Shapes: B windows that share a pass, T tokens over all of them, D hidden size.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
@@ -87,8 +88,7 @@ class BlockHealer:
         self._body, self._weights, self._streams = body, weights, streams
         self._block, self._differs, self._scale = block, differs, scale
         self._module: nn.Module = body.blocks[block]
-        for stream in streams:
-            self._note_dense(stream, sites, following)
+        self._note_dense(sites, following)
 
     def heal(self, site: Site, method: ClosedForm) -> SiteRepair:
         """Fits a site's maps and changes their weights, unless windows that no fit has seen come no closer."""
@@ -106,15 +106,19 @@ class BlockHealer:
             stream.healed = self._body.step(self._block, stream.healed) if self._differs else stream.dense_next
             stream.dense = stream.dense_next
 
-    def _note_dense(self, stream: Stream, sites: Sequence[Site], following: int) -> None:
+    def _note_dense(self, sites: Sequence[Site], following: int) -> None:
         """Runs the dense model to the following kept block; the block must be as it was there."""
-        left: list[torch.Tensor] = []
-        seen = look(self._module, sites, lambda: left.append(self._body.step(self._block, stream.dense)), True)
-        stream.passed = {site.name: passed for site, passed in zip(sites, seen, strict=True)}
-        state = left[0]
+        states: list[torch.Tensor] = []
+        for stream in self._streams:
+            seen = look(self._module, sites, partial(self._run, stream.dense, states), True)
+            stream.passed = {site.name: passed for site, passed in zip(sites, seen, strict=True)}
         for between in range(self._block + 1, following):
-            state = self._body.step(between, state)
-        stream.dense_next = state
+            states = self._body.step_all(between, states)
+        for stream, state in zip(self._streams, states, strict=True):
+            stream.dense_next = state
+
+    def _run(self, state_BTD: torch.Tensor, left: list[torch.Tensor]) -> None:
+        left.append(self._body.step(self._block, state_BTD))
 
     def _equations(self, site: Site, method: ClosedForm, fits: bool) -> NormalEquations:
         sums: NormalEquations | None = None
@@ -134,7 +138,7 @@ class BlockHealer:
         [seen] = look(
             self._module,
             [site],
-            lambda: left.append(self._body.step(self._block, stream.healed)),
+            partial(self._run, stream.healed, left),
             to_the_end=site.name == "mlp_write",
         )
         dense = stream.passed[site.name]

@@ -88,11 +88,12 @@ def _loss(
             place = checkpoint.family.place_of(name, parameters)
             assert place
             values.put(parameters[place.name], place, tensor)
-        losses = []
-        for tokens_BT in batches(windows.windows, body.device):
-            state_BTD = body.embedded(tokens_BT)
-            for block in plan.kept:
-                state_BTD = body.step(block, state_BTD)
+        passes = batches(windows.windows, body.device)
+        states = [body.embedded(tokens_BT) for tokens_BT in passes]
+        for block in plan.kept:
+            states = body.step_all(block, states)
+        losses: list[float] = []
+        for tokens_BT, state_BTD in zip(passes, states, strict=True):
             logits_BTV = body.logits(tokens_BT, state_BTD)
             losses += [mean_loss(logits_TV, ids_T) for logits_TV, ids_T in zip(logits_BTV, tokens_BT, strict=True)]
     return sum(losses) / len(losses)

@@ -43,19 +43,18 @@ def scale_writes(
         HealingError: States are not finite.
     """
     boundaries = range(first, plan.removed[-1] + 2)
-    norms = dict.fromkeys(boundaries, 0.0)
-    num_tokens = 0
-    for state in states:
-        for block in boundaries:
-            norms[block] += torch.linalg.vector_norm(state.double(), dim=-1).log().sum().item()
-            state = body.step(block, state) if block + 1 in norms else state  # noqa: PLW2901
-        num_tokens += state[..., 0].numel()
+    norms = {}
+    num_tokens = sum(state[..., 0].numel() for state in states)
+    for block in boundaries:
+        norms[block] = sum(torch.linalg.vector_norm(state.double(), dim=-1).log().sum().item() for state in states)
+        states = body.step_all(block, states) if block < boundaries[-1] else states
     factor, repairs = 1.0, []
     for block in range(plan.num_blocks):
         if block in plan.removed:
             factor /= math.exp((norms[block + 1] - norms[block]) / num_tokens)
         elif factor != 1.0:
-            _scale(body.blocks[block], weights, block, writes_of(projections, body.blocks[block]), factor)
+            with body.held(block):
+                _scale(body.blocks[block], weights, block, writes_of(projections, body.blocks[block]), factor)
             repairs.append(SiteRepair(block=block, site="writes", ridge=None, error=None, factor=factor))
     return repairs
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lorp.architectures.experts import Place
+from lorp.streaming import streamed_block_of
 
 
 class Overlay:
@@ -19,6 +20,12 @@ class Overlay:
     def put(self, parameter: nn.Parameter, place: Place, value: torch.Tensor) -> None:
         """Changes a parameter, or that part of it which the place says, to a value of that shape."""
         first = id(parameter) not in self._changed
+        if block := streamed_block_of(parameter):
+            if first:
+                self._restore.callback(block.restore, parameter)
+                self._changed.add(id(parameter))
+            block.change(parameter, place, value)
+            return
         if first:
             self._restore.callback(setattr, parameter, "data", parameter.data)
             self._changed.add(id(parameter))

@@ -62,15 +62,17 @@ class Start:
 def start(model: PreTrainedModel, checkpoint: Checkpoint, plan: PruningPlan, windows: HealingWindows) -> Start:
     """Runs the windows through the blocks that no healing changes."""
     body, first = Body(model, checkpoint.family), max(plan.removed[0] - 1, 0)
-    states = []
+    passes = [
+        (tokens_BT, fits)
+        for used, fits in ((windows.fit, True), (windows.ridge, False))
+        for tokens_BT in batches(used.windows, body.device)
+    ]
     with torch.inference_mode():
-        for used, fits in ((windows.fit, True), (windows.ridge, False)):
-            for tokens_BT in batches(used.windows, body.device):
-                state_BTD = body.embedded(tokens_BT)
-                for block in range(first):
-                    state_BTD = body.step(block, state_BTD)
-                states.append((state_BTD, fits))
-    return Start(body=body, block=first, states=tuple(states))
+        states = [body.embedded(tokens_BT) for tokens_BT, _ in passes]
+        for block in range(first):
+            states = body.step_all(block, states)
+    fits = [fits for _, fits in passes]
+    return Start(body=body, block=first, states=tuple(zip(states, fits, strict=True)))
 
 
 def repair(
@@ -134,9 +136,10 @@ def _fit(
         sites = sites_of(projections, begun.body.blocks[block], writes)
         healed = [site for site in sites if (at_gap and site.name == "mlp_write") or (after_gap and method == "refit")]
         differs = after_gap or at_gap
-        healer = BlockHealer(begun.body, weights, streams, block, following, healed, differs=differs, scale=scale)
-        repairs.extend(healer.heal(site, method) for site in healed)
-        if method == "linear" and following > plan.removed[-1]:
-            break
-        healer.leave()
+        with begun.body.held(block):
+            healer = BlockHealer(begun.body, weights, streams, block, following, healed, differs=differs, scale=scale)
+            repairs.extend(healer.heal(site, method) for site in healed)
+            if method == "linear" and following > plan.removed[-1]:
+                break
+            healer.leave()
     return repairs

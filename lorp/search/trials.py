@@ -94,7 +94,7 @@ class ModelTrials:
         with torch.inference_mode():
             states: list[_States] = [[self._body.embedded(part.tokens_BT) for part in self._passes]]
             for block in range(self._body.num_blocks):
-                states.append([self._step(block, state) for state in states[-1]])
+                states.append(self._step_all(block, states[-1]))
         return states
 
     def _run(self, removed: Removed, mended: bool, keep: bool) -> _States:
@@ -105,9 +105,10 @@ class ModelTrials:
             if not keep and block > max(removed, default=-1):
                 states = self._scored_only(states)
             if mended and following > block + 1:
-                states = self._mended_step(block, following, states)
+                with self._body.held(block):
+                    states = self._mended_step(block, following, states)
             else:
-                states = [None if state is None else self._step(block, state) for state in states]
+                states = self._step_all(block, states)
             block = following
             if keep:
                 self._settled[block, _before(block, removed), mended] = states
@@ -128,6 +129,10 @@ class ModelTrials:
     def _scored_only(self, states: _States) -> _States:
         """Past the last gap nothing is mended any more."""
         return [state if part.scored else None for part, state in zip(self._passes, states, strict=True)]
+
+    def _step_all(self, block: int, states: _States) -> _States:
+        with self._body.held(block):
+            return [None if state is None else self._step(block, state) for state in states]
 
     def _step(self, block: int, state_BTD: torch.Tensor | None) -> torch.Tensor:
         assert state_BTD is not None
