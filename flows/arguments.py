@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.options import read_config
-from lorp.spec import ClusteringKind, Criterion, DType, HealingMethod, MixtureChoice, Packing
+from lorp.spec import CaptureMode, ClusteringKind, Criterion, DType, HealingMethod, MixtureChoice, Packing
 
 _WHAT, _HOW, _TEXT, _MEASURED = "What to remove", "How to choose", "Text", "What else to measure"
 _BUDGET, _WHERE = "Budget", "Where and how to run"
@@ -195,6 +195,13 @@ Device = Annotated[
 ComputeDType = Annotated[
     DType | None,
     typer.Option(help="Precision of forward passes; $LORP_DTYPE or float32 unless given.", rich_help_panel=_WHERE),
+]
+ModelsInMemory = Annotated[
+    CaptureMode,
+    typer.Option(
+        help="Whether models are in memory as a whole, or streamed: a block at a time, read from disk.",
+        rich_help_panel=_WHERE,
+    ),
 ]
 WeightsDType = Annotated[DType, typer.Option(help="What a GGUF file is dequantised to.", rich_help_panel=_WHERE)]
 Name = Annotated[

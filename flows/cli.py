@@ -146,6 +146,7 @@ def recompress(
     confidence: arguments.Confidence = _GATE.confidence,
     device: arguments.Device = None,
     dtype: arguments.ComputeDType = None,
+    capture_mode: arguments.ModelsInMemory = "memory",
     weights_dtype: arguments.WeightsDType = "float32",
     name: arguments.Name = None,
     store: arguments.Store = None,
@@ -205,7 +206,12 @@ def recompress(
             max_memory_ratio=max_memory_ratio,
             confidence=confidence,
         ),
-        compute=make(ComputeSpec, device=device or settings().device, dtype=dtype or settings().dtype),
+        compute=make(
+            ComputeSpec,
+            device=device or settings().device,
+            dtype=dtype or settings().dtype,
+            capture_mode=capture_mode,
+        ),
     )
     from flows.command import recompress_all
 

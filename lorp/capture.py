@@ -72,13 +72,14 @@ def capture_windows(
     report("capture windows", 0, len(windows))
     recording, counting = _recording(model, family, boundaries), counting_choices(model, family)
     with recording, counting as choices, torch.inference_mode():
-        for passed in _passes(windows):
+        for passed in passes_of(windows):
             captures += _capture(model, boundaries, choices, passed, sampled_tokens, seed)
             report("capture windows", len(captures), len(windows))
     return captures
 
 
-def _passes(windows: Sequence[Window]) -> Iterator[list[Window]]:
+def passes_of(windows: Sequence[Window]) -> Iterator[list[Window]]:
+    """Windows that share a pass: neighbours of equal length, as long as they are short."""
     for length, alike in groupby(windows, key=lambda window: len(window.tokens)):
         while passed := list(islice(alike, max(1, _TOKENS_A_PASS // length))):
             yield passed
@@ -118,17 +119,10 @@ class _Boundaries:
         self._unit_BLTD[:, self._passed] = torch.div(h_BTD, norm_BT1, out=self._unit_BTD)
         self._passed += 1
 
-    def of(self, row: int, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
-        """Unit vectors (float16, L x T x D) and norms (float32, L x T) of one of the pass's windows.
-
-        Raises:
-            SourceError: A state is zero or not finite, so that there is no cosine.
-        """
+    def of(self, row: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Unit vectors (float16, L x T x D) and norms (float32, L x T) of one of the pass's windows."""
         assert self._passed == self._norm_BLT.shape[1]
-        norm_LT = self._norm_BLT[row]
-        if not torch.isfinite(norm_LT).all() or (norm_LT == 0).any():
-            raise SourceError(f"hidden states of window {window.id} are zero or not finite", "Try --dtype float32")
-        return self._unit_BLTD[row], norm_LT
+        return self._unit_BLTD[row], self._norm_BLT[row]
 
 
 def _capture(
@@ -143,18 +137,32 @@ def _capture(
     model.base_model(input_ids=tokens_BT, use_cache=False)
     loads = choices.of_pass(len(windows)) if choices else [None] * len(windows)
     return [
-        _kept(window, *boundaries.of(row, window), sampled_positions(window, sampled_tokens, seed), loads[row])
+        kept_of(window, *boundaries.of(row), sampled_positions(window, sampled_tokens, seed), loads[row])
         for row, window in enumerate(windows)
     ]
 
 
-def _kept(
+def kept_of(
     window: Window,
     unit_LTD: torch.Tensor,
     norm_LT: torch.Tensor,
     positions: list[int],
     load_NE: NDArray[np.int32] | None,
 ) -> WindowCapture:
+    """What is kept of a window, given its states.
+
+    Args:
+        window: The window.
+        unit_LTD: Unit vectors, float16.
+        norm_LT: Norms, float32.
+        positions: Of the sampled tokens.
+        load_NE: Choices of experts.
+
+    Raises:
+        SourceError: A state is zero or not finite, so that there is no cosine.
+    """
+    if not torch.isfinite(norm_LT).all() or (norm_LT == 0).any():
+        raise SourceError(f"hidden states of window {window.id} are zero or not finite", "Try --dtype float32")
     return WindowCapture(
         window=window,
         cosine_sums_LL=_cosine_sums(unit_LTD),

@@ -4,7 +4,7 @@ Nothing here says where things are kept or how fast they are computed: these val
 are applied to, identify a result.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -20,6 +20,7 @@ Method = Literal["lorp", "shortgpt", "streamline", "greedy", "auto"]
 ClusteringKind = Literal["spectral", "agglomerative"]
 Criterion = Literal["similarity", "residual-variance"]
 Packing = Literal["long", "packed"]
+CaptureMode = Literal["memory", "streamed"]
 MixtureChoice = Literal["all", "auto"]
 HealingMethod = Literal["none", "linear", "refit", "magnitude", "auto"]
 DType = Literal["float32", "bfloat16", "float16"]
@@ -240,10 +241,17 @@ class GateSpec(Spec):
 
 
 class ComputeSpec(Spec):
-    """Where and in which precision forward passes run."""
+    """Where and in which precision forward passes run.
+
+    Attributes:
+        device: As torch names it.
+        dtype: Precision of weights and states.
+        capture_mode: Whether models are in memory as a whole, or a block at a time.
+    """
 
     device: str = "cpu"
     dtype: DType = "float32"
+    capture_mode: CaptureMode = "memory"
 
 
 class Recipe(Spec):
@@ -264,6 +272,12 @@ class Recipe(Spec):
     speed: SpeedSpec = SpeedSpec()
     gate: GateSpec = GateSpec()
     compute: ComputeSpec = ComputeSpec()
+
+    @model_validator(mode="after")
+    def _times_models_in_memory(self) -> Self:
+        if self.compute.capture_mode == "streamed" and self.speed.repeats:
+            raise ValueError("speed cannot be timed while weights are read from disk: give --speed-rounds 0")
+        return self
 
 
 class RecompressSpec(Recipe):

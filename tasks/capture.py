@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeGuard, get_args
 
 from lorp.capture import capture_windows
+from lorp.capture_streamed import capture_streamed
 from lorp.checkpoint import CONFIG, open_checkpoint
 from lorp.corpus import Windows
 from lorp.corpus.documents import documents_digest
@@ -141,7 +142,7 @@ class CutWindows(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class CaptureShard(Request):
-    """Windows `first` to `first + SHARD_WINDOWS` of the calibration windows, captured."""
+    """Calibration windows `first` to `first + SHARD_WINDOWS`, captured; all from there on where weights are streamed."""
 
     STAGE: ClassVar[str] = "capture"
     VERSION: ClassVar[int] = 2
@@ -153,7 +154,7 @@ class CaptureShard(Request):
     compute_spec: ComputeSpec
 
     def inputs(self) -> Mapping[str, Any]:
-        """Digests of checkpoint and windows, the shard, the sampling, dtype and kind of device."""
+        """Digests of checkpoint and windows, the shard, the sampling, dtype, kind of device; whether it is streamed."""
         return {
             "checkpoint": self.checkpoint.sha256,
             "windows": self.windows.sha256,
@@ -162,15 +163,23 @@ class CaptureShard(Request):
             "seed": self.seed,
             "dtype": self.compute_spec.dtype,
             "device": device_kind(self.compute_spec.device),
+            **({"capture_mode": "streamed"} if self._streamed else {}),
         }
+
+    @property
+    def _streamed(self) -> bool:
+        return self.compute_spec.capture_mode == "streamed"
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Runs the model's body over the shard's windows."""
-        windows = decode(Windows, vault.read(self.windows)).windows[self.first : self.first + SHARD_WINDOWS]
+        windows = decode(Windows, vault.read(self.windows)).windows[self.first :]
         folder = vault.folder(self.checkpoint)
         family = open_checkpoint(folder).family
         with shared_model(folder, self.compute_spec) as model:
-            captures = capture_windows(model, family, windows, self.sampled_tokens, self.seed)
+            if self._streamed:
+                captures = capture_streamed(model, family, windows, self.sampled_tokens, self.seed, scratch)
+            else:
+                captures = capture_windows(model, family, windows[:SHARD_WINDOWS], self.sampled_tokens, self.seed)
         versions = {f"version.{name}": software_versions()[name] for name in _NOTED_VERSIONS}
         metadata = {f"lorp.{name}": str(value) for name, value in {**self.inputs(), **versions}.items()}
         return {
@@ -266,6 +275,7 @@ def shard_requests(
     checkpoint: Reference, windows: Reference, spec: CalibrationSpec, compute: ComputeSpec
 ) -> list[CaptureShard]:
     """The stages that capture all calibration windows."""
+    size = spec.num_windows if compute.capture_mode == "streamed" else SHARD_WINDOWS
     return [
         CaptureShard(
             label=f"from window {first}",
@@ -276,5 +286,5 @@ def shard_requests(
             seed=spec.seed,
             compute_spec=compute,
         )
-        for first in range(0, spec.num_windows, SHARD_WINDOWS)
+        for first in range(0, spec.num_windows, size)
     ]

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 from lorp.checkpoint import open_checkpoint
 from lorp.corpus import Windows
 from lorp.evaluation.generation import GenerationEvaluation, continue_prompts
-from lorp.evaluation.perplexity import PerplexityEvaluation, window_losses
+from lorp.evaluation.perplexity import PerplexityEvaluation
 from lorp.expert_load import Choices, ExpertLoad, counting_choices
 from lorp.models import device_kind, load_tokenizer
 from lorp.spec import ComputeSpec, GenerationSpec
 from lorp.values import decode, encode
+from tasks.losses import measured_losses
 from tasks.models import shared_model
 from tasks.stage import Outputs, Request
 from tasks.vault import Reference, Vault
@@ -44,7 +45,7 @@ class Evaluate(Request):
         folder = vault.folder(self.checkpoint)
         family = open_checkpoint(folder).family
         with shared_model(folder, self.compute_spec) as model, counting_choices(model, family) as choices:
-            losses = window_losses(model, windows)
+            losses = measured_losses(model, folder, self.compute_spec, windows, scratch)
         evaluation = PerplexityEvaluation(
             checkpoint=self.checkpoint.sha256,
             windows_sha256=self.windows.sha256,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from lorp.corpus.uses import FrontierWindows, MixtureWindows
 from lorp.evaluation.downstream.results import DownstreamEvaluation
-from lorp.evaluation.perplexity import WindowLoss, exp, window_losses
+from lorp.evaluation.perplexity import WindowLoss, exp
 from lorp.evaluation.speed import SpeedComparison
 from lorp.healing.patch import Patch
 from lorp.models import device_kind
@@ -16,6 +16,7 @@ from lorp.plan import PruningPlan
 from lorp.search.frontier import Frontier, FrontierPoint, Standing, standing
 from lorp.spec import ComputeSpec, GateSpec
 from lorp.values import decode, encode
+from tasks.losses import measured_losses
 from tasks.models import shared_model
 from tasks.stage import Outputs, Request
 from tasks.vault import Reference, Vault
@@ -66,8 +67,9 @@ class Look(Request):
         stored = vault.read(self.windows)
         dealt = decode(FrontierWindows, stored) if self.use == "frontier" else decode(MixtureWindows, stored)
         windows = dealt.windows[self.first : self.first + self.size]
-        with shared_model(vault.folder(self.checkpoint), self.compute_spec) as model:
-            losses = window_losses(model, windows)
+        folder = vault.folder(self.checkpoint)
+        with shared_model(folder, self.compute_spec) as model:
+            losses = measured_losses(model, folder, self.compute_spec, windows, scratch)
         return {"losses": vault.put("values", encode(Losses(losses)), ".json")}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from lorp.models import load_model
+from lorp.models import load_model, stream_model
 from lorp.spec import ComputeSpec
 
 _IN_USE = threading.Lock()
@@ -34,5 +34,9 @@ def shared_models(folders: Sequence[Path], compute: ComputeSpec) -> Iterator[tup
             del _held[key]
         for key in wanted:
             if key not in _held:
-                _held[key] = load_model(*key)
+                _held[key] = _load(*key)
         yield tuple(_held[key] for key in wanted)
+
+
+def _load(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
+    return stream_model(folder, compute) if compute.capture_mode == "streamed" else load_model(folder, compute)

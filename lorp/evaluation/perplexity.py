@@ -58,15 +58,18 @@ class PerplexityEvaluation:
 def window_losses(model: PreTrainedModel, windows: Sequence[Window]) -> tuple[WindowLoss, ...]:
     """The loss of each window, computed one window at a time in float32 or better."""
     with torch.inference_mode():
-        return tuple(
-            WindowLoss(
-                window=window.id,
-                document=window.document,
-                num_predicted=len(window.tokens) - 1,
-                loss=_finite(_window_loss(model, window)),
-            )
-            for window in track(windows, "evaluate windows")
-        )
+        return tuple(loss_of(window, _logits(model, window)) for window in track(windows, "evaluate windows"))
+
+
+def loss_of(window: Window, logits_TV: torch.Tensor) -> WindowLoss:
+    """The loss of a window of which a model says this."""
+    mean = mean_loss(logits_TV, torch.tensor(window.tokens, device=logits_TV.device))
+    return WindowLoss(
+        window=window.id,
+        document=window.document,
+        num_predicted=len(window.tokens) - 1,
+        loss=mean if math.isfinite(mean) else None,
+    )
 
 
 def exp(log: float) -> float:
@@ -93,10 +96,6 @@ def mean_loss(logits_TV: torch.Tensor, ids_T: torch.Tensor) -> float:
     return mean if math.isfinite(mean) else math.inf
 
 
-def _window_loss(model: PreTrainedModel, window: Window) -> float:
-    ids_T = torch.tensor(window.tokens, device=model.device)
-    return mean_loss(model(input_ids=ids_T.unsqueeze(0), use_cache=False).logits[0], ids_T)
-
-
-def _finite(loss: float) -> float | None:
-    return loss if math.isfinite(loss) else None
+def _logits(model: PreTrainedModel, window: Window) -> torch.Tensor:
+    said: torch.Tensor = model(input_ids=torch.tensor([window.tokens], device=model.device), use_cache=False).logits[0]
+    return said
