@@ -142,7 +142,7 @@ class CutWindows(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class CaptureShard(Request):
-    """Calibration windows `first` to `first + SHARD_WINDOWS`, captured; all from there on where weights are streamed."""
+    """Calibration windows `first` to `first + SHARD_WINDOWS`, captured; all from there on if they are streamed."""
 
     STAGE: ClassVar[str] = "capture"
     VERSION: ClassVar[int] = 2
