@@ -105,10 +105,10 @@ def _pass_block(body: Body, block: int, passes: Sequence[_Pass], states: Spill, 
 
 
 def _note_load(each: _Pass, block: int, choices: Choices) -> None:
-    of_pass_BNE = choices.of_pass(len(each.windows))
+    load_BE = choices.of_block(block, len(each.windows))
     if each.loads_BNE is None:
-        each.loads_BNE = np.zeros_like(of_pass_BNE)
-    each.loads_BNE[:, block] = of_pass_BNE[:, block]
+        each.loads_BNE = np.zeros((len(load_BE), choices.num_blocks, load_BE.shape[1]), dtype=np.int32)
+    each.loads_BNE[:, block] = load_BE
 
 
 def _tokens(each: _Pass, device: torch.device) -> torch.Tensor:

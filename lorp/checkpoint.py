@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lorp.architectures import Family, family_of
-from lorp.architectures.blocks import num_blocks_of, num_extra_blocks_of
+from lorp.architectures.blocks import lists_in, num_blocks_of, num_extra_blocks_of
 from lorp.errors import SourceError, UnsafeCheckpointError
 from lorp.outline import match, outline_of
 from lorp.progress import track
@@ -97,7 +97,9 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     shards = _shard_names(folder)
     stored = _stored_tensors(folder, shards)
     _check_depth(family, num_blocks, num_extra_blocks_of(family, config), stored)
-    outline = outline_of(folder, family.block_fields)
+    outline = outline_of(
+        folder, tuple({**dict.fromkeys(family.block_fields), **dict.fromkeys(lists_in(family, config))})
+    )
     loaded, ignored = match(family, outline, stored)
     checkpoint = Checkpoint(
         folder=folder,

@@ -52,10 +52,22 @@ class Choices:
     def of_pass(self, num_windows: int) -> NDArray[np.int32]:
         """B x N x E, the choices in the last pass, window by window."""
         counts_BNE = np.zeros((num_windows, *self._total_NE.shape), dtype=np.int32)
-        for block, experts_TK in self._last.items():
-            for window, of_window in enumerate(experts_TK.reshape(num_windows, -1)):
-                counts_BNE[window, block] = self._count(of_window)
+        for block in self._last:
+            counts_BNE[:, block] = self.of_block(block, num_windows)
         return counts_BNE
+
+    def of_block(self, block: int, num_windows: int) -> NDArray[np.int32]:
+        """B x E, the choices of one block's router the last time that it ran, window by window."""
+        counts_BE = np.zeros((num_windows, self._total_NE.shape[1]), dtype=np.int32)
+        if block in self._last:
+            for window, of_window in enumerate(self._last[block].reshape(num_windows, -1)):
+                counts_BE[window] = self._count(of_window)
+        return counts_BE
+
+    @property
+    def num_blocks(self) -> int:
+        """N."""
+        return len(self._num_experts)
 
     @property
     def total(self) -> tuple[tuple[int, ...], ...]:

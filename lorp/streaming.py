@@ -4,6 +4,7 @@ Everything but the blocks is loaded as always. Whoever runs many windows through
 is read once for all of them.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -121,16 +122,17 @@ def fill(model: PreTrainedModel, checkpoint: Checkpoint, device: torch.device) -
         checkpoint: A sound one of that model.
         device: Where weights go.
     """
-    parts = _parts(model, checkpoint)
+    parts, dtype_of = _parts(model, checkpoint), _dtypes(model)
     blocks_path = f"{checkpoint.family.blocks_path}."
     for name, parameter in list(model.named_parameters(remove_duplicate=False)):
         if name in parts and not name.startswith(blocks_path):
-            _set(model, name, _whole(parameter, parts[name], device))
+            _set(model, name, _whole(parameter.shape, dtype_of(name, parameter), parts[name], device))
         else:
-            _set(model, name, absent(parameter.shape, parameter.dtype, device))
+            _set(model, name, absent(parameter.shape, dtype_of(name, parameter), device))
     model.tie_weights(missing_keys=set(model.state_dict()) - set(parts), recompute_mapping=False)
     for name, buffer in list(model.named_buffers()):
-        _set(model, name, _whole(buffer, parts[name], device) if name in parts else buffer.to(device))
+        stored = _whole(buffer.shape, dtype_of(name, buffer), parts[name], device) if name in parts else None
+        _set(model, name, buffer.to(device) if stored is None else stored)
     blocks: Any = model.get_submodule(checkpoint.family.blocks_path)
     for index, block in enumerate(blocks):
         own = [(parameter, parts[f"{blocks_path}{index}.{name}"]) for name, parameter in block.named_parameters()]
@@ -158,8 +160,19 @@ def _parts(model: nn.Module, checkpoint: Checkpoint) -> Mapping[str, list[Part]]
     return parts
 
 
-def _whole(like: torch.Tensor, parts: list[Part], device: torch.device) -> torch.Tensor:
-    whole = torch.empty(like.shape, dtype=like.dtype, device=device)
+def _dtypes(model: PreTrainedModel) -> Callable[[str, torch.Tensor], torch.dtype]:
+    """What each tensor is kept in: some stay in float32 whatever is asked for."""
+    plan: Mapping[str, torch.dtype] = model._get_dtype_plan(model.dtype)
+    kept = [(re.compile(rf"(^|\.){name.replace('*', '.*')}($|\.)"), dtype) for name, dtype in plan.items()]
+
+    def dtype_of(name: str, tensor: torch.Tensor) -> torch.dtype:
+        return next((dtype for pattern, dtype in kept if pattern.search(name)), tensor.dtype)
+
+    return dtype_of
+
+
+def _whole(shape: torch.Size, dtype: torch.dtype, parts: list[Part], device: torch.device) -> torch.Tensor:
+    whole = torch.empty(shape, dtype=dtype, device=device)
     for part in parts:
         with safe_open(part.stored.path, framework="pt") as file:
             part.place.part(whole).copy_(file.get_tensor(part.stored.name))

@@ -141,11 +141,11 @@ def _pruned_config(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
     """The config, with every field that counts blocks, lists them or says from which one on they differ."""
     family, config = checkpoint.family, checkpoint.config
     counts = [field for field in family.count_fields if config.get(field) is not None]
-    extra = {} if family.extra_blocks_field is None else {family.extra_blocks_field: 0}
+    extra = [field for field in family.extra_blocks_fields if field in config] or family.extra_blocks_fields[:1]
     return {
         **config,
         **dict.fromkeys(counts, len(plan.kept)),
-        **extra,
+        **dict.fromkeys(extra, 0),
         **pruned_settings(family, checkpoint.block_settings, plan.kept),
         NOTE: {"kept_blocks": plan.kept, "source_num_blocks": plan.num_blocks},
     }

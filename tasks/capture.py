@@ -1,4 +1,7 @@
-"""Corpus -> windows -> captured shards, one shard a stage: a killed run resumes at its shard."""
+"""Corpus -> windows -> captured shards, one shard a stage: a killed run resumes at its shard.
+
+Where weights are streamed all windows are one shard, so that they are read once.
+"""
 
 import json
 from collections.abc import Mapping

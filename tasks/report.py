@@ -14,6 +14,8 @@ from tasks.fetch import Licence
 from tasks.results import RunResults, RunValues
 from tasks.vault import Manifest, Reference, Vault
 
+_MODELS = ("dense", "pruned")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pages:
@@ -98,9 +100,7 @@ def _report_data(
 
 
 def _expert_loads(vault: Vault, chain: Chain) -> tuple[ExpertLoad, ExpertLoad] | None:
-    if not chain.expert_loads:
+    if len(chain.expert_loads) < len(_MODELS):  # no block with experts is left
         return None
-    dense, pruned = (
-        decode(ExpertLoad, vault.read(chain.expert_loads[f"{role}_expert_load"])) for role in ("dense", "pruned")
-    )
+    dense, pruned = (decode(ExpertLoad, vault.read(chain.expert_loads[f"{role}_expert_load"])) for role in _MODELS)
     return dense, pruned

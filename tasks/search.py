@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from lorp.checkpoint import open_checkpoint
 from lorp.clustering import Clustering
 from lorp.corpus.uses import ConfirmWindows, ScoreWindows, SearchWindows
+from lorp.healing.repair import can_mend
 from lorp.models import device_kind
 from lorp.plan import PruningPlan
 from lorp.search.recorded import RecordedTrials, TriedPlans
@@ -90,7 +91,7 @@ class _Searching(Request):
                 clustering=decode(Clustering, vault.read(self.clustering)),
                 trials=trials(windows.score),
                 confirming=trials(windows.confirm),
-                mended=self.mended and checkpoint.family.projections.writes_freely(checkpoint.config),
+                mended=self.mended and can_mend(checkpoint),
                 max_swaps=self.max_swaps,
                 seed=self.seed,
             )

@@ -62,7 +62,7 @@ class Case:
 
 
 def make_case(case: Case, folder: Path) -> Path:
-    """Writes the checkpoint, with random weights everywhere: biases and norms too."""
+    """Writes the checkpoint, with random weights everywhere: biases, norms and what is no parameter too."""
     import torch
     import transformers
     from safetensors.torch import load_file, save_file
@@ -74,6 +74,9 @@ def make_case(case: Case, folder: Path) -> Path:
     for parameter in model.parameters():
         noise = torch.randn_like(parameter) * 0.2
         parameter.data = noise if parameter.ndim > 1 else parameter.data + noise
+    for name, buffer in model.named_buffers():
+        if name in model.state_dict():
+            buffer.add_(4 + torch.rand_like(buffer) * 0.02)
     model.save_pretrained(folder)
     weights = folder / "model.safetensors"
     save_file(case.as_stored(load_file(weights)), weights, metadata={"format": "pt"})

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lorp.architectures.family import Family
+from lorp.architectures.family import GENERAL_LISTS, Family
 from lorp.errors import SourceError
 
 
@@ -17,7 +17,7 @@ def num_blocks_of(family: Family, config: Mapping[str, Any]) -> int:
     if obstacle := family.obstacle_in(config):
         raise SourceError(f"{obstacle.reason} ({obstacle.field})", "Choose a checkpoint without it")
     num_blocks = _count(family, config)
-    for field in family.per_block_fields:
+    for field in lists_in(family, config):
         values = config.get(field)
         if values is not None and (not isinstance(values, list) or len(values) != num_blocks):
             raise SourceError(f"{field} in config.json does not have {num_blocks} entries", "Mend the config")
@@ -29,10 +29,16 @@ def num_blocks_of(family: Family, config: Mapping[str, Any]) -> int:
     return num_blocks
 
 
+def lists_in(family: Family, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields among these that have an entry a block: the family's, and those that any config may have."""
+    fields = dict.fromkeys((*family.per_block_fields, *GENERAL_LISTS))
+    return tuple(field for field in fields if settings.get(field) is not None)
+
+
 def num_extra_blocks_of(family: Family, config: Mapping[str, Any]) -> int:
     """How many blocks may be stored after the last that the model loads."""
-    count = 0 if family.extra_blocks_field is None else config.get(family.extra_blocks_field, 0)
-    return count if isinstance(count, int) else 0
+    counts = [config.get(field) for field in family.extra_blocks_fields]
+    return max((count for count in counts if isinstance(count, int)), default=0)
 
 
 def pruned_settings(family: Family, settings: Mapping[str, Any], kept: Sequence[int]) -> dict[str, Any]:
@@ -43,9 +49,7 @@ def pruned_settings(family: Family, settings: Mapping[str, Any], kept: Sequence[
         settings: Its fields about single blocks, as the dense model has them.
         kept: Indices in the dense model.
     """
-    lists = {
-        field: [settings[field][block] for block in kept] for field in family.per_block_fields if field in settings
-    }
+    lists = {field: [settings[field][block] for block in kept] for field in lists_in(family, settings)}
     thresholds = {
         field: sum(block < settings[field] for block in kept) for field in family.threshold_fields if field in settings
     }

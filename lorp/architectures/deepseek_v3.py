@@ -27,5 +27,5 @@ DEEPSEEK_V3 = Family(
     ),
     count_field="num_hidden_layers",
     threshold_fields=("first_k_dense_replace",),
-    extra_blocks_field="num_nextn_predict_layers",
+    extra_blocks_fields=("num_nextn_predict_layers", "num_mtp_layers"),
 )

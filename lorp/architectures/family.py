@@ -24,6 +24,9 @@ class Obstacle:
 #: transformers reads it for any family: overrides by block index, which its models do not all follow.
 SINGLE_BLOCKS = Obstacle(field="per_layer_config", reason="its config sets single blocks apart by their index")
 
+#: transformers wants an entry a block in these, in whatever config they are.
+GENERAL_LISTS = ("layer_types", "mlp_layer_types")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Projections:
@@ -96,7 +99,7 @@ class Family:
         cadence_fields: Pairs of config fields: how many blocks it takes to come to the next of a kind (with 2 these
             are blocks 1, 3, 5), and a list of blocks that are not of that kind all the same. A pruned config has a
             cadence of 1, and lists all others.
-        extra_blocks_field: Config field that counts blocks stored after the last, which the model does not load.
+        extra_blocks_fields: Config fields that count blocks stored after the last, which the model does not load.
         obstacles: Settings with which blocks cannot be renumbered.
     """
 
@@ -112,7 +115,7 @@ class Family:
     per_block_fields: tuple[str, ...] = ()
     threshold_fields: tuple[str, ...] = ()
     cadence_fields: tuple[tuple[str, str], ...] = ()
-    extra_blocks_field: str | None = None
+    extra_blocks_fields: tuple[str, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
 
     @property

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from transformers import PreTrainedModel
 
+from lorp.architectures.experts import Place
 from lorp.body import Body, batches
 from lorp.checkpoint import Checkpoint
 from lorp.corpus.uses import HealingWindows
@@ -117,11 +118,27 @@ def check_healing(checkpoint: Checkpoint, method: Healing) -> None:
     Raises:
         HealingError: With the reason.
     """
+    if stores_experts_together(checkpoint):
+        raise HealingError("its experts are stored together, where none can be healed", "Use --heal none")
     if method != "refit" and not checkpoint.family.projections.writes_freely(checkpoint.config):
         raise HealingError(
             f"{method} healing cannot be folded into {checkpoint.family.name}: a norm follows what its blocks write",
             "Use --heal refit, which changes what blocks read, or --heal none",
         )
+
+
+def stores_experts_together(checkpoint: Checkpoint) -> bool:
+    """Whether the experts of a block are one tensor, and not one each."""
+    family, experts = checkpoint.family, checkpoint.family.projections.experts
+    together = experts and Place(name=experts.down)
+    in_blocks = (name for name in checkpoint.tensors if family.block_of(name) is not None)
+    return together is not None and any(family.place_in_block(name) == together for name in in_blocks)
+
+
+def can_mend(checkpoint: Checkpoint) -> bool:
+    """Whether what its blocks write can be refitted."""
+    free = checkpoint.family.projections.writes_freely(checkpoint.config)
+    return free and not stores_experts_together(checkpoint)
 
 
 def _fit(

@@ -12,6 +12,8 @@ from lorp.checkpoint import Checkpoint
 from lorp.errors import HealingError
 from lorp.healing.overlay import Overlay, overlay
 
+_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
+
 
 class StoredWeights:
     """New values of a checkpoint's tensors, which a loaded model computes with as long as this is open.
@@ -28,12 +30,8 @@ class StoredWeights:
         self.changed: dict[str, torch.Tensor] = {}
 
     def get(self, block: int, place: Place) -> torch.Tensor:
-        """A block's tensor as it stands: changed, or as stored.
-
-        Raises:
-            HealingError: Experts are stored together.
-        """
-        name = self._name(block, place)
+        """A block's tensor as it stands: changed, or as stored."""
+        name = self._names[block, place]
         if name in self.changed:
             return self.changed[name]
         with safe_open(self._checkpoint.tensors[name].path, framework="pt") as file:
@@ -46,17 +44,12 @@ class StoredWeights:
         Raises:
             HealingError: The value is too large for the dtype that is stored.
         """
-        name = self._name(block, place)
-        rounded = value.to(self.get(block, place).dtype).cpu()
+        name = self._names[block, place]
+        rounded = value.to(_DTYPES[self._checkpoint.tensors[name].dtype]).cpu()
         if not torch.isfinite(rounded).all():
             raise HealingError(f"new weights are too large for {rounded.dtype} in {name}", "Use --heal none")
         self.changed[name] = rounded
         self._values.put(module.get_parameter(place.name), place, rounded)
-
-    def _name(self, block: int, place: Place) -> str:
-        if (block, place) not in self._names:
-            raise HealingError(f"block {block} does not store {place.name} expert by expert", "Use --heal none")
-        return self._names[block, place]
 
 
 @contextmanager

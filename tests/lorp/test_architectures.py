@@ -76,7 +76,8 @@ def test_a_field_that_does_not_follow_shows(tmp_path: Path, name: str, field: st
         threshold_fields=tuple(name for name in described.threshold_fields if name != field),
         cadence_fields=tuple(pair for pair in described.cadence_fields if field not in pair),
     )
-    stale = dataclasses.replace(row.checkpoint, family=forgetful)
+    settings = {name: value for name, value in row.checkpoint.block_settings.items() if name != field}
+    stale = dataclasses.replace(row.checkpoint, family=forgetful, block_settings=settings)
 
     def is_right(removed: tuple[int, ...]) -> bool:
         variant = cut(stale, removed, tmp_path / f"stale{removed}")
@@ -190,6 +191,34 @@ def test_refuses_an_expert_that_lacks(tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
+def test_refuses_an_expert_of_another_spelling(tmp_path: Path) -> None:
+    def twice(weights: dict[str, torch.Tensor]) -> None:
+        name = "model.layers.0.block_sparse_moe.experts.{}.w1.weight"
+        weights[name.format("04")] = weights[name.format("3")].clone()
+
+    change_weights(mixtral(tmp_path), twice)
+    with pytest.raises(SourceError, match=r"experts\.04\.w1\.weight is of an expert that its config does not have"):
+        open_checkpoint(tmp_path)
+
+
+def test_a_list_that_any_config_may_have_follows(tmp_path: Path) -> None:
+    row = Row(BY_NAME["Granite: tied head, scaled"], tmp_path)
+    edit_json(row.source / "config.json", layer_types=["full_attention"] * NUM_BLOCKS)
+    variant = open_checkpoint(row.variant((2,)))
+    assert variant.config["layer_types"] == ["full_attention"] * (NUM_BLOCKS - 1)
+    assert torch.equal(logits(load(variant.folder)), row.skipped((2,)))
+
+
+@pytest.mark.parametrize("field", ["num_nextn_predict_layers", "num_mtp_layers"])
+def test_the_block_after_the_last_is_left_out_by_either_name(tmp_path: Path, field: str) -> None:
+    row = Row(BY_NAME["DeepSeek-V3: own head, two blocks without experts, one block more stored"], tmp_path)
+    edit_json(row.source / "config.json", **{"num_nextn_predict_layers": None, "num_mtp_layers": None, field: 1})
+    assert any(f"layers.{NUM_BLOCKS}." in name for name in row.checkpoint.ignored)
+    variant = open_checkpoint(row.variant((2,)))
+    extra = {name: value for name, value in variant.config.items() if name.startswith(("num_nextn", "num_mtp"))}
+    assert extra == {field: 0}
+
+
 def test_refuses_an_expert_too_many(tmp_path: Path) -> None:
     edit_json(mixtral(tmp_path) / "config.json", num_local_experts=3)
     with pytest.raises(SourceError, match=r"of an expert that its config does not have|has the shape"):
@@ -218,7 +247,7 @@ def test_experts_stored_together_are_cut_and_not_healed(tmp_path: Path) -> None:
     assert torch.equal(logits(load(row.variant((2,)))), row.skipped((2,)))
     windows = tuple(capture.window for capture in row.captures)
     uses = HealingWindows(fit=FitWindows(windows), ridge=RidgeWindows(windows))
-    with pytest.raises(HealingError, match=r"does not store mlp\.experts\.\w+ expert by expert"):
+    with pytest.raises(HealingError, match="its experts are stored together"):
         repair(row.dense, row.checkpoint, row.plan, uses, "refit")
 
 
