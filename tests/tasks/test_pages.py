@@ -16,6 +16,6 @@ def test_loads_are_compared_where_source_and_variant_have_experts(tmp_path: Path
     kept = [vault.put("values", encode(load), ".json") for load in loads]
     both = {"dense_expert_load": kept[0], "pruned_expert_load": kept[1]}
     assert _expert_loads(vault, SimpleNamespace(expert_loads=both)) == tuple(loads)
-    for role in both:
-        assert _expert_loads(vault, SimpleNamespace(expert_loads={role: both[role]})) is None
+    for one in both.items():
+        assert _expert_loads(vault, SimpleNamespace(expert_loads=dict([one]))) is None
     assert _expert_loads(vault, SimpleNamespace(expert_loads={})) is None
