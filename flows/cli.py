@@ -17,14 +17,13 @@ from flows.cli_keeping import keeping
 from flows.cli_production import production
 from flows.cli_sweep import sweeping
 from flows.cli_up import installation
-from flows.options import make, parse_corpora, parse_remove, parse_tasks
+from flows.options import compute_of, make, parse_corpora, parse_remove, parse_tasks
 from lorp import __version__
 from lorp.errors import LorpError, SpecError, without_passwords
 from lorp.spec import (
     EMBEDDED_CORPUS,
     EMBEDDED_TASK,
     CalibrationSpec,
-    ComputeSpec,
     DownstreamSpec,
     EvaluationSpec,
     GateSpec,
@@ -206,12 +205,7 @@ def recompress(
             max_memory_ratio=max_memory_ratio,
             confidence=confidence,
         ),
-        compute=make(
-            ComputeSpec,
-            device=device or settings().device,
-            dtype=dtype or settings().dtype,
-            capture_mode=capture_mode,
-        ),
+        compute=compute_of(device, dtype, capture_mode),
     )
     from flows.command import recompress_all
 

@@ -5,12 +5,11 @@ from typing import Annotated
 import typer
 
 from flows import arguments
-from flows.options import make, parse_corpora, parse_counts, parse_names, parse_tasks
+from flows.options import compute_of, make, parse_corpora, parse_counts, parse_names, parse_tasks
 from lorp.spec import (
     EMBEDDED_CORPUS,
     EMBEDDED_TASK,
     CalibrationSpec,
-    ComputeSpec,
     DownstreamSpec,
     EvaluationSpec,
     GateSpec,
@@ -19,7 +18,6 @@ from lorp.spec import (
     SearchSpec,
     SpeedSpec,
 )
-from tasks.settings import settings
 
 sweeping = typer.Typer()
 
@@ -92,7 +90,7 @@ def sweep(
             min_speedup=min_speedup,
             max_memory_ratio=max_memory_ratio,
         ),
-        compute=make(ComputeSpec, device=device or settings().device, dtype=dtype or settings().dtype),
+        compute=compute_of(device, dtype),
     )
     from flows.sweep import SweepSpec
     from flows.sweeping import sweep_source

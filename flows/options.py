@@ -8,6 +8,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lorp.errors import SpecError
+from lorp.spec import CaptureMode, ComputeSpec, DType
+from tasks.settings import settings
 
 if TYPE_CHECKING:
     from lorp.promotion import PromotionPolicy
@@ -36,6 +38,12 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in pairs if tag not in _KEPT_AS_TYPED]
     for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+def compute_of(device: str | None, dtype: DType | None, capture_mode: CaptureMode = "memory") -> ComputeSpec:
+    """Where and in which precision forward passes run; the installation's settings stand behind what is not given."""
+    asked = {"device": device or settings().device, "dtype": dtype or settings().dtype}
+    return make(ComputeSpec, **asked, capture_mode=capture_mode)
 
 
 def parse_remove(text: str) -> int | float | Literal["auto"]:

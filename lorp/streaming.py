@@ -104,11 +104,6 @@ def streamed_block_of(parameter: nn.Parameter) -> StreamedBlock | None:
     return getattr(parameter, _ATTRIBUTE, None)
 
 
-def is_streamed(blocks: Iterable[nn.Module]) -> bool:
-    """Whether a model's blocks are streamed."""
-    return any(hasattr(block, _ATTRIBUTE) for block in blocks)
-
-
 def absent(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Stands in for weights that are not there: of their shape, and of one number."""
     return torch.zeros((), dtype=dtype, device=device).expand(shape)

@@ -18,8 +18,7 @@ def num_blocks_of(family: Family, config: Mapping[str, Any]) -> int:
         raise SourceError(f"{obstacle.reason} ({obstacle.field})", "Choose a checkpoint without it")
     num_blocks = _count(family, config)
     for field in lists_in(family, config):
-        values = config.get(field)
-        if values is not None and (not isinstance(values, list) or len(values) != num_blocks):
+        if not isinstance(config[field], list) or len(config[field]) != num_blocks:
             raise SourceError(f"{field} in config.json does not have {num_blocks} entries", "Mend the config")
     for field in family.threshold_fields:
         if type(config.get(field, 0)) is not int:

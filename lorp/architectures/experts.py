@@ -5,7 +5,6 @@ experts x two halves of rows x inputs, and `down_proj`, experts x rows x inputs.
 """
 
 import re
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,9 +78,7 @@ class Experts:
             return None
         inner = stored_name.removeprefix(prefix)
         names = "|".join(map(re.escape, self.stored_maps))
-        found = re.fullmatch(rf"experts\.(0|[1-9]\d{{0,5}})\.({names})\.weight", inner)
-        if not found and re.match(r"experts\.\d", inner):
-            return Place(name=self.down, expert=sys.maxsize)  # of no expert that a model has
+        found = re.fullmatch(rf"experts\.(\d{{1,18}})\.({names})\.weight", inner)
         if not found:
             return Place(name=f"{self.path}.{inner}")
         expert, which = int(found[1]), self.stored_maps.index(found[2])

@@ -191,13 +191,17 @@ def test_refuses_an_expert_that_lacks(tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
-def test_refuses_an_expert_of_another_spelling(tmp_path: Path) -> None:
-    def twice(weights: dict[str, torch.Tensor]) -> None:
+@pytest.mark.parametrize(
+    ("number", "fault"),
+    [("04", r"experts\.04\.w1\.weight is of an expert that its config does not have"), ("03", "is stored twice")],
+)
+def test_refuses_an_expert_of_another_spelling(tmp_path: Path, number: str, fault: str) -> None:
+    def more(weights: dict[str, torch.Tensor]) -> None:
         name = "model.layers.0.block_sparse_moe.experts.{}.w1.weight"
-        weights[name.format("04")] = weights[name.format("3")].clone()
+        weights[name.format(number)] = weights[name.format("3")].clone()
 
-    change_weights(mixtral(tmp_path), twice)
-    with pytest.raises(SourceError, match=r"experts\.04\.w1\.weight is of an expert that its config does not have"):
+    change_weights(mixtral(tmp_path), more)
+    with pytest.raises(SourceError, match=fault):
         open_checkpoint(tmp_path)
 
 
