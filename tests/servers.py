@@ -94,6 +94,8 @@ def seaweed(folder: Path) -> Iterator[str]:
         binary, "-logtostderr=true", "mini", "-dir", folder / "data", "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1",
         *(f"-{part}.port={port}" for part, port in ports.items()), "-s3.config", folder / "s3.json", "-webdav=false",
         "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
+        # Each bucket takes a volume: of itself it allows only as many as the disk has free gigabytes.
+        "-volume.max=1000",
     )  # fmt: skip
     endpoint = f"http://127.0.0.1:{ports['s3']}"
     # It has nothing to save, and would take half a minute to say goodbye to its own parts.

@@ -240,7 +240,7 @@ def test_the_doctor_knows_the_runs_that_need_a_person(server: Server) -> None:
         with get_client(sync_client=True) as client:
             client.request("POST", "/events", json=[heartbeat.model_dump(mode="json")])  # type: ignore[arg-type]
     silence = eventually(server, "runs", silent)
-    assert [("late" in each.what, silent in each.what) for each in silence] == [(True, False), (False, True)]
+    assert [("are late" in each.what, silent in each.what) for each in silence] == [(True, False), (False, True)]
     found = doctor(server)
     only(found["watch"], "warning", "/in/model is parked after 3 attempts: out of disk", "flow-run retry the-run")
     only(found["promotions"], "ok", "waiting for a person's approval", "")
@@ -265,7 +265,7 @@ def test_it_is_triggered_and_run_to_its_verdict(server: Server, pico: Path, tmp_
             prefect, "deployment", "run", "recompress/recompress", "--param", f"spec={json.dumps(spec)}",
             "--watch", "--watch-interval", 2,
         )  # fmt: skip
-    asked = {"flows": {"name": {"any_": ["recompress"]}}}
+    asked = {"deployments": {"name": {"any_": ["recompress"]}}}
     [run] = httpx.post(f"{server.api}/flow_runs/filter", json=asked, timeout=60).json()
     assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Rejected"), out
     assert "over the budget of 0.5" in run["state"]["message"]
