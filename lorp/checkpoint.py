@@ -97,7 +97,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     shards = _shard_names(folder)
     stored = _stored_tensors(folder, shards)
     _check_depth(family, num_blocks, num_extra_blocks_of(family, config), stored)
-    outline = outline_of(folder, tuple(dict.fromkeys((*family.block_fields, *lists_in(family, config)))))
+    outline = outline_of(folder, family, tuple(dict.fromkeys((*family.block_fields, *lists_in(family, config)))))
     loaded, ignored = match(family, outline, stored)
     checkpoint = Checkpoint(
         folder=folder,

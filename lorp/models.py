@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from accelerate import init_empty_weights
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
     PreTrainedModel,
@@ -34,8 +34,8 @@ def load_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
         SpecError: The device is not there.
         IntegrityError: Keys are missing, of another shape, or unexpected beyond those known to be ignored.
     """
-    device = _device(compute.device)
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
+    checkpoint, device = open_checkpoint(folder), _device(compute.device)
+    loaded: Any = getattr(transformers, checkpoint.family.model_class).from_pretrained(
         folder,
         dtype=getattr(torch, compute.dtype),
         trust_remote_code=False,
@@ -45,7 +45,7 @@ def load_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
     )
     model, loading = loaded
     faults = {kind: loading[kind] for kind in ("missing_keys", "mismatched_keys", "error_msgs")}
-    faults["unexpected_keys"] = set(loading["unexpected_keys"]) - _ignored_names(open_checkpoint(folder))
+    faults["unexpected_keys"] = set(loading["unexpected_keys"]) - _ignored_names(checkpoint)
     for kind, names in faults.items():
         if names:
             raise IntegrityError(f"{folder} loads with {kind}: {sorted(map(str, names))[0]}", "Report this")
@@ -63,7 +63,8 @@ def stream_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     dtype = getattr(torch, compute.dtype)
     with init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)  # type: ignore[no-untyped-call]
+        model_class = getattr(transformers, checkpoint.family.model_class)
+        model = model_class.from_config(config, dtype=dtype, trust_remote_code=False)
     fill(model, checkpoint, device)
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)

@@ -33,19 +33,19 @@ class ModelOutline:
     settings: Mapping[str, Any]
 
 
-def outline_of(folder: Path, fields: tuple[str, ...]) -> ModelOutline:
-    """The outline of a config's causal language model, built without memory for weights.
+def outline_of(folder: Path, family: Family, fields: tuple[str, ...]) -> ModelOutline:
+    """The outline of a config's model, built without memory for weights.
 
     Raises:
         SourceError: transformers cannot build a model from the config.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    import transformers
 
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+            model = getattr(transformers, family.model_class).from_config(config, trust_remote_code=False)
     except Exception as fault:  # whatever a hostile config provokes in transformers is the source's fault
         raise SourceError(f"its config builds no model: {fault}", "Fetch the checkpoint again") from fault
     return ModelOutline(

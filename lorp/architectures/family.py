@@ -85,6 +85,7 @@ class Family:
         name: As people call it.
         model_types: `model_type` values of its configs.
         architectures: Class names that its configs may list.
+        model_class: The class of transformers that chooses the model's own by its config.
         blocks_path: Path of the block list in the loaded model, `model.layers`; block `i`'s tensors are named
             `<blocks_path>.<i>.<rest>`. On disk the first part, which is the model without its head, may be absent.
         stored_names: Pairs of a tensor's name on disk and its other name in the model.
@@ -106,6 +107,7 @@ class Family:
     name: str
     model_types: frozenset[str]
     architectures: frozenset[str]
+    model_class: str = "AutoModelForCausalLM"
     blocks_path: str
     stored_names: tuple[tuple[str, str], ...] = ()
     projections: Projections
