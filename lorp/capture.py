@@ -8,7 +8,6 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,9 @@ from lorp.body import state_in
 from lorp.corpus import Window
 from lorp.errors import SourceError
 from lorp.expert_load import Choices, counting_choices
+from lorp.feeding import feed_of, passes_of
 from lorp.progress import report
 
-#: Windows share a pass up to so many tokens: on a CPU, matrices of 256 rows leave a tenth of its speed unused.
-_TOKENS_A_PASS = 512
 #: Cosines are taken in products over so many tokens, of so many tokens at a time: on a CPU as stay in its cache, on an
 #: accelerator as many as make kernels worth their start. A part is a multiple of a product.
 _TOKENS_A_PRODUCT = 4
@@ -78,13 +76,6 @@ def capture_windows(
     return captures
 
 
-def passes_of(windows: Sequence[Window]) -> Iterator[list[Window]]:
-    """Windows that share a pass: neighbours of equal length, as long as they are short."""
-    for length, alike in groupby(windows, key=lambda window: len(window.tokens)):
-        while passed := list(islice(alike, max(1, _TOKENS_A_PASS // length))):
-            yield passed
-
-
 def sampled_positions(window: Window, sampled_tokens: int, seed: int) -> list[int]:
     """Positions of the tokens of a window that are sampled, ascending; they depend on nothing but window and seed."""
     count = min(sampled_tokens, len(window.tokens))
@@ -133,8 +124,7 @@ def _capture(
     sampled_tokens: int,
     seed: int,
 ) -> list[WindowCapture]:
-    tokens_BT = torch.tensor([window.tokens for window in windows], device=model.device)
-    model.base_model(input_ids=tokens_BT, use_cache=False)
+    model.base_model(**feed_of(windows, model).inputs, use_cache=False)
     loads = choices.of_pass(len(windows)) if choices else [None] * len(windows)
     return [
         kept_of(window, *boundaries.of(row), sampled_positions(window, sampled_tokens, seed), loads[row])

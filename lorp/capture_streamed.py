@@ -18,9 +18,10 @@ from transformers import PreTrainedModel
 
 from lorp.architectures import Family
 from lorp.body import Body
-from lorp.capture import WindowCapture, kept_of, passes_of, sampled_positions
+from lorp.capture import WindowCapture, kept_of, sampled_positions
 from lorp.corpus import Window
 from lorp.expert_load import Choices, counting_choices
+from lorp.feeding import Feed, feed_of, passes_of
 from lorp.progress import track
 from lorp.spill import Spill
 
@@ -31,12 +32,14 @@ class _Pass:
 
     Attributes:
         windows: B windows.
+        feed: What the model is given for them.
         path: Unit vectors, float16, boundary after boundary: L x B x T x D.
         norms: float32, a boundary each: B x T.
         loads_BNE: Choices of experts; None for a model without.
     """
 
     windows: list[Window]
+    feed: Feed
     path: Path
     norms: list[torch.Tensor]
     loads_BNE: NDArray[np.int32] | None = None
@@ -84,9 +87,12 @@ def capture_streamed(
     """
     body = Body(model, family)
     with TemporaryDirectory(dir=scratch) as folder, Spill(folder=scratch) as states, torch.inference_mode():
-        passes = [_Pass(passed, Path(folder) / str(number), []) for number, passed in enumerate(passes_of(windows))]
+        passes = [
+            _Pass(passed, feed_of(passed, model), Path(folder) / str(number), [])
+            for number, passed in enumerate(passes_of(windows))
+        ]
         for number, each in enumerate(passes):
-            states[number] = body.embedded(_tokens(each, body.device))
+            states[number] = body.embedded(each.feed)
             each.add(states[number])
         with counting_choices(model, family) as choices:
             for block in track(range(body.num_blocks), "capture blocks"):
@@ -98,7 +104,7 @@ def capture_streamed(
 def _pass_block(body: Body, block: int, passes: Sequence[_Pass], states: Spill, choices: Choices | None) -> None:
     with body.held(block):
         for number, each in enumerate(passes):
-            states[number] = body.step(block, states[number])
+            states[number] = body.step(block, states[number], each.feed)
             each.add(states[number])
             if choices:
                 _note_load(each, block, choices)
@@ -109,7 +115,3 @@ def _note_load(each: _Pass, block: int, choices: Choices) -> None:
     if each.loads_BNE is None:
         each.loads_BNE = np.zeros((len(load_BE), choices.num_blocks, load_BE.shape[1]), dtype=np.int32)
     each.loads_BNE[:, block] = load_BE
-
-
-def _tokens(each: _Pass, device: torch.device) -> torch.Tensor:
-    return torch.tensor([window.tokens for window in each.windows], device=device)

@@ -1,6 +1,6 @@
 """Frozen dataclasses <-> canonical JSON, so that equal values have equal bytes and digests."""
 
-from dataclasses import asdict
+from dataclasses import field, fields, is_dataclass
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -11,13 +11,18 @@ from lorp.errors import IntegrityError
 Value = TypeVar("Value")
 
 
+def later(default: Any) -> Any:
+    """A field that came later: left out where it has its default, so that older values keep bytes and digests."""
+    return field(default=default, metadata={"later": True})
+
+
 def encode(value: Any) -> bytes:
     """A dataclass as canonical JSON.
 
     Raises:
         ValueError: It holds NaN or infinity.
     """
-    return canonical_json(asdict(value))
+    return canonical_json(_plain(value))
 
 
 def decode(kind: type[Value], data: bytes) -> Value:
@@ -31,3 +36,19 @@ def decode(kind: type[Value], data: bytes) -> Value:
     except ValidationError as fault:
         what = fault.errors()[0]["msg"]
         raise IntegrityError(f"stored bytes are no {kind.__name__}: {what}", "Recompute what holds them") from None
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses as dictionaries, however deep."""
+    if is_dataclass(value):
+        return {
+            each.name: _plain(inner)
+            for each in fields(value)
+            for inner in [getattr(value, each.name)]
+            if not (each.metadata.get("later") and inner == each.default)
+        }
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value

@@ -91,6 +91,8 @@ class Family:
         stored_names: Pairs of a tensor's name on disk and its other name in the model.
         projections: Where a block's linear maps are.
         gives_tuples: Whether a block gives a tuple that begins with the state, and not the state itself.
+        hands_on: How many values follow the state in that tuple, which each block takes from the one before it; the
+            first makes them.
         count_field: Config field that counts the blocks.
         count_aliases: Other names of that field that transformers takes.
         per_block_fields: Config fields that hold a list with one entry a block. Where a config lacks one that
@@ -112,6 +114,7 @@ class Family:
     stored_names: tuple[tuple[str, str], ...] = ()
     projections: Projections
     gives_tuples: bool = False
+    hands_on: int = 0
     count_field: str
     count_aliases: tuple[str, ...] = ()
     per_block_fields: tuple[str, ...] = ()

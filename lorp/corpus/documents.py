@@ -6,6 +6,7 @@ from typing import Any
 
 from lorp.digest import digest_bytes, digest_value
 from lorp.errors import CorpusError
+from lorp.values import later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +37,14 @@ class Window:
         document: The document's id; of packed ones, that of the first, and how many more there are.
         text_sha256: Digest of the document's text, or of the packed documents' texts.
         tokens: Token ids, as many as were asked for.
+        source: Token ids of the text from which an encoder-decoder is to make them; empty for other models.
     """
 
     id: str
     document: str
     text_sha256: str
     tokens: tuple[int, ...]
+    source: tuple[int, ...] = later(())
 
 
 @dataclass(frozen=True, kw_only=True)

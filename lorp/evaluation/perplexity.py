@@ -1,4 +1,4 @@
-"""Windows -> loss of each: next-token negative log-likelihood in nats, the first token of a window not predicted."""
+"""Windows -> loss of each: next-token negative log-likelihood in nats, the first token of a text not predicted."""
 
 import math
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lorp.corpus import Window
+from lorp.feeding import Feed, feed_of
 from lorp.progress import track
 
 _POSITIONS_A_STEP = 512
@@ -20,7 +21,7 @@ class WindowLoss:
     Attributes:
         window: The window's id.
         document: Its document's id.
-        num_predicted: Predicted tokens, one fewer than the window's.
+        num_predicted: Predicted tokens: one fewer than the window's, or all where they are made from a source.
         loss: Mean negative log-likelihood in nats; None if it is not finite.
     """
 
@@ -58,16 +59,17 @@ class PerplexityEvaluation:
 def window_losses(model: PreTrainedModel, windows: Sequence[Window]) -> tuple[WindowLoss, ...]:
     """The loss of each window, computed one window at a time in float32 or better."""
     with torch.inference_mode():
-        return tuple(loss_of(window, _logits(model, window)) for window in track(windows, "evaluate windows"))
+        return tuple(_loss(model, window) for window in track(windows, "evaluate windows"))
 
 
-def loss_of(window: Window, logits_TV: torch.Tensor) -> WindowLoss:
-    """The loss of a window of which a model says this."""
-    mean = mean_loss(logits_TV, torch.tensor(window.tokens, device=logits_TV.device))
+def loss_of(window: Window, feed: Feed, logits_1TV: torch.Tensor) -> WindowLoss:
+    """The loss of a window of which a model that was given this says that."""
+    [(logits_TV, ids_T)] = feed.said_of(logits_1TV)
+    mean = mean_loss(logits_TV, ids_T)
     return WindowLoss(
         window=window.id,
         document=window.document,
-        num_predicted=len(window.tokens) - 1,
+        num_predicted=len(ids_T),
         loss=mean if math.isfinite(mean) else None,
     )
 
@@ -81,21 +83,21 @@ def exp(log: float) -> float:
 
 
 def mean_loss(logits_TV: torch.Tensor, ids_T: torch.Tensor) -> float:
-    """Mean loss over the tokens of a window but its first, in nats; infinity where it is not finite.
+    """Mean loss over tokens, in nats; infinity where it is not finite.
 
     Args:
-        logits_TV: What a model says at each token.
+        logits_TV: What a model says of each token.
         ids_T: The tokens.
     """
     total = torch.zeros((), dtype=torch.float64, device=ids_T.device)
-    steps = zip(torch.split(logits_TV[:-1], _POSITIONS_A_STEP), torch.split(ids_T[1:], _POSITIONS_A_STEP), strict=True)
+    steps = zip(torch.split(logits_TV, _POSITIONS_A_STEP), torch.split(ids_T, _POSITIONS_A_STEP), strict=True)
     for step_TV, targets_T in steps:
         losses_T = torch.nn.functional.cross_entropy(step_TV.float(), targets_T, reduction="none")
         total += losses_T.double().sum()
-    mean = float(total) / (len(ids_T) - 1)
+    mean = float(total) / len(ids_T)
     return mean if math.isfinite(mean) else math.inf
 
 
-def _logits(model: PreTrainedModel, window: Window) -> torch.Tensor:
-    said: torch.Tensor = model(input_ids=torch.tensor([window.tokens], device=model.device), use_cache=False).logits[0]
-    return said
+def _loss(model: PreTrainedModel, window: Window) -> WindowLoss:
+    feed = feed_of([window], model)
+    return loss_of(window, feed, model(**feed.inputs, use_cache=False).logits)

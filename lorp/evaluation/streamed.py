@@ -10,6 +10,7 @@ from lorp.architectures import Family
 from lorp.body import Body
 from lorp.corpus import Window
 from lorp.evaluation.perplexity import WindowLoss, loss_of
+from lorp.feeding import feed_of
 from lorp.progress import track
 from lorp.spill import Spill
 
@@ -26,15 +27,15 @@ def streamed_losses(
         scratch: Where states go that do not fit into memory.
     """
     body = Body(model, family)
-    tokens = [torch.tensor([window.tokens], device=body.device) for window in windows]
+    feeds = [feed_of([window], model) for window in windows]
     with Spill(folder=scratch) as states, torch.inference_mode():
-        for number, tokens_1T in enumerate(tokens):
-            states[number] = body.embedded(tokens_1T)
+        for number, feed in enumerate(feeds):
+            states[number] = body.embedded(feed)
         for block in track(range(body.num_blocks), "run blocks"):
             with body.held(block):
-                for number in range(len(windows)):
-                    states[number] = body.step(block, states[number])
+                for number, feed in enumerate(feeds):
+                    states[number] = body.step(block, states[number], feed)
         return tuple(
-            loss_of(window, body.logits(tokens_1T, states[number])[0])
-            for number, (window, tokens_1T) in enumerate(zip(windows, tokens, strict=True))
+            loss_of(window, feed, body.logits(feed, states[number]))
+            for number, (window, feed) in enumerate(zip(windows, feeds, strict=True))
         )

@@ -13,6 +13,7 @@ from torch import nn
 
 from lorp.body import Body
 from lorp.errors import HealingError
+from lorp.feeding import Feed
 from lorp.healing.normal_equations import NormalEquations, no_tokens
 from lorp.healing.sites import Seen, Site, SiteName, folded, folded_after, look, with_ones
 from lorp.healing.stored import StoredWeights
@@ -46,6 +47,7 @@ class Stream:
     """The state of some windows in the dense model and in the healed one, B x tokens x D.
 
     Attributes:
+        feed: What the model is given for them.
         fits: Whether maps are fitted on it, or ridges chosen.
         dense: Where the current block begins.
         healed: The same.
@@ -53,6 +55,7 @@ class Stream:
         dense_next: The dense model's state where the following kept block begins.
     """
 
+    feed: Feed
     fits: bool
     dense: torch.Tensor
     healed: torch.Tensor
@@ -103,22 +106,26 @@ class BlockHealer:
     def leave(self) -> None:
         """Takes all windows to the following kept block, in both models."""
         for stream in self._streams:
-            stream.healed = self._body.step(self._block, stream.healed) if self._differs else stream.dense_next
+            stream.healed = self._step(stream, stream.healed) if self._differs else stream.dense_next
             stream.dense = stream.dense_next
 
     def _note_dense(self, sites: Sequence[Site], following: int) -> None:
         """Runs the dense model to the following kept block; the block must be as it was there."""
         states: list[torch.Tensor] = []
         for stream in self._streams:
-            seen = look(self._module, sites, partial(self._run, stream.dense, states), True)
+            seen = look(self._module, sites, partial(self._run, stream, stream.dense, states), True)
             stream.passed = {site.name: passed for site, passed in zip(sites, seen, strict=True)}
+        feeds = [stream.feed for stream in self._streams]
         for between in range(self._block + 1, following):
-            states = self._body.step_all(between, states)
+            states = self._body.step_all(between, states, feeds)
         for stream, state in zip(self._streams, states, strict=True):
             stream.dense_next = state
 
-    def _run(self, state_BTD: torch.Tensor, left: list[torch.Tensor]) -> None:
-        left.append(self._body.step(self._block, state_BTD))
+    def _step(self, stream: Stream, state_BTD: torch.Tensor) -> torch.Tensor:
+        return self._body.step(self._block, state_BTD, stream.feed)
+
+    def _run(self, stream: Stream, state_BTD: torch.Tensor, left: list[torch.Tensor]) -> None:
+        left.append(self._step(stream, state_BTD))
 
     def _equations(self, site: Site, method: ClosedForm, fits: bool) -> NormalEquations:
         sums: NormalEquations | None = None
@@ -138,7 +145,7 @@ class BlockHealer:
         [seen] = look(
             self._module,
             [site],
-            partial(self._run, stream.healed, left),
+            partial(self._run, stream, stream.healed, left),
             to_the_end=site.name == "mlp_write",
         )
         dense = stream.passed[site.name]

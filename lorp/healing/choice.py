@@ -8,11 +8,12 @@ from typing import get_args
 import torch
 from transformers import PreTrainedModel
 
-from lorp.body import Body, batches
+from lorp.body import Body
 from lorp.checkpoint import Checkpoint
 from lorp.corpus.uses import HealingWindows, RidgeWindows
 from lorp.errors import HealingError
 from lorp.evaluation.perplexity import mean_loss
+from lorp.feeding import feeds
 from lorp.healing.overlay import overlay
 from lorp.healing.repair import Healing, Repaired, repair, repair_from, start
 from lorp.plan import PruningPlan
@@ -88,14 +89,13 @@ def _loss(
             place = checkpoint.family.place_of(name, parameters)
             assert place
             values.put(parameters[place.name], place, tensor)
-        passes = batches(windows.windows, body.device)
-        states = [body.embedded(tokens_BT) for tokens_BT in passes]
+        passes = feeds(windows.windows, model)
+        states = [body.embedded(feed) for feed in passes]
         for block in plan.kept:
-            states = body.step_all(block, states)
+            states = body.step_all(block, states, passes)
         losses: list[float] = []
-        for tokens_BT, state_BTD in zip(passes, states, strict=True):
-            logits_BTV = body.logits(tokens_BT, state_BTD)
-            losses += [mean_loss(logits_TV, ids_T) for logits_TV, ids_T in zip(logits_BTV, tokens_BT, strict=True)]
+        for feed, state_BTD in zip(passes, states, strict=True):
+            losses += [mean_loss(*said) for said in feed.said_of(body.logits(feed, state_BTD))]
     return sum(losses) / len(losses)
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from lorp.architectures.family import Projections
 from lorp.body import Body
 from lorp.errors import HealingError
+from lorp.feeding import Feed
 from lorp.healing.block import SiteRepair
 from lorp.healing.sites import Map, writes_of
 from lorp.healing.stored import StoredWeights
@@ -25,6 +26,7 @@ def scale_writes(
     body: Body,
     weights: StoredWeights,
     states: Sequence[torch.Tensor],
+    feeds: Sequence[Feed],
     first: int,
     plan: PruningPlan,
     projections: Projections,
@@ -35,6 +37,7 @@ def scale_writes(
         body: The dense model's blocks.
         weights: Of the checkpoint, which are changed.
         states: Of the dense model on windows on which norms are measured, B x T x D a pass.
+        feeds: What the model was given for them.
         first: The block that they enter, no deeper than the first gap.
         plan: Which blocks are removed.
         projections: Where a block's maps are.
@@ -47,7 +50,7 @@ def scale_writes(
     num_tokens = sum(state[..., 0].numel() for state in states)
     for block in boundaries:
         norms[block] = sum(torch.linalg.vector_norm(state.double(), dim=-1).log().sum().item() for state in states)
-        states = body.step_all(block, states) if block < boundaries[-1] else states
+        states = body.step_all(block, states, feeds) if block < boundaries[-1] else states
     factor, repairs = 1.0, []
     for block in range(plan.num_blocks):
         if block in plan.removed:

@@ -14,10 +14,11 @@ import torch
 from transformers import PreTrainedModel
 
 from lorp.architectures.experts import Place
-from lorp.body import Body, batches
+from lorp.body import Body
 from lorp.checkpoint import Checkpoint
 from lorp.corpus.uses import HealingWindows
 from lorp.errors import HealingError
+from lorp.feeding import Feed, feeds
 from lorp.healing.block import BlockHealer, ClosedForm, SiteRepair, Stream
 from lorp.healing.magnitude import scale_writes
 from lorp.healing.sites import sites_of
@@ -48,32 +49,36 @@ class Start:
     Attributes:
         body: The dense model's.
         block: The kept block before the first gap.
-        states: What enters it, B x T x D a pass; and whether maps are fitted there, or ridges chosen.
+        feeds: What the model is given, pass by pass.
+        states: What enters the block, B x T x D a pass.
+        fits: Whether maps are fitted on a pass, or ridges chosen.
     """
 
     body: Body
     block: int
-    states: tuple[tuple[torch.Tensor, bool], ...]
+    feeds: tuple[Feed, ...]
+    states: tuple[torch.Tensor, ...]
+    fits: tuple[bool, ...]
 
     def streams(self) -> list[Stream]:
         """The states, to be taken further."""
-        return [Stream(fits=fits, dense=state_BTD, healed=state_BTD) for state_BTD, fits in self.states]
+        return [
+            Stream(feed=feed, fits=fits, dense=state_BTD, healed=state_BTD)
+            for feed, fits, state_BTD in zip(self.feeds, self.fits, self.states, strict=True)
+        ]
 
 
 def start(model: PreTrainedModel, checkpoint: Checkpoint, plan: PruningPlan, windows: HealingWindows) -> Start:
     """Runs the windows through the blocks that no healing changes."""
     body, first = Body(model, checkpoint.family), max(plan.removed[0] - 1, 0)
-    passes = [
-        (tokens_BT, fits)
-        for used, fits in ((windows.fit, True), (windows.ridge, False))
-        for tokens_BT in batches(used.windows, body.device)
-    ]
+    fitted, chosen = feeds(windows.fit.windows, model), feeds(windows.ridge.windows, model)
+    passes = (*fitted, *chosen)
     with torch.inference_mode():
-        states = [body.embedded(tokens_BT) for tokens_BT, _ in passes]
+        states = [body.embedded(feed) for feed in passes]
         for block in range(first):
-            states = body.step_all(block, states)
-    fits = [fits for _, fits in passes]
-    return Start(body=body, block=first, states=tuple(zip(states, fits, strict=True)))
+            states = body.step_all(block, states, passes)
+    fits = (*[True] * len(fitted), *[False] * len(chosen))
+    return Start(body=body, block=first, feeds=passes, states=tuple(states), fits=fits)
 
 
 def repair(
@@ -105,8 +110,7 @@ def repair_from(begun: Start, checkpoint: Checkpoint, plan: PruningPlan, method:
     projections = checkpoint.family.projections
     with torch.inference_mode(), stored_weights(checkpoint) as weights:
         if method == "magnitude":
-            states = [state_BTD for state_BTD, _ in begun.states]
-            repairs = scale_writes(begun.body, weights, states, begun.block, plan, projections)
+            repairs = scale_writes(begun.body, weights, begun.states, begun.feeds, begun.block, plan, projections)
         else:
             repairs = _fit(begun, checkpoint, plan, weights, method)
     return Repaired(repairs=tuple(repairs), tensors=weights.changed)

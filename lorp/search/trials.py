@@ -14,10 +14,11 @@ from typing import Protocol
 import torch
 from transformers import PreTrainedModel
 
-from lorp.body import Body, batches
+from lorp.body import Body
 from lorp.checkpoint import Checkpoint
 from lorp.corpus.uses import ConfirmWindows, MendWindows, ScoreWindows
 from lorp.evaluation.perplexity import mean_loss
+from lorp.feeding import Feed, feeds
 from lorp.healing.normal_equations import NormalEquations, no_tokens
 from lorp.healing.sites import look, mlp_write_of, with_ones
 
@@ -46,7 +47,7 @@ class Trials(Protocol):
 class _Pass:
     """Windows that share a pass."""
 
-    tokens_BT: torch.Tensor
+    feed: Feed
     scored: bool
 
 
@@ -69,9 +70,8 @@ class ModelTrials:
     ) -> None:
         self._body = Body(model, checkpoint.family)
         self._projections = checkpoint.family.projections
-        device = self._body.device
-        self._passes = [_Pass(tokens, False) for tokens in batches(mend.windows, device)]
-        self._passes += [_Pass(tokens, True) for tokens in batches(score.windows, device)]
+        self._passes = [_Pass(feed, False) for feed in feeds(mend.windows, model)]
+        self._passes += [_Pass(feed, True) for feed in feeds(score.windows, model)]
         self._dense = self._dense_states()
         self._settled: dict[tuple[int, Removed, bool], _States] = {}
 
@@ -92,7 +92,7 @@ class ModelTrials:
     def _dense_states(self) -> list[_States]:
         """By boundary, 0 to N."""
         with torch.inference_mode():
-            states: list[_States] = [[self._body.embedded(part.tokens_BT) for part in self._passes]]
+            states: list[_States] = [[self._body.embedded(part.feed) for part in self._passes]]
             for block in range(self._body.num_blocks):
                 states.append(self._step_all(block, states[-1]))
         return states
@@ -132,14 +132,17 @@ class ModelTrials:
 
     def _step_all(self, block: int, states: _States) -> _States:
         with self._body.held(block):
-            return [None if state is None else self._step(block, state) for state in states]
+            return [
+                None if state is None else self._step(block, part, state)
+                for part, state in zip(self._passes, states, strict=True)
+            ]
 
-    def _step(self, block: int, state_BTD: torch.Tensor | None) -> torch.Tensor:
+    def _step(self, block: int, part: _Pass, state_BTD: torch.Tensor | None) -> torch.Tensor:
         assert state_BTD is not None
-        return self._body.step(block, state_BTD)
+        return self._body.step(block, state_BTD, part.feed)
 
-    def _leave(self, block: int, state_BTD: torch.Tensor | None, left: list[torch.Tensor]) -> None:
-        left.append(self._step(block, state_BTD))
+    def _leave(self, block: int, part: _Pass, state_BTD: torch.Tensor | None, left: list[torch.Tensor]) -> None:
+        left.append(self._step(block, part, state_BTD))
 
     def _mended_step(self, block: int, following: int, states: _States) -> _States:
         """Runs a block whose MLP makes up, as well as a linear map can, for the blocks after it that are gone."""
@@ -149,7 +152,7 @@ class ModelTrials:
         inputs: list[torch.Tensor] = []
         sums: NormalEquations | None = None
         for part, state, wanted_BTD in zip(self._passes, states, self._dense[following], strict=True):
-            [seen] = look(module, [site], partial(self._leave, block, state, left), to_the_end=True)
+            [seen] = look(module, [site], partial(self._leave, block, part, state, left), to_the_end=True)
             inputs_TF = (seen.given if site.summed else seen.taken).float()
             inputs.append(with_ones(inputs_TF) if site.biased else inputs_TF)
             if part.scored:
@@ -169,8 +172,7 @@ class ModelTrials:
     def _loss(self, part: _Pass, state_BTD: torch.Tensor | None) -> list[float]:
         if not part.scored or state_BTD is None:
             return []
-        logits_BTV = self._body.logits(part.tokens_BT, state_BTD)
-        return [mean_loss(logits_TV, ids_T) for logits_TV, ids_T in zip(logits_BTV, part.tokens_BT, strict=True)]
+        return [mean_loss(*said) for said in part.feed.said_of(self._body.logits(part.feed, state_BTD))]
 
 
 def _following(block: int, removed: Removed, num_blocks: int) -> int:

@@ -31,6 +31,7 @@ from lorp.evaluation.downstream.questions import Question
 from lorp.evaluation.generation import continue_prompts
 from lorp.evaluation.perplexity import window_losses
 from lorp.evaluation.speed import measure_memory
+from lorp.feeding import Feed
 from lorp.healing import repair
 from lorp.healing.patch import open_weights, write_weights
 from lorp.models import load_tokenizer
@@ -150,11 +151,12 @@ def evaluated(row: Row) -> None:
 def healed(row: Row) -> None:
     """Its blocks run one by one as they do together, and refitted weights leave states closer to the dense model's."""
     body, windows = Body(row.dense, row.case.data), [capture.window for capture in row.captures]
+    feed = Feed(tokens_BT=INPUT)
     with torch.inference_mode():
-        state = body.embedded(INPUT)
+        state = body.embedded(feed)
         for block in range(body.num_blocks):
-            state = body.step(block, state)
-        assert torch.equal(body.logits(INPUT, state), logits(row.dense))
+            state = body.step(block, state, feed)
+        assert torch.equal(body.logits(feed, state), logits(row.dense))
     uses = HealingWindows(fit=FitWindows(tuple(windows[:6])), ridge=RidgeWindows(tuple(windows[:6])))
     done = repair(row.dense, row.checkpoint, row.plan, uses, "refit")
     writes = {entry.block for entry in done.repairs if entry.site.endswith("write")}

@@ -17,6 +17,7 @@ from lorp.corpus import Window
 from lorp.corpus.uses import FitWindows, HealingWindows, RidgeWindows
 from lorp.errors import HealingError
 from lorp.evaluation.perplexity import window_losses
+from lorp.feeding import Feed, feed_of
 from lorp.healing import Repaired, heal, repair
 from lorp.healing.block import RIDGES
 from lorp.healing.normal_equations import no_tokens
@@ -116,11 +117,12 @@ def test_equations_over_nothing_but_zeros_have_the_solution_zero() -> None:
 
 def test_blocks_run_one_by_one_are_the_model(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
     body, tokens = Body(model, checkpoint.family), torch.tensor([JUDGE[0]])
+    feed = Feed(tokens_BT=tokens)
     with torch.inference_mode():
-        state = body.embedded(tokens)
+        state = body.embedded(feed)
         for block in range(body.num_blocks):
-            state = body.step(block, state)
-        assert torch.equal(body.logits(tokens, state), model(tokens).logits)
+            state = body.step(block, state, feed)
+        assert torch.equal(body.logits(feed, state), model(tokens).logits)
 
 
 @pytest.mark.parametrize(("method", "blocks"), [("linear", (2,)), ("refit", (2,)), ("refit", (1, 2, 4))])
@@ -300,31 +302,31 @@ def test_what_is_said_to_be_left_of_the_error_is_left(tmp_path: Path, case: Case
     said = {(entry.block, entry.site): entry.error for entry in done.repairs}
     variant = healed_variant(checkpoint, (2,), done, tmp_path)
     bodies = Body(dense, case.data), Body(variant, case.data)
-    tokens = torch.tensor([window.tokens for window in CHOOSE.windows])
+    feed = feed_of(CHOOSE.windows, dense)
     with torch.inference_mode():
-        states, mended = (states_of(body, tokens) for body in bodies)
+        states, mended = (states_of(body, feed) for body in bodies)
         assert said[1, "mlp_write"] == pytest.approx(left_of_error(states[3], states[2], mended[2]), rel=1e-3)
         assert said[1, "mlp_write"] < 1
         if (3, "attention_write") not in said:
             return
         path, scale = case.data.projections.attention_write, case.data.projections.scale(checkpoint.config)
-        taken, given = passed(bodies[1], 2, path, mended[2])
-        _, wanted = passed(bodies[0], 3, path, states[3])
+        taken, given = passed(bodies[1], 2, path, mended[2], feed)
+        _, wanted = passed(bodies[0], 3, path, states[3], feed)
         before = dense.get_submodule(f"{case.data.blocks_path}.3.{path}")(taken)
         written = [mended[2] + scale * part for part in (before, given)]
         left = left_of_error(states[3] + scale * wanted, *written)
     assert said[3, "attention_write"] == pytest.approx(left, rel=1e-3)
 
 
-def states_of(body: Body, tokens: torch.Tensor) -> list[torch.Tensor]:
+def states_of(body: Body, feed: Feed) -> list[torch.Tensor]:
     """At all boundaries."""
-    states = [body.embedded(tokens)]
+    states = [body.embedded(feed)]
     for block in range(body.num_blocks):
-        states.append(body.step(block, states[-1]))
+        states.append(body.step(block, states[-1], feed))
     return states
 
 
-def passed(body: Body, block: int, path: str, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def passed(body: Body, block: int, path: str, state: torch.Tensor, feed: Feed) -> tuple[torch.Tensor, torch.Tensor]:
     """What a map takes and gives."""
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     hook = (
@@ -332,7 +334,7 @@ def passed(body: Body, block: int, path: str, state: torch.Tensor) -> tuple[torc
         .get_submodule(path)
         .register_forward_hook(lambda _, taken, given: seen.append((taken[0], given)))
     )
-    body.step(block, state)
+    body.step(block, state, feed)
     hook.remove()
     return seen[0]
 

@@ -18,6 +18,7 @@ from lorp.corpus import Window
 from lorp.corpus.uses import FitWindows, HealingWindows, RidgeWindows
 from lorp.evaluation.perplexity import window_losses
 from lorp.evaluation.streamed import streamed_losses
+from lorp.feeding import Feed
 from lorp.healing import heal
 from lorp.models import load_model, stream_model
 from lorp.plan import Removal, plan_of
@@ -53,13 +54,14 @@ def test_it_says_what_the_loaded_model_says(tmp_path: Path, case: Case, dtype: D
     body = Body(streamed, case.data)
     assert not any(present(block) for block in body.blocks)
     with torch.inference_mode():
-        state = body.embedded(INPUT)
+        feed = Feed(tokens_BT=INPUT)
+        state = body.embedded(feed)
         for block in range(body.num_blocks):
             assert not any(present(each) for each in body.blocks)
             with body.held(block):
                 assert [present(each) for each in body.blocks].count(True) == 1
-                state = body.step(block, state)
-        assert torch.equal(body.logits(INPUT, state), logits(loaded))
+                state = body.step(block, state, feed)
+        assert torch.equal(body.logits(feed, state), logits(loaded))
 
 
 @pytest.mark.parametrize("windows", [WINDOWS, RAGGED], ids=["two lengths", "one more than a pass takes"])
