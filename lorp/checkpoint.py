@@ -10,28 +10,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lorp.architectures import Family, family_of
+from lorp.architectures import Family, families_of, family_of
 from lorp.architectures.blocks import lists_in, num_blocks_of, num_extra_blocks_of
 from lorp.errors import SourceError, UnsafeCheckpointError
 from lorp.outline import match, outline_of
+from lorp.plan import Stack
 from lorp.progress import track
 from lorp.safetensors_file import Tensor, read_tensors
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+GENERATION = "generation_config.json"
 
 #: What a variant says of itself: so a variant that is pruned again has the digest by which it is known.
 PLAN = "pruning_plan.json"
 
 #: Files that say which token is which text.
 VOCABULARY = frozenset(
-    {"tokenizer.json", "tokenizer.model", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt"}
+    {"tokenizer.json", "tokenizer.model", "spiece.model", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt"}
 )
 
 #: Files beside the weights that belong to a checkpoint. Everything else in a folder is left where it is.
 COMPANIONS = VOCABULARY | {
-    CONFIG, PLAN, "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+    CONFIG, PLAN, GENERATION, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
     "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE",
 }  # fmt: skip
 
@@ -52,8 +54,9 @@ class Checkpoint:
     Attributes:
         folder: Where it lies.
         config: Its parsed `config.json`.
-        family: Its family.
+        family: Its family; of an encoder-decoder, the stack that was asked for.
         num_blocks: N, the number of its transformer blocks.
+        depths: The number of blocks of each of its stacks.
         block_settings: The family's fields about single blocks as its model has them, whether its config gives them
             or transformers derives them from depth.
         tensors: The tensors that its model loads, by their names on disk.
@@ -65,6 +68,7 @@ class Checkpoint:
     config: dict[str, Any]
     family: Family
     num_blocks: int
+    depths: dict[Stack | None, int]
     block_settings: dict[str, Any]
     tensors: dict[str, Tensor]
     ignored: tuple[str, ...]
@@ -83,27 +87,34 @@ class Checkpoint:
         return tuple(sorted([*companions, *index, *self.shards]))
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
+def open_checkpoint(folder: Path, stack: Stack | None = None) -> Checkpoint:
     """Opens a checkpoint folder, from config and headers alone.
 
+    Args:
+        folder: Where it lies.
+        stack: Which stack of an encoder-decoder is meant; its decoder unless given.
+
     Raises:
+        SpecError: It has no such stack.
         SourceError: Not a checkpoint, or its config, index and tensors disagree.
         UnsafeCheckpointError: Pickled weights only, code of its own, or file names that lead elsewhere.
         UnknownArchitectureError: Its family is not known.
     """
     config = _read_config(folder)
-    family = family_of(config)
-    num_blocks = num_blocks_of(family, config)
+    family = family_of(config, stack)
+    depths = {each.stack: num_blocks_of(each, config) for each in families_of(config)}
     shards = _shard_names(folder)
     stored = _stored_tensors(folder, shards)
-    _check_depth(family, num_blocks, num_extra_blocks_of(family, config), stored)
+    for each in families_of(config):
+        _check_depth(each, depths[each.stack], num_extra_blocks_of(each, config), stored)
     outline = outline_of(folder, family, tuple(dict.fromkeys((*family.block_fields, *lists_in(family, config)))))
     loaded, ignored = match(family, outline, stored)
     checkpoint = Checkpoint(
         folder=folder,
         config=config,
         family=family,
-        num_blocks=num_blocks,
+        num_blocks=depths[family.stack],
+        depths=depths,
         block_settings={field: value for field, value in outline.settings.items() if value is not None},
         tensors=loaded,
         ignored=ignored,
@@ -235,5 +246,10 @@ def _check_depth(family: Family, num_blocks: int, num_extra: int, stored: dict[s
     deepest = max((block for name in stored if (block := family.block_of(name)) is not None), default=-1)
     if not num_blocks <= deepest + 1 <= num_blocks + num_extra:
         raise SourceError(
-            f"{CONFIG} says {num_blocks} blocks, but the weights are those of {deepest + 1}", "Mend the config"
+            f"{CONFIG} says {num_blocks} blocks{_in(family)}, but the weights are those of {deepest + 1}",
+            "Mend the config",
         )
+
+
+def _in(family: Family) -> str:
+    return f" in the {family.stack}" if family.stack else ""

@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lorp.corpus import Window
+from lorp.errors import SourceError
 
 #: Windows share a pass up to so many tokens: on a CPU, matrices of 256 rows leave a tenth of its speed unused.
 _TOKENS_A_PASS = 512
@@ -51,11 +52,29 @@ class Feed:
 def feed_of(windows: Sequence[Window], model: PreTrainedModel) -> Feed:
     """What a model is given for windows of one length, and one length of their sources."""
     tokens_BT = torch.tensor([window.tokens for window in windows], device=model.device)
-    config: Any = model.config
-    if not config.is_encoder_decoder:
+    if not reads_source(model):
         return Feed(tokens_BT=tokens_BT)
     source_BS = torch.tensor([window.source for window in windows], device=model.device)
-    return Feed(tokens_BT=tokens_BT, source_BS=source_BS, start=config.decoder_start_token_id)
+    return Feed(tokens_BT=tokens_BT, source_BS=source_BS, start=start_token(model))
+
+
+def reads_source(model: PreTrainedModel) -> bool:
+    """Whether it has an encoder, which reads a source from which its decoder makes a text."""
+    return bool(getattr(model.config, "is_encoder_decoder", False))
+
+
+def start_token(model: PreTrainedModel) -> int:
+    """The token before the first that a decoder with an encoder predicts, by its generation settings or its config.
+
+    Raises:
+        SourceError: Neither says.
+    """
+    for settings in (model.generation_config, model.config):
+        for name in ("decoder_start_token_id", "bos_token_id"):
+            token: Any = getattr(settings, name, None)
+            if isinstance(token, int):
+                return token
+    raise SourceError("its config has no decoder_start_token_id", "Fetch the checkpoint again")
 
 
 def feeds(windows: Sequence[Window], model: PreTrainedModel) -> list[Feed]:

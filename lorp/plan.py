@@ -1,6 +1,12 @@
 """The plan: which blocks of a model to remove, and why each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lorp.values import LATER
+
+#: The two of an encoder-decoder, each pruned by itself. The one stack of other models is its decoder.
+Stack = Literal["encoder", "decoder"]
 
 #: Far more than any model has: what says that it has more is no plan.
 MAX_BLOCKS = 10_000
@@ -48,6 +54,7 @@ class PruningPlan:
         removed: Blocks to remove, indices in the dense model, ascending.
         steps: The same blocks in the order they were chosen.
         proposals: What was compared, cheapest first; empty where nothing was.
+        stack: Whose blocks they are; None of a model with one stack.
     """
 
     method: str
@@ -55,6 +62,7 @@ class PruningPlan:
     removed: tuple[int, ...]
     steps: tuple[Removal, ...]
     proposals: tuple[Proposal, ...] = ()
+    stack: Stack | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         assert self.removed == tuple(sorted({step.block for step in self.steps}))

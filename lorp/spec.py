@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from lorp.corpus.presets import with_presets
+from lorp.plan import Stack
 
 EMBEDDED_CORPUS = "pydoc"
 EMBEDDED_TASK = "continuation"
@@ -87,6 +88,7 @@ class PruningSpec(Spec):
         clustering: How LoRP clusters the blocks.
         criterion: How LoRP orders the blocks of a cluster.
         num_clusters: Overrides the number that follows from RLS.
+        stack: Which stack of an encoder-decoder; None for a model with one.
     """
 
     remove: Count | Literal["auto"] = "auto"
@@ -94,6 +96,7 @@ class PruningSpec(Spec):
     clustering: ClusteringKind = "spectral"
     criterion: Criterion = "similarity"
     num_clusters: int | None = Field(None, ge=1)
+    stack: Stack | None = None
 
     @property
     def asks_trials(self) -> bool:

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lorp.architectures.blocks import pruned_settings
-from lorp.checkpoint import CONFIG, INDEX, PLAN, Checkpoint
+from lorp.architectures import families_of
+from lorp.architectures.blocks import pruned_counts, pruned_pairs, pruned_settings
+from lorp.checkpoint import CONFIG, GENERATION, INDEX, PLAN, Checkpoint, read_json
 from lorp.errors import CountError, IntegrityError
 from lorp.plan import PruningPlan
 from lorp.progress import track
@@ -40,23 +41,43 @@ def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path, patch: Iterab
         patch: Tensors that take the place of those of the same name in the dense model.
 
     Raises:
-        CountError: The plan is for a model of another depth.
-        IntegrityError: The patch is not for this checkpoint.
+        CountError: The plan is for a model of another depth, or leaves a stack too shallow for the other.
+        IntegrityError: The plan is for another stack, or the patch not for this checkpoint.
     """
+    if plan.stack != checkpoint.family.stack:
+        raise IntegrityError(f"the plan is for the {plan.stack}, not the {checkpoint.family.stack}", "Plan again")
     if plan.num_blocks != checkpoint.num_blocks:
         raise CountError(
             f"the plan is for {plan.num_blocks} blocks, and the checkpoint has {checkpoint.num_blocks}", "Plan again"
         )
+    check_depths(checkpoint, len(plan.removed))
     shards = _plan_copies(checkpoint, plan, _checked(checkpoint, patch))
+    written = {CONFIG: _pruned_config(checkpoint, plan), PLAN: _note(plan), **_pruned_generation(checkpoint, plan)}
+    if INDEX in checkpoint.files:
+        written[INDEX] = _index(shards)
     for name, copies in track(list(shards.items()), "write weights"):
         _write_shard(folder / name, copies)
+    for name, value in written.items():
+        _write_json(folder / name, value)
     for name in checkpoint.files:
-        if name not in (*checkpoint.shards, CONFIG, INDEX, PLAN):
+        if name not in {*checkpoint.shards, *written}:
             shutil.copyfile(checkpoint.folder / name, folder / name)
-    if INDEX in checkpoint.files:
-        _write_json(folder / INDEX, _index(shards))
-    _write_json(folder / CONFIG, _pruned_config(checkpoint, plan))
-    _write_json(folder / PLAN, {"method": plan.method, "removed": plan.removed, "kept_blocks": plan.kept})
+
+
+def check_depths(checkpoint: Checkpoint, count: int) -> None:
+    """Refuses to make a stack shallower than another one needs it to be.
+
+    Raises:
+        CountError: With the reason.
+    """
+    family, depths = checkpoint.family, checkpoint.depths
+    other = max((depth for stack, depth in depths.items() if stack != family.stack), default=0)
+    if family.at_least_as_deep and checkpoint.num_blocks - count < other:
+        raise CountError(
+            f"{count} of {checkpoint.num_blocks} blocks of the {family.stack} cannot go beside {other} of the other "
+            f"stack: {family.at_least_as_deep}",
+            "Prune the other stack first, or ask for fewer",
+        )
 
 
 def kept_blocks_of(config: bytes) -> tuple[int, ...] | None:
@@ -140,15 +161,35 @@ def _index(shards: dict[str, list[Copy]]) -> dict[str, Any]:
 def _pruned_config(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
     """The config, with every field that counts blocks, lists them or says from which one on they differ."""
     family, config = checkpoint.family, checkpoint.config
-    counts = [field for field in family.count_fields if config.get(field) is not None]
+    depths = {**checkpoint.depths, family.stack: len(plan.kept)}
+    counts: dict[str, int] = {}
+    for each in families_of(config):
+        counts |= pruned_counts(each, config, depths[each.stack])
     extra = [field for field in family.extra_blocks_fields if field in config] or family.extra_blocks_fields[:1]
     return {
         **config,
-        **dict.fromkeys(counts, len(plan.kept)),
+        **counts,
         **dict.fromkeys(extra, 0),
         **pruned_settings(family, checkpoint.block_settings, plan.kept),
-        NOTE: {"kept_blocks": plan.kept, "source_num_blocks": plan.num_blocks},
+        NOTE: {
+            "kept_blocks": plan.kept,
+            "source_num_blocks": plan.num_blocks,
+            **({"stack": plan.stack} if plan.stack else {}),
+        },
     }
+
+
+def _pruned_generation(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, dict[str, Any]]:
+    """The generation settings, where they say something of single blocks."""
+    if not checkpoint.family.generation_pairs or GENERATION not in checkpoint.files:
+        return {}
+    settings = read_json(checkpoint.folder / GENERATION)
+    return {GENERATION: {**settings, **pruned_pairs(checkpoint.family, settings, plan.kept)}}
+
+
+def _note(plan: PruningPlan) -> dict[str, Any]:
+    of_stack = {"stack": plan.stack} if plan.stack else {}
+    return {"method": plan.method, "removed": plan.removed, "kept_blocks": plan.kept, **of_stack}
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -1,6 +1,7 @@
 """Frozen dataclasses <-> canonical JSON, so that equal values have equal bytes and digests."""
 
-from dataclasses import field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -10,10 +11,8 @@ from lorp.errors import IntegrityError
 
 Value = TypeVar("Value")
 
-
-def later(default: Any) -> Any:
-    """A field that came later: left out where it has its default, so that older values keep bytes and digests."""
-    return field(default=default, metadata={"later": True})
+#: Metadata of a field that came later: left out where it has its default, so that older values keep their digests.
+LATER: Mapping[str, bool] = {"later": True}
 
 
 def encode(value: Any) -> bytes:

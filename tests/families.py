@@ -9,6 +9,7 @@ from typing import Any
 from pico import NUM_BLOCKS, save_byte_tokenizer
 
 from lorp.architectures import FAMILIES, Family
+from lorp.plan import Stack
 
 WINDOW = 8
 """Tokens of a sliding window, fewer than tests feed."""
@@ -29,6 +30,18 @@ _BLOOM = {
     "n_head": 4,
 }  # fmt: skip
 
+_T5 = {
+    "vocab_size": 256, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": NUM_BLOCKS, "num_heads": 4,
+    "relative_attention_num_buckets": 8, "relative_attention_max_distance": 16,
+    "eos_token_id": None, "pad_token_id": 0, "decoder_start_token_id": 0,
+}  # fmt: skip
+_BART = {
+    "vocab_size": 256, "d_model": 32, "encoder_layers": NUM_BLOCKS, "decoder_layers": NUM_BLOCKS,
+    "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 40,
+    "max_position_embeddings": 128, "bos_token_id": None, "eos_token_id": None, "pad_token_id": 1,
+    "forced_eos_token_id": None, "decoder_start_token_id": 2,
+}  # fmt: skip
+
 Weights = dict[str, Any]
 
 
@@ -38,14 +51,16 @@ class Case:
 
     Attributes:
         family: Its family's name.
+        stack: Which stack is pruned, of an encoder-decoder.
         layout: What is particular about it.
         settings: Its config's, beyond those that all share.
         in_file: Fields to change in `config.json` once saved; None removes one.
         as_stored: The weights as stored, from those of the model.
-        after_blocks: Path of the module that takes what the last block gives.
+        after_blocks: Path of the module that takes what the last block gives; empty where that is what the stack gives.
     """
 
     family: str
+    stack: Stack | None = None
     layout: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     in_file: Mapping[str, Any] = field(default_factory=dict)
@@ -53,12 +68,12 @@ class Case:
     after_blocks: str = "model.norm"
 
     def __str__(self) -> str:
-        return f"{self.family}: {self.layout}"
+        return f"{self.family}{f' {self.stack}' if self.stack else ''}: {self.layout}"
 
     @property
     def data(self) -> Family:
         """What lorp knows of its family."""
-        return next(family for family in FAMILIES if family.name == self.family)
+        return next(family for family in FAMILIES if (family.name, family.stack) == (self.family, self.stack))
 
 
 def make_case(case: Case, folder: Path) -> Path:
@@ -304,6 +319,25 @@ CASES = (
         family="Falcon", layout="own head, two norms a block",
         settings={**_FALCON, **_UNTIED, "new_decoder_architecture": True, "num_kv_heads": 2},
         after_blocks="transformer.ln_f",
+    ),
+    Case(
+        family="T5", stack="encoder", layout="own head, two maps to read with, decoder of two blocks",
+        settings={**_T5, **_UNTIED, "num_decoder_layers": 2, "feed_forward_proj": "gated-gelu"},
+        after_blocks="encoder.final_layer_norm",
+    ),
+    Case(
+        family="T5", stack="decoder", layout="tied head, decoder as deep as its encoder",
+        settings=_T5, in_file={"num_decoder_layers": None}, after_blocks="decoder.final_layer_norm",
+    ),
+    Case(
+        family="T5", stack="decoder", layout="own head, two maps to read with",
+        settings={**_T5, **_UNTIED, "num_decoder_layers": NUM_BLOCKS, "feed_forward_proj": "gated-gelu"},
+        after_blocks="decoder.final_layer_norm",
+    ),
+    Case(family="BART", stack="encoder", layout="tied head", settings=_BART, after_blocks=""),
+    Case(
+        family="BART", stack="decoder", layout="tied head, depth of its encoder as num_hidden_layers too",
+        settings=_BART, in_file={"num_hidden_layers": NUM_BLOCKS}, after_blocks="",
     ),
     Case(
         family="Falcon", layout="own head, one norm a block",

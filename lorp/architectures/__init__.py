@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from lorp.architectures.bart import BART_DECODER, BART_ENCODER, WHISPER_DECODER, WHISPER_ENCODER
 from lorp.architectures.bloom import BLOOM
 from lorp.architectures.deepseek_v3 import DEEPSEEK_V3
 from lorp.architectures.falcon import FALCON
@@ -25,18 +26,40 @@ from lorp.architectures.qwen2 import QWEN2, QWEN3
 from lorp.architectures.qwen_moe import QWEN2_MOE, QWEN3_MOE
 from lorp.architectures.refused import refusal_of
 from lorp.architectures.smollm3 import SMOLLM3
-from lorp.errors import UnknownArchitectureError
+from lorp.architectures.t5 import T5_DECODER, T5_ENCODER
+from lorp.errors import SpecError, UnknownArchitectureError
+from lorp.plan import Stack
 
 FAMILIES: tuple[Family, ...] = (
     LLAMA, MISTRAL, MINISTRAL, QWEN2, QWEN3, GEMMA2, GEMMA3, OLMO2, OLMO3, PHI3, SMOLLM3, GLM, GLM4, GRANITE,
     GPT2, GPT_NEOX, OPT, BLOOM, FALCON, MIXTRAL, QWEN2_MOE, QWEN3_MOE, OLMOE, DEEPSEEK_V3,
+    T5_ENCODER, T5_DECODER, BART_ENCODER, BART_DECODER, WHISPER_ENCODER, WHISPER_DECODER,
 )  # fmt: skip
 
-__all__ = ["FAMILIES", "Family", "family_of"]
+__all__ = ["FAMILIES", "Family", "families_of", "family_of"]
 
 
-def family_of(config: Mapping[str, Any]) -> Family:
+def family_of(config: Mapping[str, Any], stack: Stack | None = None) -> Family:
     """The family of a parsed `config.json`.
+
+    Args:
+        config: It.
+        stack: Which of an encoder-decoder; its decoder unless given.
+
+    Raises:
+        UnknownArchitectureError: As `families_of` does.
+        SpecError: It has no such stack.
+    """
+    found = families_of(config)
+    wanted = stack if stack or len(found) == 1 else "decoder"
+    for family in found:
+        if family.stack == wanted:
+            return family
+    raise SpecError(f"{found[0].name} is one stack of blocks, no encoder and decoder", "Leave --stack out")
+
+
+def families_of(config: Mapping[str, Any]) -> tuple[Family, ...]:
+    """What is known of each stack of a parsed `config.json`'s model.
 
     Raises:
         UnknownArchitectureError: It cannot be pruned, with the reason; or none fits, with those that are known and the
@@ -49,10 +72,14 @@ def family_of(config: Mapping[str, Any]) -> Family:
             "Choose a checkpoint of another family (docs/families.md lists them)",
         )
     architectures = listed if isinstance(listed, list) else []
-    for family in FAMILIES:
-        if model_type in family.model_types and {*map(str, architectures)} <= family.architectures:
-            return family
-    known = ", ".join(family.name for family in FAMILIES)
+    found = tuple(
+        family
+        for family in FAMILIES
+        if model_type in family.model_types and {*map(str, architectures)} <= family.architectures
+    )
+    if found:
+        return found
+    known = ", ".join(dict.fromkeys(family.name for family in FAMILIES))
     shown = ", ".join(map(str, architectures)) or "no architectures"
     module = model_type if re.fullmatch(r"[a-z0-9_]{1,64}", model_type) else "<model_type>"
     raise UnknownArchitectureError(

@@ -55,6 +55,32 @@ def pruned_settings(family: Family, settings: Mapping[str, Any], kept: Sequence[
     return {**lists, **thresholds, **_pruned_cadences(family, settings, kept)}
 
 
+def pruned_counts(family: Family, config: Mapping[str, Any], num_blocks: int) -> dict[str, int]:
+    """The fields by which a config counts a stack's blocks, once these are so many."""
+    given = [field for field in family.count_fields if config.get(field) is not None]
+    return dict.fromkeys(given or [family.count_field], num_blocks)
+
+
+def pruned_pairs(family: Family, settings: Mapping[str, Any], kept: Sequence[int]) -> dict[str, Any]:
+    """What generation settings have to say of the kept blocks: pairs of which the first is a block.
+
+    Raises:
+        SourceError: A field does not hold such pairs.
+    """
+    places = {block: place for place, block in enumerate(kept)}
+    pruned: dict[str, Any] = {}
+    for field in family.generation_pairs:
+        pairs = settings.get(field)
+        if pairs is None:
+            continue
+        if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+            raise SourceError(f"{field} in the generation settings does not list pairs", "Mend generation_config.json")
+        if any(type(block) is not int for block, _ in pairs):
+            raise SourceError(f"{field} in the generation settings names no blocks", "Mend generation_config.json")
+        pruned[field] = [[places[block], other] for block, other in pairs if block in places]
+    return pruned
+
+
 def _pruned_cadences(family: Family, settings: Mapping[str, Any], kept: Sequence[int]) -> dict[str, Any]:
     pruned: dict[str, Any] = {}
     for cadence, listed in family.cadence_fields:
@@ -73,6 +99,8 @@ def _check_cadence(cadence: str, step: object, listed: str, others: object, num_
 
 def _count(family: Family, config: Mapping[str, Any]) -> int:
     counts = [config[field] for field in family.count_fields if config.get(field) is not None]
+    if not counts and family.count_default and config.get(family.count_default) is not None:
+        counts = [config[family.count_default]]
     if not counts or any(type(count) is not int or count < 1 for count in counts):
         raise SourceError(f"config.json gives no {family.count_field}", "Fetch the checkpoint again")
     if len(set(counts)) > 1:

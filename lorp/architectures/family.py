@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lorp.architectures.experts import Experts, Place
+from lorp.plan import Stack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,22 +80,26 @@ LLAMA_PROJECTIONS = Projections(
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A family of decoder-only models whose blocks are one stack.
+    """A family of models, and one stack of blocks in them.
 
     Attributes:
         name: As people call it.
         model_types: `model_type` values of its configs.
         architectures: Class names that its configs may list.
+        stack: Which, of an encoder-decoder; None where it is the only one.
         model_class: The class of transformers that chooses the model's own by its config.
         blocks_path: Path of the block list in the loaded model, `model.layers`; block `i`'s tensors are named
             `<blocks_path>.<i>.<rest>`. On disk the first part, which is the model without its head, may be absent.
         stored_names: Pairs of a tensor's name on disk and its other name in the model.
+        shared_in_blocks: Patterns of names in a block, of tensors that all blocks use: they stay where they are,
+            whichever block goes.
         projections: Where a block's linear maps are.
         gives_tuples: Whether a block gives a tuple that begins with the state, and not the state itself.
         hands_on: How many values follow the state in that tuple, which each block takes from the one before it; the
             first makes them.
         count_field: Config field that counts the blocks.
         count_aliases: Other names of that field that transformers takes.
+        count_default: The field that counts the blocks where `count_field` is not given.
         per_block_fields: Config fields that hold a list with one entry a block. Where a config lacks one that
             transformers derives, a pruned config spells out what the kept blocks had.
         threshold_fields: Config fields that hold the index of the first block of another kind: 0 if all are, N or
@@ -102,6 +107,8 @@ class Family:
         cadence_fields: Pairs of config fields: how many blocks it takes to come to the next of a kind (with 2 these
             are blocks 1, 3, 5), and a list of blocks that are not of that kind all the same. A pruned config has a
             cadence of 1, and lists all others.
+        generation_pairs: Fields of the generation settings that hold pairs of a block and something in it.
+        at_least_as_deep: Whether this stack must have at least as many blocks as the other, and what comes of fewer.
         extra_blocks_fields: Config fields that count blocks stored after the last, which the model does not load.
         obstacles: Settings with which blocks cannot be renumbered.
     """
@@ -109,17 +116,22 @@ class Family:
     name: str
     model_types: frozenset[str]
     architectures: frozenset[str]
+    stack: Stack | None = None
     model_class: str = "AutoModelForCausalLM"
     blocks_path: str
     stored_names: tuple[tuple[str, str], ...] = ()
+    shared_in_blocks: tuple[str, ...] = ()
     projections: Projections
     gives_tuples: bool = False
     hands_on: int = 0
     count_field: str
     count_aliases: tuple[str, ...] = ()
+    count_default: str | None = None
     per_block_fields: tuple[str, ...] = ()
     threshold_fields: tuple[str, ...] = ()
     cadence_fields: tuple[tuple[str, str], ...] = ()
+    generation_pairs: tuple[str, ...] = ()
+    at_least_as_deep: str | None = None
     extra_blocks_fields: tuple[str, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
 
@@ -139,9 +151,11 @@ class Family:
         return next((obstacle for obstacle in (SINGLE_BLOCKS, *self.obstacles) if config.get(obstacle.field)), None)
 
     def block_of(self, tensor_name: str) -> int | None:
-        """Index of the block that a tensor on disk belongs to; None for embeddings, norms and heads."""
+        """Index of the block that a tensor on disk belongs to; None for those of no block, or of all of them."""
         match = self._block_number(tensor_name)
-        return int(match[1]) if match else None
+        if not match or any(re.fullmatch(name, tensor_name[match.end() :]) for name in self.shared_in_blocks):
+            return None
+        return int(match[1])
 
     def renumbered(self, tensor_name: str, block: int) -> str:
         """The name of a block's tensor once that block stands at another index."""

@@ -1,12 +1,12 @@
 """What the modules of this package hand on: documents, windows, and the digest that pins them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lorp.digest import digest_bytes, digest_value
 from lorp.errors import CorpusError
-from lorp.values import later
+from lorp.values import LATER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Window:
     document: str
     text_sha256: str
     tokens: tuple[int, ...]
-    source: tuple[int, ...] = later(())
+    source: tuple[int, ...] = field(default=(), metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

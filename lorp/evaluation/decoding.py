@@ -1,4 +1,7 @@
-"""Token by token: a prompt is prefilled, then each token is the likeliest after those before it."""
+"""Token by token: a prompt is prefilled, then each token is the likeliest after those before it.
+
+What an encoder-decoder is prompted with is a source, from which it makes a text.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,25 +9,30 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from lorp.feeding import reads_source, start_token
+
 
 def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Any:
     """The model's output, KV cache included, for prompts of one length; logits of the last position only."""
     ids_BT = torch.tensor([list(prompt) for prompt in prompts], device=model.device)
-    return model(input_ids=ids_BT, use_cache=True, logits_to_keep=1)
+    if not reads_source(model):
+        return model(input_ids=ids_BT, use_cache=True, logits_to_keep=1)
+    starts_B1 = torch.full_like(ids_BT[:, :1], start_token(model))
+    return model(input_ids=ids_BT, decoder_input_ids=starts_B1, use_cache=True)
 
 
 def greedy_tokens(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Iterator[torch.Tensor]:
     """The likeliest next token of each prompt, int64 of shape (B,), again and again; never ends by itself.
 
-    Nothing of the checkpoint's own generation settings is used.
+    Nothing of the checkpoint's own generation settings is used but the token that a decoder starts from.
     """
     output = prefill(model, prompts)
+    read = {"encoder_outputs": (output.encoder_last_hidden_state,)} if reads_source(model) else {"logits_to_keep": 1}
+    ids = "decoder_input_ids" if reads_source(model) else "input_ids"
     while True:
         next_B = output.logits[:, -1].argmax(dim=-1)
         yield next_B
-        output = model(
-            input_ids=next_B.unsqueeze(1), past_key_values=output.past_key_values, use_cache=True, logits_to_keep=1
-        )
+        output = model(**{ids: next_B.unsqueeze(1)}, past_key_values=output.past_key_values, use_cache=True, **read)
 
 
 def end_tokens(model: PreTrainedModel) -> frozenset[int]:

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from lorp.corpus import Window
 from lorp.evaluation.decoding import end_tokens, greedy_tokens
+from lorp.feeding import reads_source
 from lorp.progress import track
 from lorp.spec import GenerationSpec
 
@@ -93,9 +94,13 @@ class GenerationEvaluation:
 def continue_prompts(
     model: PreTrainedModel, windows: Sequence[Window], decode: Decode, spec: GenerationSpec
 ) -> tuple[Continuation, ...]:
-    """Continues the beginnings of the first windows, one from each document before a second from any."""
+    """Continues the beginnings of the first windows, one from each document before a second from any.
+
+    An encoder-decoder makes texts of their sources.
+    """
     prompts = choose_prompts(windows, spec.num_prompts)
-    batches = [prompts[start : start + _PROMPTS_A_BATCH] for start in range(0, len(prompts), _PROMPTS_A_BATCH)]
+    size = 1 if reads_source(model) else _PROMPTS_A_BATCH
+    batches = [prompts[start : start + size] for start in range(0, len(prompts), size)]
     with torch.inference_mode():
         return tuple(
             continuation
@@ -127,7 +132,7 @@ def _continue(
     model: PreTrainedModel, windows: Sequence[Window], decode: Decode, spec: GenerationSpec
 ) -> list[Continuation]:
     ends = end_tokens(model)
-    prompts = [window.tokens[: spec.prompt_tokens] for window in windows]
+    prompts = [window.source or window.tokens[: spec.prompt_tokens] for window in windows]
     rows: list[list[int]] = [[] for _ in windows]
     for _, next_B in zip(range(spec.max_new_tokens), greedy_tokens(model, prompts), strict=False):
         for row, token in zip(rows, next_B.tolist(), strict=True):

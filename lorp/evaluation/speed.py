@@ -17,6 +17,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lorp.evaluation.decoding import greedy_tokens, prefill
+from lorp.feeding import reads_source
 from lorp.progress import track
 from lorp.spec import SpeedSpec
 
@@ -133,7 +134,8 @@ def measure_memory(model: PreTrainedModel, prompt: Sequence[int]) -> Memory:
     weights = sum(tensor.nbytes for tensor in tensors.values())
     with torch.inference_mode():
         cache = prefill(model, [prompt]).past_key_values
-        kv_bytes = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+        parts = (cache.self_attention_cache, cache.cross_attention_cache) if reads_source(model) else (cache,)
+        kv_bytes = sum(layer.keys.nbytes + layer.values.nbytes for part in parts for layer in part.layers)
         del cache
         peak = weights + _peak_bytes(model, prompt)
     return Memory(weights=weights, kv_token=kv_bytes // len(prompt), peak=peak)

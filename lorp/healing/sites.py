@@ -81,7 +81,8 @@ def sites_of(projections: Projections, block: nn.Module, writes: bool) -> tuple[
     if experts := _experts_in(projections, paths):
         sites.append(_expert_reads(experts, block))
     else:
-        sites.append(_site("mlp_read", block, projections.mlp_reads, projections.transposed))
+        reads = [path for path in projections.mlp_reads if path in paths]
+        sites.append(_site("mlp_read", block, reads, projections.transposed))
     sites.append(mlp_write_of(projections, block))
     return tuple(site for site in sites if site.reads or writes)
 

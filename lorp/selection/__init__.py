@@ -5,6 +5,7 @@ last.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from lorp.plan import PruningPlan
 from lorp.selection import auto, greedy, lorp, shortgpt, streamline
@@ -31,5 +32,7 @@ def make_plan(grounds: Grounds, count: int, spec: PruningSpec) -> PruningPlan:
         SpecError: Plans are to be compared, and there is no model to ask what they cost.
     """
     if len(spec.method) == 1:
-        return SELECTORS[spec.method[0]](grounds, count, spec)
-    return best_of([SELECTORS[method] for method in spec.method], grounds, count, spec)
+        plan = SELECTORS[spec.method[0]](grounds, count, spec)
+    else:
+        plan = best_of([SELECTORS[method] for method in spec.method], grounds, count, spec)
+    return replace(plan, stack=spec.stack)

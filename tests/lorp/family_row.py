@@ -1,20 +1,24 @@
 """A family's checkpoint and what is made of it."""
 
 import inspect
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from families import Case, make_case
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from lorp.body import given_by
 from lorp.capture import WindowCapture, capture_windows
 from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.clustering import cluster_blocks, num_clusters_for
 from lorp.corpus import Window
+from lorp.feeding import feed_of
 from lorp.models import load_model, load_tokenizer
 from lorp.parquet import decode_windows, encode_windows
 from lorp.plan import PruningPlan, Removal, plan_of
@@ -24,6 +28,8 @@ from lorp.spec import ComputeSpec, PruningSpec
 from lorp.surgery import prune
 
 INPUT = torch.arange(40).unsqueeze(0) * 5 % 256
+SOURCE = torch.arange(24).unsqueeze(0) * 7 % 256
+WINDOW = Window(id="w", document="d", text_sha256="", tokens=tuple(INPUT[0].tolist()), source=tuple(SOURCE[0].tolist()))
 #: Blocks to remove: one, those before a cadence, all of one kind, every other one, all but the ends.
 REMOVALS = ((1,), (0, 1), (0, 3), (2, 5), (0, 2, 4), (1, 2, 3, 4))
 
@@ -40,7 +46,7 @@ class Row:
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        return open_checkpoint(self.source)
+        return open_checkpoint(self.source, self.case.stack)
 
     @cached_property
     def dense(self) -> PreTrainedModel:
@@ -52,7 +58,13 @@ class Row:
         text = inspect.getdoc(np.ndarray) or ""
         tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
         windows = [
-            Window(id=f"{start}@0", document=str(start), text_sha256="0" * 64, tokens=tuple(tokens[start:][:32]))
+            Window(
+                id=f"{start}@0",
+                document=str(start),
+                text_sha256="0" * 64,
+                tokens=tuple(tokens[start:][:32]),
+                source=tuple(tokens[start + 32 :][:32]) if self.case.stack else (),
+            )
             for start in range(0, 256, 32)
         ]
         return capture_windows(self.dense, self.checkpoint.family, windows, sampled_tokens=4, seed=0)
@@ -62,7 +74,9 @@ class Row:
         similarity = similarity_of([decode_windows(encode_windows(self.captures, {}))], seed=0)
         clustering = cluster_blocks(similarity.block_inputs, num_clusters_for(similarity.rls), "spectral")
         return make_plan(
-            Grounds(similarity=similarity.block_inputs, clustering=clustering), 2, PruningSpec(method="lorp")
+            Grounds(similarity=similarity.block_inputs, clustering=clustering),
+            2,
+            PruningSpec(method="lorp", stack=self.case.stack),
         )
 
     @cached_property
@@ -79,23 +93,35 @@ class Row:
         """Logits of the dense model with those blocks skipped."""
         blocks: Any = self.dense.get_submodule(self.case.data.blocks_path)
         for block in removed:
-            blocks[block].forward = lambda hidden_states, *_, **__: given_by(self.case.data, hidden_states)
+            blocks[block].forward = self._passing(blocks[block].forward)
         try:
             return logits(self.dense)
         finally:
             for block in removed:
                 del blocks[block].forward
 
+    def _passing(self, own: Callable[..., Any]) -> Callable[..., Any]:
+        """A block that does nothing, but hands on what its own hands on."""
+        family = self.case.data
+
+        def forward(hidden_states: torch.Tensor, *more: Any, **named: Any) -> Any:
+            handed_on = own(hidden_states, *more, **named)[1:] if family.hands_on else ()
+            return given_by(family, hidden_states, handed_on)
+
+        return forward
+
 
 def cut(checkpoint: Checkpoint, removed: tuple[int, ...], folder: Path) -> Path:
     folder.mkdir()
     steps = [Removal(block=block, cluster=None, score=0.0) for block in removed]
-    prune(checkpoint, plan_of("by hand", checkpoint.num_blocks, steps), folder)
+    plan = replace(plan_of("by hand", checkpoint.num_blocks, steps), stack=checkpoint.family.stack)
+    prune(checkpoint, plan, folder)
     return folder
 
 
 def load(folder: Path) -> PreTrainedModel:
-    model, loading = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    model_class = getattr(transformers, open_checkpoint(folder).family.model_class)
+    model, loading = model_class.from_pretrained(folder, output_loading_info=True)
     faults = {kind: sorted(map(str, names)) for kind, names in loading.items() if names}
     assert not faults
     return model.eval()
@@ -103,4 +129,4 @@ def load(folder: Path) -> PreTrainedModel:
 
 def logits(model: PreTrainedModel) -> torch.Tensor:
     with torch.inference_mode():
-        return model(INPUT).logits
+        return model(**feed_of([WINDOW], model).inputs).logits

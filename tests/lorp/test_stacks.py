@@ -1,0 +1,133 @@
+"""Encoder-decoders: one stack is cut, and the other stays what it is."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from families import Case, make_case
+from family_row import cut, load
+from pico import edit_json
+
+from lorp.architectures import FAMILIES
+from lorp.checkpoint import open_checkpoint
+from lorp.errors import CountError, IntegrityError, SourceError, SpecError
+from lorp.plan import Removal, Stack, plan_of
+from lorp.surgery import prune
+
+T5 = {
+    "vocab_size": 64, "d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 4, "num_heads": 4, "eos_token_id": None,
+    "pad_token_id": 0, "decoder_start_token_id": 0,
+}  # fmt: skip
+WHISPER = {
+    "vocab_size": 64, "d_model": 16, "encoder_layers": 4, "decoder_layers": 3, "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4, "encoder_ffn_dim": 24, "decoder_ffn_dim": 20, "max_source_positions": 20,
+    "max_target_positions": 32, "num_mel_bins": 8, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 1,
+    "decoder_start_token_id": 3, "begin_suppress_tokens": None,
+}  # fmt: skip
+HEADS = [[0, 1], [1, 0], [2, 3]]
+
+
+def whisper(folder: Path) -> Path:
+    made = make_case(Case(family="Whisper", stack="decoder", layout="", settings=WHISPER), folder)
+    edit_json(made / "generation_config.json", alignment_heads=HEADS)
+    return made
+
+
+def t5(folder: Path, **more: object) -> Path:
+    return make_case(Case(family="T5", stack="decoder", layout="", settings={**T5, **more}), folder)
+
+
+@pytest.mark.parametrize(("stack", "removed"), [("encoder", (1, 2)), ("encoder", (0,)), ("decoder", (1,))])
+def test_a_whisper_without_blocks_hears_as_one_whose_blocks_are_skipped(
+    tmp_path: Path, stack: Stack, removed: tuple[int, ...]
+) -> None:
+    source = whisper(tmp_path / "dense")
+    variant = load(cut(open_checkpoint(source, stack), removed, tmp_path / "variant"))
+    dense = load(source)
+    blocks = dense.get_submodule(f"model.{stack}.layers")
+    for block in removed:
+        blocks[block].forward = lambda hidden_states, *_, **__: hidden_states
+    heard = torch.randn(1, 8, 40, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        said = [
+            each(input_features=heard, decoder_input_ids=torch.tensor([[3, 5, 7]])).logits for each in (variant, dense)
+        ]
+        assert torch.equal(*said)
+        wanted = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False}
+        made = [variant.generate(input_features=heard, **wanted, use_cache=use) for use in (True, False)]
+    assert torch.equal(*made)
+    kept = [block for block in range(4 if stack == "encoder" else 3) if block not in removed]
+    heads = json.loads((tmp_path / "variant" / "generation_config.json").read_text())["alignment_heads"]
+    expected = [[kept.index(block), head] for block, head in HEADS if block in kept]
+    assert heads == (HEADS if stack == "encoder" else expected)
+
+
+@pytest.mark.parametrize("heads", [7, [3], [[0]], [["0", 1]], [[True, 1]]])
+def test_heads_that_are_no_pairs_are_refused(tmp_path: Path, heads: object) -> None:
+    source = whisper(tmp_path / "dense")
+    edit_json(source / "generation_config.json", alignment_heads=heads)
+    with pytest.raises(SourceError, match="alignment_heads"):
+        cut(open_checkpoint(source, "decoder"), (1,), tmp_path / "variant")
+
+
+def test_where_the_decoder_s_depth_is_not_given_it_does_not_follow_the_encoder_s(tmp_path: Path) -> None:
+    source = t5(tmp_path / "dense", num_decoder_layers=2)
+    twin = t5(tmp_path / "twin")
+    config = json.loads((twin / "config.json").read_text())
+    del config["num_decoder_layers"]
+    (twin / "config.json").write_text(json.dumps(config))
+    deeper = open_checkpoint(twin, "decoder")
+    assert deeper.depths == {"encoder": 4, "decoder": 4}
+    again = cut(deeper, (1, 2), tmp_path / "shallow")
+    assert open_checkpoint(again, "encoder").depths == {"encoder": 4, "decoder": 2}
+    cut(open_checkpoint(again, "encoder"), (1,), tmp_path / "both")
+    assert open_checkpoint(tmp_path / "both").depths == {"encoder": 3, "decoder": 2}
+    load(tmp_path / "both")
+    cut(open_checkpoint(source, "encoder"), (1,), tmp_path / "other")
+    assert json.loads((tmp_path / "other" / "config.json").read_text())["num_decoder_layers"] == 2
+
+
+def test_a_t5_whose_decoder_would_be_the_deeper_one_is_refused_since_it_would_not_generate(tmp_path: Path) -> None:
+    source = t5(tmp_path / "dense")
+    with pytest.raises(CountError, match="cannot generate"):
+        cut(open_checkpoint(source, "encoder"), (1,), tmp_path / "variant")
+    assert not any((tmp_path / "variant").iterdir())
+    model = load(t5(tmp_path / "shallow", num_layers=2, num_decoder_layers=4))
+    with pytest.raises(IndexError):
+        model.generate(input_ids=torch.tensor([[5, 6, 7]]), max_new_tokens=4)
+
+
+def test_the_position_biases_stay_when_the_first_block_goes(tmp_path: Path) -> None:
+    source = open_checkpoint(t5(tmp_path / "dense"), "decoder")
+    variant = open_checkpoint(cut(source, (0,), tmp_path / "variant"), "decoder")
+    name = "decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+    one, other = source.tensors[name], variant.tensors[name]
+    assert (
+        one.path.read_bytes()[one.start : one.start + one.num_bytes]
+        == other.path.read_bytes()[other.start : other.start + other.num_bytes]
+    )
+
+
+def test_a_stack_that_is_too_deep_or_too_shallow_on_disk_is_refused_whichever_is_asked_for(tmp_path: Path) -> None:
+    source = t5(tmp_path / "dense")
+    edit_json(source / "config.json", num_layers=3, num_decoder_layers=4)
+    with pytest.raises(SourceError, match="3 blocks in the encoder, but the weights are those of 4"):
+        open_checkpoint(source, "decoder")
+
+
+def test_a_plan_for_the_other_stack_is_refused(tmp_path: Path) -> None:
+    source = open_checkpoint(t5(tmp_path / "dense"), "decoder")
+    plan = plan_of("by hand", 4, [Removal(block=1, cluster=None, score=0.0)])
+    (tmp_path / "variant").mkdir()
+    with pytest.raises(IntegrityError, match="not the decoder"):
+        prune(source, plan, tmp_path / "variant")
+
+
+def test_a_model_with_one_stack_has_no_encoder(pico: Path) -> None:
+    with pytest.raises(SpecError, match="one stack"):
+        open_checkpoint(pico, "encoder")
+
+
+def test_the_stacks_of_a_family_are_told_apart() -> None:
+    assert len({(family.name, family.stack) for family in FAMILIES}) == len(FAMILIES)
