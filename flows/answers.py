@@ -70,7 +70,7 @@ def show_why(target: str, store: str | None, as_json: bool) -> int:
     _say(f"  source  {found.run.record.source}, {found.run.chain.checkpoint.sha256}")
     _print_criteria(found.verdict.criteria)
     _print_table(
-        f"Blocks removed, chosen by {found.plan.method}; healing: {found.healing}",
+        f"Blocks removed{text.of_its(found.plan.stack)}, chosen by {found.plan.method}; healing: {found.healing}",
         ("block", "cluster", "blocks in it", "similarity", "score", "resamples that remove it"),
         [
             (
@@ -195,6 +195,7 @@ def _why_value(found: Why) -> dict[str, Any]:
         "criteria": [vars(criterion) for criterion in found.verdict.criteria],
         "method": found.plan.method,
         "healing": found.healing,
+        "stack": found.plan.stack,
         "removed": [asdict(block) for block in found.blocks],
         "kept": list(found.plan.kept),
         "moves": [asdict(move) for move in found.moves],
@@ -209,6 +210,7 @@ def _side_value(one: Side) -> dict[str, Any]:
         "source": one.source,
         "method": plan.method,
         "healing": one.why.healing,
+        "stack": plan.stack,
         "num_blocks": plan.num_blocks,
         "removed": list(plan.removed),
         "kept": list(one.kept),

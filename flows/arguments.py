@@ -1,12 +1,14 @@
 """What every argument and option of the command line is called, takes and means."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from flows.options import read_config
 from lorp.spec import CaptureMode, ClusteringKind, Criterion, DType, HealingMethod, MixtureChoice, Packing
+
+Stacks = Literal["encoder", "decoder", "both"]
 
 _WHAT, _HOW, _TEXT, _MEASURED = "What to remove", "How to choose", "Text", "What else to measure"
 _BUDGET, _WHERE = "Budget", "Where and how to run"
@@ -44,6 +46,15 @@ Remove = Annotated[
         "depth (0.1).",
         rich_help_panel=_WHAT,
         metavar="auto|COUNT|SHARE",
+    ),
+]
+OfStack = Annotated[
+    Stacks | None,
+    typer.Option(
+        "--stack",
+        help="Of an encoder-decoder, which stack to remove blocks from; both: from the decoder, then from the encoder "
+        "of what that gives, within what is left of the budget.",
+        rich_help_panel=_WHAT,
     ),
 ]
 Heal = Annotated[
@@ -99,6 +110,15 @@ Calibration = Annotated[
         "pydoc, or c4, wikitext2, ptb. May be repeated, or joined: a+b.",
         rich_help_panel=_TEXT,
         metavar="TEXT",
+    ),
+]
+Pairs = Annotated[
+    str | None,
+    typer.Option(
+        help="For an encoder-decoder, in place of --calibration and --evaluation: .jsonl, .parquet or a dataset on the "
+        "hub whose rows are pairs; #SOURCE:TARGET names the columns, source and target unless given.",
+        rich_help_panel=_TEXT,
+        metavar="ROWS",
     ),
 ]
 CalibrationMixture = Annotated[

@@ -1,10 +1,11 @@
 """What cannot be done with a checkpoint, found before anything is computed."""
 
 from lorp.checkpoint import Checkpoint
-from lorp.depth import check_count
+from lorp.depth import check_count, resolve_count
 from lorp.errors import SourceError, SpecError
 from lorp.healing import check_healing
 from lorp.spec import RecompressSpec
+from lorp.surgery import check_depths
 from tasks.vault import Reference
 
 
@@ -27,11 +28,46 @@ def check_possible(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
     Raises:
         InputError: A count, a healing or a length that it does not allow.
     """
+    check_stack(checkpoint, spec)
     check_count(spec.pruning.remove, checkpoint.num_blocks)
+    check_depths(checkpoint, first_count(checkpoint, spec))
     check_context(checkpoint, spec)
     method = spec.healing.method
     if method != "none" and method != "auto":  # noqa: PLR1714  # mypy follows the comparisons, and not a set
         check_healing(checkpoint, method)
+
+
+def first_count(checkpoint: Checkpoint, spec: RecompressSpec) -> int:
+    """Blocks that are removed, or at least one."""
+    remove = spec.pruning.remove
+    return 1 if remove == "auto" else resolve_count(remove, checkpoint.num_blocks)
+
+
+def check_stack(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
+    """Refuses an encoder-decoder of which no stack is named, and what cannot be asked of one.
+
+    Raises:
+        SpecError: With what to say instead.
+    """
+    if checkpoint.family.stack is None:
+        return
+    name = checkpoint.family.name
+    if spec.pruning.stack is None:
+        raise SpecError(f"{name} has two stacks of blocks", "Say which with --stack encoder, decoder or both")
+    if checkpoint.family.model_class != "AutoModelForSeq2SeqLM":
+        raise SpecError(
+            f"{name} makes text of sound, of which no pairs can be given yet", "Cut it with lorp.surgery.prune"
+        )
+
+
+def check_questions(spec: RecompressSpec) -> None:
+    """Refuses tasks that the model cannot be asked.
+
+    Raises:
+        SpecError: It makes a text from a source.
+    """
+    if spec.pruning.stack and spec.tasks.tasks:
+        raise SpecError("tasks are for models that continue a text, and this one makes it", "Give --tasks none")
 
 
 def check_context(checkpoint: Checkpoint, spec: RecompressSpec) -> None:

@@ -17,7 +17,7 @@ from flows.cli_keeping import keeping
 from flows.cli_production import production
 from flows.cli_sweep import sweeping
 from flows.cli_up import installation
-from flows.options import compute_of, make, parse_corpora, parse_remove, parse_tasks
+from flows.options import compute_of, make, parse_corpora, parse_pairs, parse_remove, parse_tasks
 from lorp import __version__
 from lorp.errors import LorpError, SpecError, without_passwords
 from lorp.spec import (
@@ -112,6 +112,7 @@ _HEALING, _SEARCH = HealingSpec(), SearchSpec()
 def recompress(
     source: arguments.Source,
     remove: arguments.Remove = "auto",
+    stack: arguments.OfStack = None,
     method: arguments.SomeMethods = "auto",
     clustering: arguments.Clustering = "spectral",
     criterion: arguments.ClusterCriterion = "similarity",
@@ -120,6 +121,7 @@ def recompress(
     calibration_windows: arguments.CalibrationWindows = None,
     evaluation: arguments.Evaluation = _EMBEDDED,
     evaluation_windows: arguments.EvaluationWindows = None,
+    pairs: arguments.Pairs = None,
     mixture: arguments.CalibrationMixture = "all",
     window_tokens: arguments.WindowTokens = None,
     windows: arguments.Windows = "long",
@@ -162,6 +164,9 @@ def recompress(
     Example: `lorp recompress ./SmolLM2-135M --max-perplexity-ratio 1.5`
     """
     windows_asked = {"packing": windows, "window_tokens": window_tokens, "seed": seed}
+    if pairs is not None:
+        calibration = evaluation = parse_pairs(pairs, calibration, evaluation)
+        tasks = "none" if tasks == EMBEDDED_TASK else tasks
     spec = make(
         RecompressSpec,
         source=source,
@@ -181,6 +186,7 @@ def recompress(
             clustering=clustering,
             criterion=criterion,
             num_clusters=clusters,
+            stack="decoder" if stack == "both" else stack,
         ),
         search=make(
             SearchSpec,
@@ -208,8 +214,9 @@ def recompress(
         compute=compute_of(device, dtype, capture_mode),
     )
     from flows.command import recompress_all
+    from flows.stacks import encoder_too
 
-    return recompress_all([spec], store, tracking_uri, as_json)
+    return recompress_all([spec], store, tracking_uri, as_json, encoder_too if stack == "both" else None)
 
 
 @app.command()

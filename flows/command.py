@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 
 import typer
@@ -32,8 +32,25 @@ LOGGER = logging.getLogger("lorp.command")
 _REJECTED = 3
 
 
-def recompress_all(specs: Sequence[RecompressSpec], store: str | None, tracking_uri: str | None, as_json: bool) -> int:
+#: What is to be done next, given what was asked and what came of it; None if nothing is.
+Following = Callable[[RecompressSpec, Outcome], RecompressSpec | None]
+
+
+def recompress_all(
+    specs: Sequence[RecompressSpec],
+    store: str | None,
+    tracking_uri: str | None,
+    as_json: bool,
+    following: Following | None = None,
+) -> int:
     """Runs a job a spec, one after the other; returns 0 if the last is approved, else 3.
+
+    Args:
+        specs: What is asked.
+        store: Where results go.
+        tracking_uri: Where variants are registered.
+        as_json: Whether a line of JSON is printed for each.
+        following: Says what else to do once the last is done.
 
     Raises:
         LorpError: As `flows.recompress.recompress` does.
@@ -46,6 +63,8 @@ def recompress_all(specs: Sequence[RecompressSpec], store: str | None, tracking_
         from flows.recompress import run_recompress
 
         outcomes = [run_recompress(spec, places) for spec in specs]
+        more = following(specs[-1], outcomes[-1]) if following else None
+        outcomes += [run_recompress(more, places)] if more else []
     for outcome in outcomes:
         if as_json:
             typer.echo(json.dumps(outcome))
@@ -75,7 +94,7 @@ def check(spec: RecompressSpec, places: Workspace) -> None:
 
         check_registry(places)
     # Last, since a source may have to be brought here first.
-    check_count(spec.pruning.remove, source_num_blocks(spec.source, places.tracking_uri, vault))
+    check_count(spec.pruning.remove, source_num_blocks(spec.source, places.tracking_uri, vault, spec.pruning.stack))
 
 
 def _check_budgets(spec: RecompressSpec) -> None:

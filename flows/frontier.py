@@ -32,7 +32,7 @@ class FrontierSearch:
 
     def deepest(self) -> tuple[Candidate, Reference]:
         """The candidate, and the frontier; the shallowest candidate that was looked at where none keeps the budgets."""
-        found = explore(self._inside, self.stages.first_count(self.prepared), self.prepared.num_blocks - 2)
+        found = explore(self._inside, self.stages.first_count(self.prepared), self.prepared.most)
         chosen = min(self.looked_at) if found is None else found
         spec = self.stages.spec
         drawn = self.stages.run(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from lorp.corpus.address import as_pairs
 from lorp.errors import SpecError
-from lorp.spec import CaptureMode, ComputeSpec, DType
+from lorp.spec import EMBEDDED_CORPUS, CaptureMode, ComputeSpec, DType
 from tasks.settings import settings
 
 if TYPE_CHECKING:
@@ -92,6 +93,17 @@ def parse_version(text: str) -> int | Literal["candidate"]:
 def parse_corpora(addresses: Sequence[str]) -> tuple[str, ...]:
     """Addresses of text; `a+b` is two of them, unless a file or folder is called so."""
     return tuple(part for address in addresses for part in _joined(address))
+
+
+def parse_pairs(address: str, calibration: Sequence[str], evaluation: Sequence[str]) -> list[str]:
+    """The address of pairs, which are split between calibration and evaluation.
+
+    Raises:
+        SpecError: Other text is named too.
+    """
+    if {*calibration, *evaluation} != {EMBEDDED_CORPUS}:
+        raise SpecError("--pairs is both calibration and evaluation text, and other text is named", "Leave one out")
+    return [as_pairs(address)]
 
 
 def _joined(address: str) -> list[str]:

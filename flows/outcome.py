@@ -78,6 +78,7 @@ def _plan(values: RunValues) -> dict[str, Any]:
         "method": plan.method,
         "removed": list(plan.removed),
         "kept": list(plan.kept),
+        "stack": plan.stack,
         "stability": asdict(values.stability),
         "proposals": [vars(entry) for entry in plan.proposals],
     }

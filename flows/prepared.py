@@ -14,11 +14,13 @@ class Begun:
     Attributes:
         checkpoint: The dense model.
         num_blocks: N.
+        most: How many of them may go.
         fetched: Text from the hub, by address.
     """
 
     checkpoint: Reference
     num_blocks: int
+    most: int
     fetched: dict[str, Reference]
 
 
@@ -29,6 +31,7 @@ class Prepared:
     Attributes:
         checkpoint: The dense model.
         num_blocks: N.
+        most: How many of them may go.
         mixture: Numbers of the corpora that are calibrated on.
         windows: By use.
         shards: Window tables of the capture.
@@ -38,6 +41,7 @@ class Prepared:
 
     checkpoint: Reference
     num_blocks: int
+    most: int
     mixture: Mixture
     windows: dict[WindowsUse, Reference]
     shards: tuple[Reference, ...]

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from flows.checks import check_expected, check_possible
+from flows.checks import check_expected, check_possible, check_questions
 from flows.prepared import Begun, Prepared
 from lorp.checkpoint import open_checkpoint
 from lorp.corpus.mixtures import Mixture, mixtures_of, told
 from lorp.depth import resolve_count
 from lorp.spec import RecompressSpec
+from lorp.surgery import most_removable
 from lorp.values import decode
 from tasks.cache import run
 from tasks.capture import of_evaluation, shard_requests, window_requests, windows_beyond
@@ -79,11 +80,11 @@ class Stages:
         """
         spec, checkpoint = self.spec, self.checkpoint()
         check_expected(spec, checkpoint)
-        opened = open_checkpoint(self.vault.folder(checkpoint))
+        opened = open_checkpoint(self.vault.folder(checkpoint), spec.pruning.stack)
         check_possible(opened, spec)
         requests = fetch_rows_requests(spec.calibration, spec.evaluation, windows_beyond(spec))
         fetched = {request.address: self.run(request)["rows"] for request in requests}
-        return Begun(checkpoint=checkpoint, num_blocks=opened.num_blocks, fetched=fetched)
+        return Begun(checkpoint=checkpoint, num_blocks=opened.num_blocks, most=most_removable(opened), fetched=fetched)
 
     def prepare(self, begun: Begun, mixture: Mixture) -> Prepared:
         """Everything up to the clusters.
@@ -97,6 +98,7 @@ class Stages:
         """
         pruning, seed = self.spec.pruning, self.spec.calibration.seed
         cuts = window_requests(self.vault, begun.checkpoint, self.spec, begun.fetched, mixture)
+        check_questions(self.spec)
         windows = {
             use: self.run(request if of_evaluation(use) else self._told(request, mixture))["windows"]
             for use, request in cuts.items()
@@ -108,6 +110,7 @@ class Stages:
         return Prepared(
             checkpoint=begun.checkpoint,
             num_blocks=begun.num_blocks,
+            most=begun.most,
             mixture=mixture,
             windows=windows,
             shards=shards,
@@ -144,6 +147,7 @@ class Stages:
             "max_swaps": self.spec.search.max_swaps,
             "seed": self.spec.calibration.seed,
             "compute_spec": self.spec.compute,
+            "stack": self.spec.pruning.stack,
         }
 
     def first_count(self, prepared: Prepared) -> int:
@@ -157,7 +161,7 @@ class Stages:
             max_perplexity=gate.max_perplexity,
         )
         depth = decode(Depth, self.vault.read(self.run(guess)["depth"]))
-        return min(depth.count, prepared.num_blocks - 2)
+        return min(depth.count, prepared.most)
 
     def look(
         self,
@@ -246,7 +250,8 @@ class Stages:
         return replace(request, label=f"{request.label}, {told(mixture)}")
 
     def _captured(self, checkpoint: Reference, windows: Reference, mixture: Mixture) -> tuple[Reference, ...]:
-        requests = shard_requests(checkpoint, windows, self.spec.calibration, self.spec.compute)
+        spec = self.spec
+        requests = shard_requests(checkpoint, windows, spec.calibration, spec.compute, spec.pruning.stack)
         told = [self._told(request, mixture) for request in requests]
         shards = self.at_once([partial(Stages.run, request=request) for request in told])
         return tuple(shard["windows"] for shard in shards)

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
+from lorp.report.text import of_its
+
 
 class Outcome(TypedDict):
     """The object that `--json` prints. Perplexities are null where they are not finite."""
@@ -46,7 +48,8 @@ def summary(outcome: Outcome) -> str:
     """One sentence: what was removed, and what the gate said of it."""
     removed, total = outcome["plan"]["removed"], outcome["checkpoint"]["num_blocks"]
     said = "approved" if outcome["verdict"]["approved"] else "rejected"
-    return f"{said}: {len(removed)} of {total} blocks removed, {why(outcome['verdict']['criteria'])}"
+    whose = of_its(outcome["plan"]["stack"])
+    return f"{said}: {len(removed)} of {total} blocks{whose} removed, {why(outcome['verdict']['criteria'])}"
 
 
 def why(criteria: Sequence[Mapping[str, Any]]) -> str:

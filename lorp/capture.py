@@ -37,6 +37,7 @@ class WindowCapture:
 
     Attributes:
         window: The window.
+        num_tokens: T, how many of its tokens have passed the blocks.
         cosine_sums_LL: float64, sum over the window's tokens of the cosine between their states at two boundaries.
         positions_K: int32, the sampled tokens' places in the window, ascending.
         units_KLD: float16, the sampled tokens' unit vectors.
@@ -45,6 +46,7 @@ class WindowCapture:
     """
 
     window: Window
+    num_tokens: int
     cosine_sums_LL: NDArray[np.float64]
     positions_K: NDArray[np.int32]
     units_KLD: NDArray[np.float16]
@@ -76,10 +78,17 @@ def capture_windows(
     return captures
 
 
-def sampled_positions(window: Window, sampled_tokens: int, seed: int) -> list[int]:
-    """Positions of the tokens of a window that are sampled, ascending; they depend on nothing but window and seed."""
-    count = min(sampled_tokens, len(window.tokens))
-    return sorted(random.Random(f"{seed}/{window.text_sha256}/{window.id}").sample(range(len(window.tokens)), count))
+def sampled_positions(window: Window, num_states: int, sampled_tokens: int, seed: int) -> list[int]:
+    """Positions of the tokens of a window that are sampled, ascending; they depend on nothing but window and seed.
+
+    Args:
+        window: Which.
+        num_states: How many of its tokens pass the blocks.
+        sampled_tokens: Of how many of these states are kept.
+        seed: Of the sampling.
+    """
+    count = min(sampled_tokens, num_states)
+    return sorted(random.Random(f"{seed}/{window.text_sha256}/{window.id}").sample(range(num_states), count))
 
 
 class _Boundaries:
@@ -127,8 +136,7 @@ def _capture(
     model.base_model(**feed_of(windows, model).inputs, use_cache=False)
     loads = choices.of_pass(len(windows)) if choices else [None] * len(windows)
     return [
-        kept_of(window, *boundaries.of(row), sampled_positions(window, sampled_tokens, seed), loads[row])
-        for row, window in enumerate(windows)
+        kept_of(window, *boundaries.of(row), sampled_tokens, seed, loads[row]) for row, window in enumerate(windows)
     ]
 
 
@@ -136,7 +144,8 @@ def kept_of(
     window: Window,
     unit_LTD: torch.Tensor,
     norm_LT: torch.Tensor,
-    positions: list[int],
+    sampled_tokens: int,
+    seed: int,
     load_NE: NDArray[np.int32] | None,
 ) -> WindowCapture:
     """What is kept of a window, given its states.
@@ -145,7 +154,8 @@ def kept_of(
         window: The window.
         unit_LTD: Unit vectors, float16.
         norm_LT: Norms, float32.
-        positions: Of the sampled tokens.
+        sampled_tokens: Tokens whose states are kept.
+        seed: Of the sampling.
         load_NE: Choices of experts.
 
     Raises:
@@ -153,8 +163,10 @@ def kept_of(
     """
     if not torch.isfinite(norm_LT).all() or (norm_LT == 0).any():
         raise SourceError(f"hidden states of window {window.id} are zero or not finite", "Try --dtype float32")
+    positions = sampled_positions(window, norm_LT.shape[1], sampled_tokens, seed)
     return WindowCapture(
         window=window,
+        num_tokens=norm_LT.shape[1],
         cosine_sums_LL=_cosine_sums(unit_LTD),
         positions_K=np.array(positions, dtype=np.int32),
         units_KLD=unit_LTD[:, positions].transpose(0, 1).cpu().numpy(),

@@ -5,7 +5,7 @@ boundary is as alike to itself as tokens there are, and that the T - K others ha
 statistics: the mean over sampled tokens is that over all tokens but for chance.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lorp.capture import sampled_positions
 from lorp.corpus import Window
 from lorp.parquet import SampledStates, WindowSums
+from lorp.plan import Stack
 
 #: Standard errors by which two means may differ; over some thousand pairs of boundaries chance does not reach it.
 MAX_ERRORS = 6.0
@@ -29,6 +30,7 @@ def capture_fault(
     shards: Iterable[tuple[WindowSums, SampledStates]],
     sampled_tokens: int,
     seed: int,
+    stack: Stack | None = None,
 ) -> str | None:
     """What of a capture cannot be; None if nothing is found.
 
@@ -37,7 +39,9 @@ def capture_fault(
         shards: Sums and states, shard by shard; one is held at a time.
         sampled_tokens: Tokens that were to be sampled of each window.
         seed: Of the sampling.
+        stack: Which was captured, of an encoder-decoder.
     """
+    sizes = {name: window.num_states(stack) for name, window in windows.items()}
     differences: dict[str, Cosines] = {}
     variances: dict[str, Cosines] = {}
     for sums, states in shards:
@@ -45,8 +49,8 @@ def capture_fault(
             if name not in windows or name in differences:
                 return f"window {name} was not to be captured, or twice"
             rows = [place for place, of in enumerate(states.windows) if of == name]
-            expected = sampled_positions(windows[name], sampled_tokens, seed)
-            tokens = len(windows[name].tokens)
+            tokens = sizes[name]
+            expected = sampled_positions(windows[name], tokens, sampled_tokens, seed)
             if states.positions_R[rows].tolist() != expected or sums.num_tokens[row] != tokens:
                 return f"window {name} was not sampled as its seed says"
             if sums.documents[row] != windows[name].document:
@@ -61,7 +65,7 @@ def capture_fault(
             variances[name] = spread_LL / len(rows) * left
     if differences.keys() != windows.keys():
         return "not all windows that were to be captured were"
-    return _bias(np.stack(list(differences.values())), np.stack(list(variances.values())), windows)
+    return _bias(np.stack(list(differences.values())), np.stack(list(variances.values())), list(sizes.values()))
 
 
 def _cosines(units_KLD: NDArray[np.float16]) -> Cosines:
@@ -80,10 +84,10 @@ def _possible(total_LL: Cosines, sampled_KLL: Cosines, tokens: int) -> bool:
     return bool(np.isfinite(total_LL).all() and fits and alike)
 
 
-def _bias(differences_WLL: Cosines, variances_WLL: Cosines, windows: Mapping[str, Window]) -> str | None:
+def _bias(differences_WLL: Cosines, variances_WLL: Cosines, tokens_W: Sequence[int]) -> str | None:
     count = len(differences_WLL)
     mean_LL, error_LL = differences_WLL.mean(axis=0), np.sqrt(variances_WLL.sum(axis=0)) / count
-    missed = np.mean([2 * RARE_TOKENS / len(window.tokens) for window in windows.values()])
+    missed = np.mean([2 * RARE_TOKENS / tokens for tokens in tokens_W])
     excess_LL = np.abs(mean_LL) - MAX_ERRORS * error_LL - missed - ROUNDING
     if excess_LL.max() <= 0:
         return None

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from lorp.architectures import Family
 from lorp.body import Body
-from lorp.capture import WindowCapture, kept_of, sampled_positions
+from lorp.capture import WindowCapture, kept_of
 from lorp.corpus import Window
 from lorp.expert_load import Choices, counting_choices
 from lorp.feeding import Feed, feed_of, passes_of
@@ -62,7 +62,8 @@ class _Pass:
                 window,
                 torch.from_numpy(np.array(unit_LBTD[:, row])),
                 norm_LBT[:, row],
-                sampled_positions(window, sampled_tokens, seed),
+                sampled_tokens,
+                seed,
                 None if self.loads_BNE is None else self.loads_BNE[row],
             )
             for row, window in enumerate(self.windows)

@@ -68,7 +68,7 @@ def encode_windows(captures: Sequence[WindowCapture], metadata: Mapping[str, str
             "id": [capture.window.id for capture in captures],
             "document": [capture.window.document for capture in captures],
             "text_sha256": [capture.window.text_sha256 for capture in captures],
-            "num_tokens": pa.array([len(capture.window.tokens) for capture in captures], pa.int64()),
+            "num_tokens": pa.array([capture.num_tokens for capture in captures], pa.int64()),
             "cosine_sums": _tensor_column(np.stack([capture.cosine_sums_LL for capture in captures])),
             **({"expert_loads": _tensor_column(np.stack(loads))} if loads else {}),
         }

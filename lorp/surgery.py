@@ -70,14 +70,19 @@ def check_depths(checkpoint: Checkpoint, count: int) -> None:
     Raises:
         CountError: With the reason.
     """
-    family, depths = checkpoint.family, checkpoint.depths
-    other = max((depth for stack, depth in depths.items() if stack != family.stack), default=0)
-    if family.at_least_as_deep and checkpoint.num_blocks - count < other:
+    most, family = most_removable(checkpoint), checkpoint.family
+    if family.at_least_as_deep and count > most:
         raise CountError(
-            f"{count} of {checkpoint.num_blocks} blocks of the {family.stack} cannot go beside {other} of the other "
-            f"stack: {family.at_least_as_deep}",
-            "Prune the other stack first, or ask for fewer",
+            f"{count} of {checkpoint.num_blocks} blocks cannot go from the {family.stack}: {family.at_least_as_deep}",
+            "Prune the other stack first" if most < 1 else f"Prune the other stack first, or remove {most} at most",
         )
+
+
+def most_removable(checkpoint: Checkpoint) -> int:
+    """How many blocks may go: not the first nor the last, and not so many that the other stack is too deep."""
+    family, num_blocks = checkpoint.family, checkpoint.num_blocks
+    others = [depth for stack, depth in checkpoint.depths.items() if stack != family.stack]
+    return min(num_blocks - 2, num_blocks - max(others)) if family.at_least_as_deep else num_blocks - 2
 
 
 def kept_blocks_of(config: bytes) -> tuple[int, ...] | None:

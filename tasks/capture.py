@@ -4,7 +4,7 @@ Where weights are streamed all windows are one shard, so that they are read once
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeGuard, get_args
@@ -13,8 +13,9 @@ from lorp.capture import capture_windows
 from lorp.capture_streamed import capture_streamed
 from lorp.checkpoint import CONFIG, open_checkpoint
 from lorp.corpus import Windows
-from lorp.corpus.documents import documents_digest
+from lorp.corpus.documents import Document, documents_digest
 from lorp.corpus.mixtures import Mixture, corpus_of, mixtures_of, names_of, of_mixture
+from lorp.corpus.pairs import check_pairs, pair_windows
 from lorp.corpus.split import calibration_and_evaluation
 from lorp.corpus.uses import Dealt, DealtUse, deal, fewest
 from lorp.corpus.windows import cut_windows
@@ -22,11 +23,12 @@ from lorp.digest import digest_value
 from lorp.errors import CorpusError
 from lorp.models import device_kind, load_tokenizer
 from lorp.parquet import encode_states, encode_windows
+from lorp.plan import Stack
 from lorp.spec import CalibrationSpec, ComputeSpec, EvaluationSpec, RecompressSpec
 from lorp.values import decode, encode
 from tasks.corpora import Fetched, read_documents
 from tasks.models import shared_model
-from tasks.stage import Outputs, Request
+from tasks.stage import Outputs, Request, of_stack
 from tasks.vault import Reference, Vault
 from tasks.versions import software_versions
 
@@ -37,7 +39,7 @@ WindowsUse = Literal["calibration", "evaluation"] | DealtUse
 #: In the Parquet metadata; the manifest has all of them, but equal captures shall have equal bytes.
 _NOTED_VERSIONS = ("lorp", "torch", "transformers")
 
-TOKENIZER_FILES = ("tokenizer", "special_tokens_map", "added_tokens", "vocab", "merges")
+TOKENIZER_FILES = ("tokenizer", "special_tokens_map", "added_tokens", "spiece", "vocab", "merges")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,7 @@ class CutWindows(Request):
         corpus_sha256: Digest of this use's documents.
         model_type: The checkpoint's, which chooses the tokenizer's class where its own files do not name one.
         mixture: The corpora that calibration text is taken from.
+        pairs: Whether windows are pairs, for an encoder-decoder.
     """
 
     STAGE: ClassVar[str] = "windows"
@@ -70,6 +73,7 @@ class CutWindows(Request):
     corpus_sha256: str
     model_type: str | None = None
     mixture: Mixture
+    pairs: bool = False
 
     @property
     def _in_turn(self) -> bool:
@@ -99,6 +103,7 @@ class CutWindows(Request):
             "window_tokens": self.spec.window_tokens,
             "seed": self.spec.seed,
             **({"corpora": "in turn"} if self._in_turn else {}),
+            **({"pairs": True} if self.pairs else {}),
             **(dealt if is_dealt(self.use) else {}),
         }
 
@@ -106,24 +111,8 @@ class CutWindows(Request):
         """Tokenizes and cuts."""
         read = read_documents(vault, dict(self.fetched))
         parts = calibration_and_evaluation(self.calibration, self.evaluation, read)
-        tokenizer = load_tokenizer(vault.folder(self.checkpoint))
-
-        def tokenize(text: str) -> list[int]:
-            ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-            return ids
-
-        spec = self.spec
         of_calibration = of_mixture(parts[0], self.mixture, len(self.calibration.corpora))
-        windows = cut_windows(
-            [parts[1]] if of_evaluation(self.use) else of_calibration,
-            tokenize,
-            self.skipped + sum(self.sizes),
-            spec.window_tokens,
-            spec.seed,
-            spec.packing,
-            tokenizer.eos_token_id,
-            self.skipped + fewest(self.use, self.sizes) if is_dealt(self.use) else None,
-        )
+        windows = self._cut([parts[1]] if of_evaluation(self.use) else of_calibration, vault)
         if self._in_turn:
             self._check_all_are_in(windows)
         if windows.corpus_sha256 != self.corpus_sha256:
@@ -132,6 +121,20 @@ class CutWindows(Request):
         if is_dealt(self.use):
             value = deal(self.use, windows.windows[self.skipped :], self.sizes)
         return {"windows": vault.put("values", encode(value), ".json")}
+
+    def _cut(self, corpora: Sequence[Sequence[Document]], vault: Vault) -> Windows:
+        tokenizer, spec = load_tokenizer(vault.folder(self.checkpoint)), self.spec
+
+        def tokenize(text: str) -> list[int]:
+            ids: list[int] = tokenizer(text, add_special_tokens=self.pairs, verbose=False)["input_ids"]
+            return ids
+
+        num_windows = self.skipped + sum(self.sizes)
+        at_least = self.skipped + fewest(self.use, self.sizes) if is_dealt(self.use) else None
+        asked = (corpora, tokenize, num_windows, spec.window_tokens, spec.seed)
+        if self.pairs:
+            return pair_windows(*asked, at_least)
+        return cut_windows(*asked, spec.packing, tokenizer.eos_token_id, at_least)
 
     def _check_all_are_in(self, windows: Windows) -> None:
         there = {corpus_of(window.document) for window in windows.windows}
@@ -155,6 +158,7 @@ class CaptureShard(Request):
     sampled_tokens: int
     seed: int
     compute_spec: ComputeSpec
+    stack: Stack | None = None
 
     def inputs(self) -> Mapping[str, Any]:
         """Digests of checkpoint and windows, the shard, the sampling, dtype, kind of device; whether it is streamed."""
@@ -167,6 +171,7 @@ class CaptureShard(Request):
             "dtype": self.compute_spec.dtype,
             "device": device_kind(self.compute_spec.device),
             **({"capture_mode": "streamed"} if self._streamed else {}),
+            **of_stack(self.stack),
         }
 
     @property
@@ -177,7 +182,7 @@ class CaptureShard(Request):
         """Runs the model's body over the shard's windows."""
         windows = decode(Windows, vault.read(self.windows)).windows[self.first :]
         folder = vault.folder(self.checkpoint)
-        family = open_checkpoint(folder).family
+        family = open_checkpoint(folder, self.stack).family
         with shared_model(folder, self.compute_spec) as model:
             if self._streamed:
                 captures = capture_streamed(model, family, windows, self.sampled_tokens, self.seed, scratch)
@@ -243,6 +248,8 @@ def window_requests(
     """
     ours, theirs = calibration_and_evaluation(spec.calibration, spec.evaluation, read_documents(vault, fetched))
     taken = [document for corpus in of_mixture(ours, mixture, len(spec.calibration.corpora)) for document in corpus]
+    pairs = spec.pruning.stack is not None
+    check_pairs([*taken, *theirs], pairs)
     digests = documents_digest(taken), documents_digest(theirs)
     model_type = _model_type(vault, checkpoint)
     requests: dict[WindowsUse, CutWindows] = {}
@@ -261,6 +268,7 @@ def window_requests(
             corpus_sha256=digests[text],
             model_type=model_type,
             mixture=mixture,
+            pairs=pairs,
         )
         dealt[text] += sum(sizes)
     return requests
@@ -275,7 +283,7 @@ def _model_type(vault: Vault, checkpoint: Reference) -> str | None:
 
 
 def shard_requests(
-    checkpoint: Reference, windows: Reference, spec: CalibrationSpec, compute: ComputeSpec
+    checkpoint: Reference, windows: Reference, spec: CalibrationSpec, compute: ComputeSpec, stack: Stack | None = None
 ) -> list[CaptureShard]:
     """The stages that capture all calibration windows."""
     size = spec.num_windows if compute.capture_mode == "streamed" else SHARD_WINDOWS
@@ -288,6 +296,7 @@ def shard_requests(
             sampled_tokens=spec.sampled_tokens,
             seed=spec.seed,
             compute_spec=compute,
+            stack=stack,
         )
         for first in range(0, spec.num_windows, size)
     ]

@@ -49,6 +49,7 @@ class FetchRows(Request):
             "config": corpus.config,
             "split": corpus.split,
             "column": corpus.rows.column,
+            **({"source_column": corpus.rows.source} if corpus.rows.source else {}),
             "max_characters": self.max_characters,
         }
 

@@ -11,6 +11,7 @@ from lorp.digest import digest_file, digest_listing, list_files
 from lorp.errors import SourceError
 from lorp.gguf import dequantise, gguf_licence, gguf_num_blocks, is_gguf
 from lorp.licence import CARD, licence_of_card
+from lorp.plan import Stack
 from lorp.spec import DType
 from lorp.values import encode
 from tasks.sources import local_source, registered_licence
@@ -128,20 +129,23 @@ def fetch_request(source: str, dtype: DType, tracking_uri: str | None = None) ->
     return _folder_request(path, registered_licence(source, tracking_uri))
 
 
-def source_num_blocks(source: str, tracking_uri: str | None = None, vault: Vault | None = None) -> int:
+def source_num_blocks(
+    source: str, tracking_uri: str | None = None, vault: Vault | None = None, stack: Stack | None = None
+) -> int:
     """Number of blocks of a source: from its headers, or on the hub from its config. Raises as `fetch_request`.
 
     Args:
         source: As for `fetch_request`.
         tracking_uri: Likewise.
         vault: Where a commit that was fetched before is looked up first, so that the hub is not asked for it.
+        stack: Whose blocks, of an encoder-decoder.
     """
     if is_hub(source):
-        return _hub_num_blocks(_hub_request(HubAddress.parse(source)), vault)
+        return _hub_num_blocks(_hub_request(HubAddress.parse(source)), vault, stack)
     path = local_source(source, tracking_uri)
     if is_gguf(path):
         return gguf_num_blocks(path)
-    return open_checkpoint(path).num_blocks
+    return open_checkpoint(path, stack).num_blocks
 
 
 def _hub_request(asked: HubAddress) -> FetchFolder | FetchHub:
@@ -159,13 +163,13 @@ def _folder_request(folder: Path, licence: str | None = None) -> FetchFolder:
     )
 
 
-def _hub_num_blocks(request: FetchFolder | FetchHub, vault: Vault | None) -> int:
+def _hub_num_blocks(request: FetchFolder | FetchHub, vault: Vault | None, stack: Stack | None) -> int:
     if isinstance(request, FetchFolder):
-        return open_checkpoint(Path(request.path)).num_blocks
+        return open_checkpoint(Path(request.path), stack).num_blocks
     done = vault.result(request.key) if vault else None
     if vault and done:
-        return open_checkpoint(vault.folder(done.outputs["checkpoint"])).num_blocks
-    return hub_num_blocks(HubAddress(repo=request.repo, revision=request.commit))
+        return open_checkpoint(vault.folder(done.outputs["checkpoint"]), stack).num_blocks
+    return hub_num_blocks(HubAddress(repo=request.repo, revision=request.commit), stack)
 
 
 def _changed(path: str) -> SourceError:

@@ -47,7 +47,7 @@ class Heal(Request):
         plan = decode(PruningPlan, vault.read(self.plan))
         windows = decode(HealingWindows, vault.read(self.windows))
         with shared_model(folder, self.compute_spec) as model:
-            choice = heal(model, open_checkpoint(folder), plan, windows, self.method)
+            choice = heal(model, open_checkpoint(folder, plan.stack), plan, windows, self.method)
         outputs: Outputs = {}
         if choice.repaired.tensors:
             write_weights(choice.repaired.tensors, scratch / WEIGHTS)

@@ -16,7 +16,7 @@ from lorp.spec import ClusteringKind, PruningSpec
 from lorp.stability import stability_of_capture
 from lorp.surgery import prune
 from lorp.values import decode, encode
-from tasks.stage import Outputs, Request
+from tasks.stage import Outputs, Request, of_stack
 from tasks.vault import Reference, Vault
 
 
@@ -89,6 +89,7 @@ class Plan(Request):
             "count": self.count,
             "method": ",".join(self.spec.method),
             "criterion": self.spec.criterion,
+            **of_stack(self.spec.stack),
         }
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
@@ -125,7 +126,7 @@ class Resample(Request):
         """Digests of the shards' window tables, how blocks are clustered and chosen, count and seed."""
         return {
             "windows": [shard.sha256 for shard in self.shards],
-            "pruning": self.spec.model_dump(mode="json", exclude={"remove"}),
+            "pruning": self.spec.model_dump(mode="json", exclude={"remove", "stack"}),
             "count": self.count,
             "seed": self.seed,
             "by_corpus": self.by_corpus,
@@ -161,8 +162,8 @@ class Prune(Request):
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Cuts."""
-        checkpoint = open_checkpoint(vault.folder(self.checkpoint))
+        plan = decode(PruningPlan, vault.read(self.plan))
         new = open_weights(vault.folder(self.weights) / WEIGHTS) if self.weights else ()
-        prune(checkpoint, decode(PruningPlan, vault.read(self.plan)), scratch, new)
+        prune(open_checkpoint(vault.folder(self.checkpoint), plan.stack), plan, scratch, new)
         names = [path.name for path in scratch.iterdir()]
         return {"variant": vault.put_folder("variants", scratch, names)}

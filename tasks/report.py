@@ -73,7 +73,7 @@ def _report_data(
     values: RunValues,
     chain: Chain,
 ) -> ReportData:
-    checkpoint = open_checkpoint(vault.folder(results.checkpoint))
+    checkpoint = open_checkpoint(vault.folder(results.checkpoint), values.plan.stack)
     return ReportData(
         source=source_name(spec.source),
         name=name,

@@ -14,7 +14,7 @@ from lorp.clustering import Clustering
 from lorp.corpus.uses import ConfirmWindows, ScoreWindows, SearchWindows
 from lorp.healing.repair import can_mend
 from lorp.models import device_kind
-from lorp.plan import PruningPlan
+from lorp.plan import PruningPlan, Stack
 from lorp.search.recorded import RecordedTrials, TriedPlans
 from lorp.search.trials import MEND_RIDGE, ModelTrials
 from lorp.selection import Grounds, make_plan
@@ -24,7 +24,7 @@ from lorp.spec import ComputeSpec, PruningSpec
 from lorp.stability import stability_of_trials
 from lorp.values import decode, encode
 from tasks.models import shared_model
-from tasks.stage import Outputs, Request
+from tasks.stage import Outputs, Request, of_stack
 from tasks.trials import StoredTrials
 from tasks.vault import Reference, Vault
 
@@ -42,6 +42,7 @@ class _Searching(Request):
         max_swaps: Plans that a local search tries at most.
         seed: Of whatever is drawn.
         compute_spec: Where and how the model runs.
+        stack: Whose blocks, of an encoder-decoder.
     """
 
     checkpoint: Reference
@@ -52,6 +53,7 @@ class _Searching(Request):
     max_swaps: int
     seed: int
     compute_spec: ComputeSpec
+    stack: Stack | None = None
 
     def inputs(self) -> Mapping[str, Any]:
         """Digests of all that is looked at, how plans are compared, dtype and kind of device."""
@@ -63,12 +65,13 @@ class _Searching(Request):
             "mend_ridge": MEND_RIDGE if self.mended else None,
             "dtype": self.compute_spec.dtype,
             "device": device_kind(self.compute_spec.device),
+            **of_stack(self.stack),
         }
 
     @contextmanager
     def grounds(self, vault: Vault) -> Iterator[Grounds]:
         """What selectors go by; the model is loaded once a plan is asked for that was never tried."""
-        checkpoint = open_checkpoint(vault.folder(self.checkpoint))
+        checkpoint = open_checkpoint(vault.folder(self.checkpoint), self.stack)
         windows = decode(SearchWindows, vault.read(self.windows))
         with ExitStack() as stack:
 
@@ -83,6 +86,7 @@ class _Searching(Request):
                     "on": "score" if isinstance(judged, ScoreWindows) else "confirm",
                     "dtype": self.compute_spec.dtype,
                     "device": device_kind(self.compute_spec.device),
+                    **of_stack(self.stack),
                 }
                 return StoredTrials(vault, known, lambda: ModelTrials(model(), checkpoint, windows.mend, judged))
 

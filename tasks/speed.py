@@ -49,7 +49,7 @@ class CompareSpeed(Request):
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Measures memory, then times."""
         windows = decode(Windows, vault.read(self.windows)).windows
-        prompt = [token for window in windows for token in window.tokens][: self.spec.prefill_tokens]
+        prompt = [token for window in windows for token in window.source or window.tokens][: self.spec.prefill_tokens]
         folders = [vault.folder(self.dense), vault.folder(self.variant)]
         try:
             with shared_models(folders, self.compute_spec) as (dense, pruned):

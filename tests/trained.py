@@ -37,14 +37,15 @@ def text_batch(seeded: random.Random) -> dict[str, Any]:
     """Pieces of text for a language model."""
     import torch
 
-    tokens = _tokens()
+    tokens = tokens_of_topics()
     starts = [seeded.randrange(len(tokens) - _LENGTH) for _ in range(_BATCH)]
     ids = torch.tensor([tokens[start : start + _LENGTH] for start in starts])
     return {"input_ids": ids, "labels": ids}
 
 
 @cache
-def _tokens() -> list[int]:
+def tokens_of_topics() -> list[int]:
+    """The topics as single bytes."""
     import tempfile
 
     from transformers import AutoTokenizer

@@ -4,7 +4,8 @@ Rows of JSONL and Parquet: `PATH[#COLUMN[,joined]]`. Rows on the hub:
 `hf://datasets/OWNER/NAME@REVISION[/CONFIG][:SPLIT][#COLUMN[,joined]]`, where REVISION is a commit, a tag, a branch
 without `/`, or one of the hub's own `refs/convert/NAME` and `refs/pr/NUMBER`. COLUMN is `text` and SPLIT `train` unless
 given.
-`joined` means that rows are no documents but pieces of one text, such as lines.
+`joined` means that rows are no documents but pieces of one text, such as lines. A COLUMN of the form SOURCE:TARGET
+names two: rows are pairs, of a text and what an encoder-decoder is to make it from.
 """
 
 import re
@@ -31,10 +32,17 @@ class RowFormat:
     Attributes:
         column: Which of a row's fields is text.
         joined: Whether rows are pieces of one text; each is a document otherwise.
+        source: Which of them is what the text is made from, of pairs.
     """
 
     column: str = "text"
     joined: bool = False
+    source: str | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The fields that are read."""
+        return (self.column,) if self.source is None else (self.source, self.column)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,4 +105,12 @@ def parse_hub(address: str) -> HubCorpus:
 
 def _row_format(text: str) -> RowFormat:
     joined = text.endswith(_JOINED)
-    return RowFormat(column=text.removesuffix(_JOINED) or "text", joined=joined)
+    source, colon, column = text.removesuffix(_JOINED).rpartition(":")
+    if colon and joined:
+        raise CorpusError(f"pairs of {source} and {column} cannot be joined", "Leave ,joined out")
+    return RowFormat(column=column or "text", joined=joined, source=source or "source" if colon else None)
+
+
+def as_pairs(address: str) -> str:
+    """An address of rows that are pairs; their columns are `source` and `target` unless it names them."""
+    return address if "#" in address else f"{address}#source:target"

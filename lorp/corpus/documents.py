@@ -6,6 +6,7 @@ from typing import Any
 
 from lorp.digest import digest_bytes, digest_value
 from lorp.errors import CorpusError
+from lorp.plan import Stack
 from lorp.values import LATER
 
 
@@ -17,15 +18,22 @@ class Document:
         id: Where it is in its corpus, such as `pydoc/if`, `text/3` or `rows/17`, numbered from 1; it holds no file's
             own name, so that renaming a file changes nothing.
         text: Its text.
+        source: What an encoder-decoder is to make it from; None for text by itself.
     """
 
     id: str
     text: str
+    source: str | None = None
+
+    @property
+    def whole(self) -> str:
+        """All that it says."""
+        return self.text if self.source is None else f"{self.source}\n{self.text}"
 
     @property
     def sha256(self) -> str:
-        """Digest of its text."""
-        return digest_bytes(self.text.encode())
+        """Digest of its text, and of its source if it has one."""
+        return digest_bytes(self.text.encode()) if self.source is None else digest_value([self.source, self.text])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +54,10 @@ class Window:
     tokens: tuple[int, ...]
     source: tuple[int, ...] = field(default=(), metadata=LATER)
 
+    def num_states(self, stack: Stack | None) -> int:
+        """Tokens that pass the blocks of a stack."""
+        return len(self.source if stack == "encoder" else self.tokens)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
@@ -64,7 +76,7 @@ def distinct(documents: Iterable[Document]) -> tuple[Document, ...]:
     """The documents that have text, each text once, in their order."""
     texts: dict[str, Document] = {}
     for document in documents:
-        if document.text.strip():
+        if document.text.strip() and (document.source is None or document.source.strip()):
             texts.setdefault(document.sha256, document)
     return tuple(texts.values())
 

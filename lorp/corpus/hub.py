@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from socket import gaierror
 from typing import Any
 
@@ -10,6 +10,7 @@ from lorp.corpus.address import HubCorpus, is_hub
 from lorp.corpus.documents import Document, checked_text, distinct
 from lorp.corpus.rows import Row, check_column, row_documents
 from lorp.errors import CorpusError, OutageError
+from lorp.values import LATER
 
 #: Formats that hold nothing but data; others decode images or archives, or ask for libraries of their own.
 _FORMATS = ("csv", "json", "parquet", "text")
@@ -29,6 +30,8 @@ class HubRows:
         split: The split.
         column: The field that is text.
         texts: A text a row, in their order; empty where a row has none.
+        source_column: The field that is what texts are made from, of pairs.
+        sources: The same of these.
     """
 
     dataset: str
@@ -37,6 +40,8 @@ class HubRows:
     split: str
     column: str
     texts: tuple[str, ...]
+    source_column: str | None = field(default=None, metadata=LATER)
+    sources: tuple[str, ...] = field(default=(), metadata=LATER)
 
 
 def resolve_commit(corpus: HubCorpus) -> str:
@@ -72,11 +77,12 @@ def read_rows(corpus: HubCorpus, commit: str, max_characters: int, repository: s
         CorpusError: It cannot be read, would run code, or has no such configuration, split or column.
         OutageError: The hub does not answer.
     """
-    texts: list[str] = []
+    read: list[list[str]] = []
     total = 0
     for row in _rows(corpus, commit, repository or f"hf://datasets/{corpus.dataset}"):
-        texts.append(checked_text(row.get(corpus.rows.column), f"row {len(texts) + 1} of {corpus.dataset}"))
-        total += len(texts[-1]) + 1
+        where = f"row {len(read) + 1} of {corpus.dataset}"
+        read.append([checked_text(row.get(column), where) for column in corpus.rows.columns])
+        total += sum(map(len, read[-1])) + 1
         if total >= max_characters:
             break
     return HubRows(
@@ -85,7 +91,9 @@ def read_rows(corpus: HubCorpus, commit: str, max_characters: int, repository: s
         config=corpus.config,
         split=corpus.split,
         column=corpus.rows.column,
-        texts=tuple(texts),
+        texts=tuple(texts[-1] for texts in read),
+        source_column=corpus.rows.source,
+        sources=tuple(texts[0] for texts in read) if corpus.rows.source else (),
     )
 
 
@@ -95,7 +103,9 @@ def hub_documents(rows: HubRows, joined: bool, window_tokens: int) -> tuple[Docu
     Raises:
         CorpusError: They hold no text.
     """
-    numbered = (Row(number=number, text=text) for number, text in enumerate(rows.texts, start=1))
+    sources = rows.sources or [None] * len(rows.texts)
+    pairs = enumerate(zip(rows.texts, sources, strict=True), start=1)
+    numbered = (Row(number=number, text=text, source=source) for number, (text, source) in pairs)
     documents = distinct(row_documents(rows.dataset, numbered, joined, window_tokens))
     if not documents:
         raise CorpusError(f"column {rows.column!r} of {rows.dataset} is empty", "Name another after a #")
@@ -120,9 +130,10 @@ def _opened(corpus: HubCorpus, commit: str, repository: str) -> Iterable[Mapping
     _check_data(builder, repository, commit)
     rows = builder.as_streaming_dataset(split=corpus.split)
     names = rows.column_names or list(next(iter(rows), {}))
-    check_column(names, corpus.rows, f"{corpus.dataset} has no column {corpus.rows.column!r}")
+    for column in corpus.rows.columns:
+        check_column(names, column, f"{corpus.dataset} has no column {column!r}")
     # Other columns could be images: they are not decoded.
-    columns: Iterable[Mapping[str, Any]] = rows.select_columns([corpus.rows.column])
+    columns: Iterable[Mapping[str, Any]] = rows.select_columns(list(corpus.rows.columns))
     return columns
 
 

@@ -46,7 +46,7 @@ def read_local(address: str, window_tokens: int = 1) -> tuple[Document, ...]:
 def _bounded(what: str, texts: Iterable[_Text], separator: str = "") -> Iterator[_Text]:
     total = 0
     for text in texts:
-        total += len(text.text) + len(separator)
+        total += len(text.text) + len(text.source or "") + len(separator)
         if total > MAX_CHARACTERS:
             raise _too_large(what)
         yield text

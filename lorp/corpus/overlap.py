@@ -41,10 +41,10 @@ def overlapping(calibration: Sequence[Document], evaluation: Sequence[Document])
     A document is one if that share is over 0.2, shingles that five documents or more hold not counted as found; or over
     0.8 with those.
     """
-    characters = sum(len(document.text) for document in (*calibration, *evaluation))
+    characters = sum(len(document.whole) for document in (*calibration, *evaluation))
     one_in = _ONE_IN if characters > _SAMPLED_CHARACTERS else 1
-    theirs = [_sketch(document.text, one_in) for document in evaluation]
-    ours = [_sketch(document.text, one_in) for document in calibration]
+    theirs = [_sketch(document.whole, one_in) for document in evaluation]
+    ours = [_sketch(document.whole, one_in) for document in calibration]
     known, rare = _known(ours), _rare([*ours, *theirs])
     found = []
     for document, sketch in zip(evaluation, theirs, strict=True):

@@ -84,7 +84,7 @@ def split_documents(documents: Sequence[Document], seed: int) -> Parts:
     for document in shuffled:
         smaller = 0 if sizes[0] <= sizes[1] else 1
         parts[smaller].append(document)
-        sizes[smaller] += len(document.text)
+        sizes[smaller] += len(document.whole)
     return tuple(parts[0]), tuple(parts[1])
 
 
@@ -127,4 +127,4 @@ def _overlapping(
 def _usable(documents: Sequence[Document], spec: CalibrationSpec | EvaluationSpec) -> list[Document]:
     """The documents of which windows may come: a token stands for a byte or more."""
     at_least = spec.window_tokens if spec.packing == "long" else 1
-    return [document for document in documents if len(document.text.encode()) >= at_least]
+    return [document for document in documents if len(document.whole.encode()) >= at_least]

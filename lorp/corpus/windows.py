@@ -59,7 +59,7 @@ def cut_windows(
     of_corpora = [
         _drawn(documents, tokenize, num_windows, window_tokens, seed, packing, end_of_text) for documents in corpora
     ]
-    windows = _in_turn(of_corpora)
+    windows = in_turn(of_corpora)
     needed = num_windows if at_least is None else at_least
     if len(windows) < needed:
         raise _too_little(len(windows), needed, window_tokens, packing)
@@ -89,10 +89,10 @@ def _drawn(
             piles.append(random.Random(f"{seed}/{passage.id}").sample(windows, len(windows)))
         if len(piles) == num_windows:
             break
-    return _in_turn(piles)
+    return in_turn(piles)
 
 
-def _in_turn(piles: Sequence[Sequence[Window]]) -> list[Window]:
+def in_turn(piles: Sequence[Sequence[Window]]) -> list[Window]:
     """The first of each pile, then the second, and so on."""
     deepest = max(map(len, piles), default=0)
     return [pile[turn] for turn in range(deepest) for pile in piles if turn < len(pile)]

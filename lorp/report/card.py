@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import lorp
 from lorp.corpus.mixtures import names_of
 from lorp.digest import FileDigest
+from lorp.plan import Stack
 from lorp.report import text
 from lorp.report.losses import model_perplexity
 from lorp.report.measurements import Row, generation_section, speed_section, tasks_section
@@ -54,7 +55,7 @@ def render_card(data: ReportData, facts: CardFacts, mixture: tuple[int, ...]) ->
         .render(
             data=data,
             facts=facts,
-            front=_front(facts),
+            front=_front(facts, data.plan.stack),
             removed=data.plan.removed,
             headline=text.headline(data.plan, data.verdict),
             calibrated_on=", ".join(names_of(data.spec.calibration, mixture)),
@@ -73,13 +74,13 @@ def render_card(data: ReportData, facts: CardFacts, mixture: tuple[int, ...]) ->
     )
 
 
-def _front(facts: CardFacts) -> list[str]:
+def _front(facts: CardFacts, stack: Stack | None) -> list[str]:
     """Values are written as JSON, which YAML reads as what it is."""
     named = {
         "license": facts.licence,
         "base_model": facts.repository,
         "library_name": "transformers",
-        "pipeline_tag": "text-generation",
+        "pipeline_tag": "text2text-generation" if stack else "text-generation",
         "tags": ["lorp", "depth-pruning"],
     }
     return [f"{name}: {json.dumps(value)}" for name, value in named.items() if value]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from lorp.gate import CriterionResult, Verdict
-from lorp.plan import PruningPlan
+from lorp.plan import PruningPlan, Stack
 from lorp.report.axes import block_runs
 from lorp.statistics import Estimate
 
@@ -121,9 +121,15 @@ def score_meaning(method: str, criterion: str) -> str:
     return _SCORES.get((method, criterion)) or _SCORES.get((method, "")) or "What the selector went by."
 
 
+def of_its(stack: Stack | None) -> str:
+    """Whose blocks, of an encoder-decoder: ` of its encoder`."""
+    return f" of its {stack}" if stack else ""
+
+
 def headline(plan: PruningPlan, verdict: Verdict) -> str:
     """One sentence: what was done, and what the gate said."""
-    done = f"Removing {len(plan.removed)} of {plan.num_blocks} blocks ({block_runs(plan.removed)})"
+    whole = f"{plan.num_blocks} blocks{of_its(plan.stack)}"
+    done = f"Removing {len(plan.removed)} of {whole} ({block_runs(plan.removed)})"
     ratio = next((item for item in verdict.criteria if item.name == RATIO), None)
     others = [item for item in verdict.criteria if not item.passed and item is not ratio]
     new = [item for item in others if not (ratio and item.reason == ratio.reason)]

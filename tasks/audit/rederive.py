@@ -162,6 +162,7 @@ def _searching(run: RunRecord, asked: Mapping[str, Any]) -> dict[str, Any]:
         **{name: run.output(asked[name]) for name in ("checkpoint", "similarity", "clustering", "windows")},
         "mended": asked["mend_ridge"] is not None,
         "compute_spec": ComputeSpec(),
+        "stack": asked.get("stack"),
     }
 
 

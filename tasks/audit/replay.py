@@ -134,6 +134,7 @@ def _capture_difference(run: RunRecord, stage: Manifest, vault: ReplayVault, com
         sampled_tokens=asked["sampled_tokens"],
         seed=asked["seed"],
         compute_spec=compute.model_copy(update={"capture_mode": asked.get("capture_mode", "memory")}),
+        stack=asked.get("stack"),
     )
     made = decode_windows(vault.made[_made(request, vault)["windows"].sha256])
     recorded = decode_windows(vault.read(stage.outputs["windows"]))

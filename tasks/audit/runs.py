@@ -164,7 +164,7 @@ def _capture_reason(run: RunRecord, windows: str, stages: Sequence[Manifest], ob
         window.id: window for window in decode(Windows, DryVault(objects).read(run.output(windows))).windows
     }
     shards = (_shard(stage, objects) for stage in stages)
-    return capture_fault(cut, shards, int(asked["sampled_tokens"]), int(asked["seed"]))
+    return capture_fault(cut, shards, int(asked["sampled_tokens"]), int(asked["seed"]), asked.get("stack"))
 
 
 def _shard(stage: Manifest, objects: Objects) -> tuple[WindowSums, SampledStates]:

@@ -21,6 +21,7 @@ from lorp.checkpoint import CONFIG, INDEX, read_json
 from lorp.digest import canonical_json, digest_value
 from lorp.errors import OutageError, SourceError, StoreError
 from lorp.licence import CARD, licence_of_card
+from lorp.plan import Stack
 from tasks.scratch import scratch_folder
 from tasks.sources.names import checkpoint_names
 from tasks.workspace import home
@@ -80,10 +81,10 @@ def resolve_commit(address: HubAddress) -> str:
     return str(commit)
 
 
-def hub_num_blocks(address: HubAddress) -> int:
+def hub_num_blocks(address: HubAddress, stack: Stack | None = None) -> int:
     """Number of blocks of a model at a commit, from its config alone. Raises as `resolve_commit` does."""
     config = read_json(_file(address, CONFIG))
-    return num_blocks_of(family_of(config), config)
+    return num_blocks_of(family_of(config, stack), config)
 
 
 def copy_hub_files(address: HubAddress, to: Path) -> None:

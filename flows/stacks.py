@@ -1,0 +1,27 @@
+"""Both stacks of an encoder-decoder, one after the other."""
+
+from flows.wording import Outcome
+from lorp.spec import RecompressSpec
+from tasks.store.folder import folder_at
+
+
+def encoder_too(spec: RecompressSpec, outcome: Outcome) -> RecompressSpec | None:
+    """What prunes the encoder of the variant whose decoder was pruned; None where its gate rejected that.
+
+    Its budget of perplexity is what the first has left: bounds of ratios multiply, so that the product of both bounds
+    keeps what was asked for, at the sum of the risks of both. Other budgets hold for each step by itself.
+    """
+    bound = outcome["perplexity"]["upper_bound"]
+    if not outcome["verdict"]["approved"] or bound is None:
+        return None
+    variant = folder_at(outcome["variant"]["uri"]) or outcome["variant"]["uri"]
+    left = spec.gate.max_perplexity_ratio / bound
+    return spec.model_copy(
+        update={
+            "source": str(variant),
+            "sha256": None,
+            "name": outcome["name"],
+            "pruning": spec.pruning.model_copy(update={"stack": "encoder"}),
+            "gate": spec.gate.model_copy(update={"max_perplexity_ratio": left}),
+        }
+    )
