@@ -108,9 +108,11 @@ def _row_format(text: str) -> RowFormat:
     source, colon, column = text.removesuffix(_JOINED).rpartition(":")
     if colon and joined:
         raise CorpusError(f"pairs of {source} and {column} cannot be joined", "Leave ,joined out")
-    return RowFormat(column=column or "text", joined=joined, source=source or "source" if colon else None)
+    if colon:
+        return RowFormat(column=column or "target", source=source or "source")
+    return RowFormat(column=column or "text", joined=joined)
 
 
 def as_pairs(address: str) -> str:
     """An address of rows that are pairs; their columns are `source` and `target` unless it names them."""
-    return address if "#" in address else f"{address}#source:target"
+    return address if "#" in address else f"{address}#:"

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from lorp.corpus.documents import Document, Window, Windows, documents_digest
 from lorp.corpus.windows import Tokenize, in_turn
@@ -32,10 +33,7 @@ def pair_windows(
     Raises:
         CorpusError: There are fewer pairs, or documents that are none.
     """
-    piles = [
-        [_window(document, tokenize, window_tokens) for document in _drawn(documents, num_windows, seed)]
-        for documents in corpora
-    ]
+    piles = [list(islice(_drawn(documents, tokenize, window_tokens, seed), num_windows)) for documents in corpora]
     windows = in_turn(piles)
     needed = num_windows if at_least is None else at_least
     if len(windows) < needed:
@@ -62,15 +60,14 @@ def check_pairs(documents: Sequence[Document], pairs: bool) -> None:
             raise CorpusError(f"{document.id} is a pair, and the model makes no text from a source", "Give text alone")
 
 
-def _drawn(documents: Sequence[Document], num_windows: int, seed: int) -> Iterator[Document]:
-    yield from random.Random(seed).sample(documents, len(documents))[:num_windows]
-
-
-def _window(document: Document, tokenize: Tokenize, window_tokens: int) -> Window:
-    return Window(
-        id=f"{document.id}@0",
-        document=document.id,
-        text_sha256=document.sha256,
-        tokens=tuple(tokenize(document.text)[:window_tokens]),
-        source=tuple(tokenize(document.source or "")[:window_tokens]),
-    )
+def _drawn(documents: Sequence[Document], tokenize: Tokenize, window_tokens: int, seed: int) -> Iterator[Window]:
+    for document in random.Random(seed).sample(documents, len(documents)):
+        tokens, source = (tuple(tokenize(text)[:window_tokens]) for text in (document.text, document.source or ""))
+        if tokens and source:
+            yield Window(
+                id=f"{document.id}@0",
+                document=document.id,
+                text_sha256=document.sha256,
+                tokens=tokens,
+                source=source,
+            )

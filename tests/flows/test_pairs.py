@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def test_a_stack_is_pruned_healed_and_audited(
 
 
 def test_both_stacks_are_pruned_within_one_budget(trained: Path, pairs: Path, lorp: Lorp, prefect_server: None) -> None:
-    asked = ("--stack=both", f"--pairs={pairs}#asked:answer", "--remove=1", "--method=shortgpt", "--heal=none")
+    asked = ("--stack=both", f"--pairs={pairs}#asked:answer", "--remove=1", "--method=greedy", "--heal=none")
     done = lorp("recompress", trained, *OPTIONS, *asked, "--max-perplexity-ratio=9", "--name=both")
     assert done.status == 0, done.err
     decoder, encoder = map(json.loads, done.out.splitlines())
@@ -87,6 +88,11 @@ def test_both_stacks_are_pruned_within_one_budget(trained: Path, pairs: Path, lo
     [criterion] = encoder["verdict"]["criteria"]
     assert criterion["budget"] == pytest.approx(9 / decoder["perplexity"]["upper_bound"])
     assert encoder["perplexity"]["dense"] == pytest.approx(decoder["perplexity"]["pruned"])
+    for kind in ("capture", "search", "trial"):
+        stages = Path(decoder["report"]).parents[1].glob(f"stages/{kind}-*.json")
+        about = [re.findall(r'"stack":"(\w+)"', stage.read_text()) for stage in stages]
+        assert {stack for found in about for stack in found} == {"decoder", "encoder"}
+        assert all(about)
     why = lorp("why", "both@2", "--json")
     assert (why.json["stack"], why.json["kept"]) == ("encoder", encoder["plan"]["kept"])
 
