@@ -138,16 +138,25 @@ def _index(shards: dict[str, list[Copy]]) -> dict[str, Any]:
 
 
 def _pruned_config(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
-    """The config, with every field that counts blocks, lists them or says from which one on they differ."""
-    family, config = checkpoint.family, checkpoint.config
-    counts = [field for field in family.count_fields if config.get(field) is not None]
-    extra = [field for field in family.extra_blocks_fields if field in config] or family.extra_blocks_fields[:1]
+    """The config, with what follows the blocks where it speaks of them, and wherever else it says the same."""
+    family, config, settings = checkpoint.family, checkpoint.config, checkpoint.settings
+    changes = _changed_settings(checkpoint, plan)
+    note = {NOTE: {"kept_blocks": plan.kept, "source_num_blocks": plan.num_blocks}}
+    if settings is config:
+        return {**config, **changes, **note}
+    copies = {field: value for field, value in changes.items() if config.get(field) is not None}
+    return {**config, **copies, str(family.section): {**settings, **changes}, **note}
+
+
+def _changed_settings(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
+    """Every field that counts blocks, lists them or says from which one on they differ."""
+    family, settings = checkpoint.family, checkpoint.settings
+    counts = [field for field in family.count_fields if settings.get(field) is not None] or [family.count_field]
+    extra = [field for field in family.extra_blocks_fields if field in settings] or family.extra_blocks_fields[:1]
     return {
-        **config,
         **dict.fromkeys(counts, len(plan.kept)),
         **dict.fromkeys(extra, 0),
         **pruned_settings(family, checkpoint.block_settings, plan.kept),
-        NOTE: {"kept_blocks": plan.kept, "source_num_blocks": plan.num_blocks},
     }
 
 

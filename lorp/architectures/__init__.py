@@ -9,12 +9,13 @@ from lorp.architectures.deepseek_v3 import DEEPSEEK_V3
 from lorp.architectures.falcon import FALCON
 from lorp.architectures.family import Family
 from lorp.architectures.gemma2 import GEMMA2
-from lorp.architectures.gemma3 import GEMMA3
+from lorp.architectures.gemma3 import GEMMA3, GEMMA3_VISION
 from lorp.architectures.glm import GLM, GLM4
 from lorp.architectures.gpt2 import GPT2
 from lorp.architectures.gpt_neox import GPT_NEOX
 from lorp.architectures.granite import GRANITE
 from lorp.architectures.llama import LLAMA, MINISTRAL, MISTRAL
+from lorp.architectures.llava import LLAVA, LLAVA_NEXT
 from lorp.architectures.mixtral import MIXTRAL
 from lorp.architectures.olmo2 import OLMO2
 from lorp.architectures.olmo3 import OLMO3
@@ -22,6 +23,7 @@ from lorp.architectures.olmoe import OLMOE
 from lorp.architectures.opt import OPT
 from lorp.architectures.phi3 import PHI3
 from lorp.architectures.qwen2 import QWEN2, QWEN3
+from lorp.architectures.qwen2_vl import QWEN2_5_VL, QWEN2_VL
 from lorp.architectures.qwen_moe import QWEN2_MOE, QWEN3_MOE
 from lorp.architectures.refused import refusal_of
 from lorp.architectures.smollm3 import SMOLLM3
@@ -30,6 +32,7 @@ from lorp.errors import UnknownArchitectureError
 FAMILIES: tuple[Family, ...] = (
     LLAMA, MISTRAL, MINISTRAL, QWEN2, QWEN3, GEMMA2, GEMMA3, OLMO2, OLMO3, PHI3, SMOLLM3, GLM, GLM4, GRANITE,
     GPT2, GPT_NEOX, OPT, BLOOM, FALCON, MIXTRAL, QWEN2_MOE, QWEN3_MOE, OLMOE, DEEPSEEK_V3,
+    *LLAVA, *LLAVA_NEXT, QWEN2_VL, QWEN2_5_VL, GEMMA3_VISION,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "Family", "family_of"]
@@ -50,7 +53,8 @@ def family_of(config: Mapping[str, Any]) -> Family:
         )
     architectures = listed if isinstance(listed, list) else []
     for family in FAMILIES:
-        if model_type in family.model_types and {*map(str, architectures)} <= family.architectures:
+        named = model_type in family.model_types and {*map(str, architectures)} <= family.architectures
+        if named and family.fits(config):
             return family
     known = ", ".join(family.name for family in FAMILIES)
     shown = ", ".join(map(str, architectures)) or "no architectures"

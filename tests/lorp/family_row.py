@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from families import Case, make_case
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from lorp.body import given_by
 from lorp.capture import WindowCapture, capture_windows
@@ -95,7 +96,8 @@ def cut(checkpoint: Checkpoint, removed: tuple[int, ...], folder: Path) -> Path:
 
 
 def load(folder: Path) -> PreTrainedModel:
-    model, loading = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    model_class = getattr(transformers, open_checkpoint(folder).family.model_class)
+    model, loading = model_class.from_pretrained(folder, output_loading_info=True)
     faults = {kind: sorted(map(str, names)) for kind, names in loading.items() if names}
     assert not faults
     return model.eval()
