@@ -57,10 +57,16 @@ def family_of(config: Mapping[str, Any]) -> Family:
         if named and family.fits(config):
             return family
     known = ", ".join(family.name for family in FAMILIES)
-    shown = ", ".join(map(str, architectures)) or "no architectures"
+    shown = ", ".join([*map(str, architectures), *_inner_types(model_type, config)]) or "no architectures"
     module = model_type if re.fullmatch(r"[a-z0-9_]{1,64}", model_type) else "<model_type>"
     raise UnknownArchitectureError(
         f"model_type {model_type!r} with {shown} is no architecture that lorp can prune (known: {known})",
         f"Choose a checkpoint of a known one, or describe it in lorp/architectures/{module}.py "
         "(docs/design.md says how)",
     )
+
+
+def _inner_types(model_type: str, config: Mapping[str, Any]) -> list[str]:
+    """What is said of the sections by which families of one type differ."""
+    types = next((family.types_in(config) for family in FAMILIES if model_type in family.model_types), {})
+    return [f"{section} of model_type {found!r}" for section, found in types.items()]

@@ -155,9 +155,14 @@ class Family:
             raise SourceError(f"{self.section} in config.json is no section", "Mend the config")
         return config if found is None else found
 
+    def types_in(self, config: Mapping[str, Any]) -> dict[str, str | None]:
+        """The `model_type` of each section of a config that has to name one; None where it does not."""
+        return {section: _type_of(config.get(section)) for section, _ in self.section_types}
+
     def fits(self, config: Mapping[str, Any]) -> bool:
         """Whether the sections of a config are of types that this family may have."""
-        return all(_type_of(config.get(section)) in types for section, types in self.section_types)
+        found = self.types_in(config)
+        return all(found[section] in types for section, types in self.section_types)
 
     def obstacle_in(self, config: Mapping[str, Any]) -> Obstacle | None:
         """What stands in the way of pruning a checkpoint with this config, if anything does."""
