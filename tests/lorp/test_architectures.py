@@ -65,6 +65,11 @@ def test_an_unknown_family_is_told_its_file(pico_copy: Path, model_type: str, fi
         ("SmolLM3: tied head, rotary and windows by cadence", "no_rope_layers"),
         ("SmolLM3: own head, listed kinds", "no_rope_layers"),
         ("SmolLM3: own head, listed kinds", "layer_types"),
+        ("LLaVA around Qwen2: tied head, SigLIP, window from block 3 on", "layer_types"),
+        ("LLaVA-NeXT around Qwen2: own head, listed kinds", "layer_types"),
+        ("Qwen2-VL: own head, named as in the model, listed kinds", "layer_types"),
+        ("Qwen2.5-VL: own head, named as in the model, config in both forms", "layer_types"),
+        ("Gemma 3 with vision: tied head, as published", "layer_types"),
     ],
 )
 def test_a_field_that_does_not_follow_shows(tmp_path: Path, name: str, field: str) -> None:
@@ -90,15 +95,20 @@ def test_a_field_that_does_not_follow_shows(tmp_path: Path, name: str, field: st
 
 
 @pytest.mark.parametrize(
-    "name", ["Qwen2: own head, window from block 3 on", "Qwen3: tied head, window from block 2 on"]
+    "name",
+    [
+        "Qwen2: own head, window from block 3 on",
+        "Qwen3: tied head, window from block 2 on",
+        "Qwen2-VL: own head, as published, window from block 3 on",
+    ],
 )
 def test_a_threshold_says_the_same_as_the_list_beside_it(tmp_path: Path, name: str) -> None:
     row = Row(BY_NAME[name], tmp_path)
     for removed in REMOVALS:
         config = row.variant(removed) / "config.json"
-        listed = AutoConfig.from_pretrained(config.parent).layer_types
+        listed = AutoConfig.from_pretrained(config.parent).get_text_config().layer_types
         edit_json(config, layer_types=None)
-        assert AutoConfig.from_pretrained(config.parent).layer_types == listed
+        assert AutoConfig.from_pretrained(config.parent).get_text_config().layer_types == listed
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
