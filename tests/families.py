@@ -412,7 +412,10 @@ CASES = (
         "LLaVA-NeXT around Mistral", "own head, named as in the model",
         _UNTIED, **_PINPOINTS, as_stored=_llava_as_in_model,
     ),
-    _llava("LLaVA-NeXT around Qwen2", "own head, listed kinds", {**_UNTIED, **_SLIDING, "layer_types": MIXED}, **_PINPOINTS),
+    _llava(
+        "LLaVA-NeXT around Qwen2", "own head, listed kinds",
+        {**_UNTIED, **_SLIDING, "layer_types": MIXED}, **_PINPOINTS,
+    ),
     _qwen_vl(
         "Qwen2-VL", "own head, as published, window from block 3 on", _QWEN_VISION,
         {**_SLIDING, "max_window_layers": 3}, **_UNTIED, in_file={"layer_types": None}, config_as_stored=_flat,

@@ -29,6 +29,7 @@ class CardFacts:
         commit: Its commit.
         licence: The identifier of the source's licence, if it is named anywhere.
         licence_files: Names of the licence's own files, which the variant has too.
+        model_class: The class of transformers that loads the variant.
     """
 
     files: tuple[FileDigest, ...]
@@ -37,6 +38,12 @@ class CardFacts:
     commit: str | None = None
     licence: str | None = None
     licence_files: tuple[str, ...] = ()
+    model_class: str = "AutoModelForCausalLM"
+
+    @property
+    def sees(self) -> bool:
+        """Whether the model takes images beside text."""
+        return self.model_class == "AutoModelForImageTextToText"
 
 
 def render_card(data: ReportData, facts: CardFacts, mixture: tuple[int, ...]) -> str:
@@ -79,7 +86,7 @@ def _front(facts: CardFacts) -> list[str]:
         "license": facts.licence,
         "base_model": facts.repository,
         "library_name": "transformers",
-        "pipeline_tag": "text-generation",
+        "pipeline_tag": "image-text-to-text" if facts.sees else "text-generation",
         "tags": ["lorp", "depth-pruning"],
     }
     return [f"{name}: {json.dumps(value)}" for name, value in named.items() if value]
