@@ -206,7 +206,7 @@ class Family:
         return replace(place, name=name) if name in names else None
 
     def possible_names(self, tensor_name: str) -> tuple[str, ...]:
-        """Names in the model that a tensor on disk which belongs to no block may have; the first that is there counts."""
+        """Names in the model that a tensor on disk which belongs to no block may have: the first that is there."""
         renamed, body = dict(self.stored_names).get(tensor_name, tensor_name), self.blocks_path.partition(".")[0]
         prefixed = [
             f"{inside}{renamed.removeprefix(stored)}"
