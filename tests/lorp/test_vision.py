@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 import torch
 from families import CASES, Case, make_case
-from family_row import REMOVALS, Row, cut, load
+from family_row import INPUT, REMOVALS, Row, cut, load
 from pico import NUM_BLOCKS, edit_json
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from lorp.architectures import FAMILIES
 from lorp.checkpoint import open_checkpoint
 from lorp.errors import SourceError, UnknownArchitectureError, UnsafeCheckpointError
+from lorp.evaluation.decoding import end_tokens
+from lorp.models import load_model, stream_model
+from lorp.spec import ComputeSpec
 
 IMAGE_TOKEN = 250
 SEEING = [case for case in CASES if case.data.section]
@@ -176,6 +179,26 @@ def test_a_count_that_the_config_leaves_out_is_written(tmp_path: Path) -> None:
 def without_count(config: dict[str, Any]) -> dict[str, Any]:
     text = {name: value for name, value in config["text_config"].items() if name != "num_hidden_layers"}
     return {**config, "text_config": text}
+
+
+def test_what_the_text_stacks_section_says_is_heard(tmp_path: Path) -> None:
+    path = make_case(PUBLISHED, tmp_path) / "config.json"
+    (tmp_path / "generation_config.json").unlink()
+    config = json.loads(path.read_text())
+    text = {**config["text_config"], "eos_token_id": [7, 9], "output_hidden_states": True}
+    path.write_text(json.dumps({**config, "text_config": text}))
+    for model in (load_model(tmp_path, ComputeSpec()), stream_model(tmp_path, ComputeSpec())):
+        assert model(INPUT).hidden_states is None
+        model.generation_config = None
+        assert end_tokens(model) == {7, 9}
+
+
+def test_what_the_vision_stack_does_not_load_is_left_out(tmp_path: Path) -> None:
+    row = Row(PUBLISHED, tmp_path)
+    weights = {**load_file(row.source / "model.safetensors"), "vision_tower.vision_model.head.probe": torch.ones(3)}
+    save_file(weights, row.source / "model.safetensors", metadata={"format": "pt"})
+    assert "vision_tower.vision_model.head.probe" in row.checkpoint.ignored
+    assert torch.equal(seen(PUBLISHED, load(row.variant((2,)))), seen_without(row, (2,)))
 
 
 @pytest.mark.parametrize("section", [[1], 3, "text", True, [], ""])
