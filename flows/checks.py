@@ -76,7 +76,8 @@ def check_context(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
     Raises:
         SpecError: They are.
     """
-    context = checkpoint.config.get("max_position_embeddings", checkpoint.config.get("n_positions"))
+    settings = checkpoint.settings
+    context = settings.get("max_position_embeddings", settings.get("n_positions"))
     generation, speed = spec.generation, spec.speed
     asked = {
         "windows": (max(spec.calibration.window_tokens, spec.evaluation.window_tokens), "--window-tokens"),

@@ -5,7 +5,7 @@ Opening reads config and tensor headers only. `check_finite` reads every weight 
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,14 @@ VOCABULARY = frozenset(
 COMPANIONS = VOCABULARY | {
     CONFIG, PLAN, GENERATION, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
     "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE",
+    "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "chat_template.json",
 }  # fmt: skip
+
+#: Those of them by which transformers builds something.
+_STEERING = (
+    CONFIG, "tokenizer_config.json", "preprocessor_config.json", "processor_config.json",
+    "video_preprocessor_config.json",
+)  # fmt: skip
 
 #: How the files begin that say what one may do with a checkpoint.
 LICENCE_FILES = ("LICENSE", "NOTICE")
@@ -75,6 +82,11 @@ class Checkpoint:
     shards: tuple[str, ...]
 
     @property
+    def settings(self) -> Mapping[str, Any]:
+        """What its config says of the model that its blocks are part of: all of it, or a section."""
+        return self.family.settings_in(self.config)
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes of all tensors that the model loads."""
         return sum(tensor.num_bytes for tensor in self.tensors.values())
@@ -107,7 +119,9 @@ def open_checkpoint(folder: Path, stack: Stack | None = None) -> Checkpoint:
     stored = _stored_tensors(folder, shards)
     for each in families_of(config):
         _check_depth(each, depths[each.stack], num_extra_blocks_of(each, config), stored)
-    outline = outline_of(folder, family, tuple(dict.fromkeys((*family.block_fields, *lists_in(family, config)))))
+    _check_other_parts(family, config, len(stored))
+    lists = lists_in(family, family.settings_in(config))
+    outline = outline_of(folder, family, tuple(dict.fromkeys((*family.block_fields, *lists))))
     loaded, ignored = match(family, outline, stored)
     checkpoint = Checkpoint(
         folder=folder,
@@ -160,7 +174,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def _read_config(folder: Path) -> dict[str, Any]:
     if not (folder / CONFIG).is_file():
         raise SourceError(f"{folder} is no checkpoint: it holds no {CONFIG}", "Give a checkpoint folder or a GGUF file")
-    for name in (CONFIG, "tokenizer_config.json"):
+    for name in _STEERING:
         if (folder / name).is_file():
             _refuse_steering(name, read_json(folder / name))
     config = read_json(folder / CONFIG)
@@ -249,6 +263,18 @@ def _check_depth(family: Family, num_blocks: int, num_extra: int, stored: dict[s
             f"{CONFIG} says {num_blocks} blocks{_in(family)}, but the weights are those of {deepest + 1}",
             "Mend the config",
         )
+
+
+def _check_other_parts(family: Family, config: dict[str, Any], num_stored: int) -> None:
+    """Before a model is built: each of the modules that are counted holds weights."""
+    for section, field in family.other_counts:
+        settings = config.get(section) or {}
+        if not isinstance(settings, dict):
+            raise SourceError(f"{section} in {CONFIG} is no section", "Mend the config")
+        if type(settings.get(field, 0)) is not int or settings.get(field, 0) > num_stored:
+            raise SourceError(
+                f"{section} in {CONFIG} says no number of blocks that are stored ({field})", "Mend the config"
+            )
 
 
 def _in(family: Family) -> str:

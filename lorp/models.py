@@ -111,9 +111,10 @@ def cpuinfo_name(path: Path) -> str | None:
 
 
 def _ready(model: Any) -> PreTrainedModel:
-    for extra in _EXTRA_OUTPUTS:
-        if getattr(model.config, extra, False):
-            setattr(model.config, extra, False)
+    for config in (model.config, model.config.get_text_config()):
+        for extra in _EXTRA_OUTPUTS:
+            if getattr(config, extra, False):
+                setattr(config, extra, False)
     ready: PreTrainedModel = model.requires_grad_(False).eval()
     return ready
 
@@ -123,7 +124,8 @@ def _ignored_names(checkpoint: Checkpoint) -> set[str]:
     family = checkpoint.family
     blocks = {name: block for name in checkpoint.ignored if (block := family.block_of(name)) is not None}
     inner = {f"{family.blocks_path}.{block}.{family.place_in_block(name).name}" for name, block in blocks.items()}
-    return {*checkpoint.ignored, *inner}
+    others = {other for name in checkpoint.ignored if name not in blocks for other in family.possible_names(name)}
+    return {*checkpoint.ignored, *inner, *others}
 
 
 def _device(name: str) -> torch.device:

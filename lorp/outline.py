@@ -48,10 +48,11 @@ def outline_of(folder: Path, family: Family, fields: tuple[str, ...]) -> ModelOu
             model = getattr(transformers, family.model_class).from_config(config, trust_remote_code=False)
     except Exception as fault:  # whatever a hostile config provokes in transformers is the source's fault
         raise SourceError(f"its config builds no model: {fault}", "Fetch the checkpoint again") from fault
+    settings = getattr(config, family.section) if family.section else config
     return ModelOutline(
         shapes={name: tuple(tensor.shape) for name, tensor in model.state_dict().items()},
         tied=dict(model.all_tied_weights_keys),
-        settings={field: getattr(config, field, None) for field in fields},
+        settings={field: getattr(settings, field, None) for field in fields},
     )
 
 

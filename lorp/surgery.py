@@ -164,23 +164,29 @@ def _index(shards: dict[str, list[Copy]]) -> dict[str, Any]:
 
 
 def _pruned_config(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
-    """The config, with every field that counts blocks, lists them or says from which one on they differ."""
-    family, config = checkpoint.family, checkpoint.config
+    """The config, with what follows the blocks where it speaks of them, and wherever else it says the same."""
+    family, config, settings = checkpoint.family, checkpoint.config, checkpoint.settings
+    changes = _changed_settings(checkpoint, plan)
+    of_stack = {"stack": plan.stack} if plan.stack else {}
+    note = {NOTE: {"kept_blocks": plan.kept, "source_num_blocks": plan.num_blocks, **of_stack}}
+    if settings is config:
+        return {**config, **changes, **note}
+    copies = {field: value for field, value in changes.items() if config.get(field) is not None}
+    return {**config, **copies, str(family.section): {**settings, **changes}, **note}
+
+
+def _changed_settings(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
+    """Every field that counts blocks, lists them or says from which one on they differ."""
+    family, settings = checkpoint.family, checkpoint.settings
     depths = {**checkpoint.depths, family.stack: len(plan.kept)}
     counts: dict[str, int] = {}
-    for each in families_of(config):
-        counts |= pruned_counts(each, config, depths[each.stack])
-    extra = [field for field in family.extra_blocks_fields if field in config] or family.extra_blocks_fields[:1]
+    for each in families_of(checkpoint.config):
+        counts |= pruned_counts(each, settings, depths[each.stack])
+    extra = [field for field in family.extra_blocks_fields if field in settings] or family.extra_blocks_fields[:1]
     return {
-        **config,
         **counts,
         **dict.fromkeys(extra, 0),
         **pruned_settings(family, checkpoint.block_settings, plan.kept),
-        NOTE: {
-            "kept_blocks": plan.kept,
-            "source_num_blocks": plan.num_blocks,
-            **({"stack": plan.stack} if plan.stack else {}),
-        },
     }
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lorp.checkpoint import LICENCE_FILES, open_checkpoint
+from lorp.architectures import Family, family_of
+from lorp.checkpoint import CONFIG, LICENCE_FILES, open_checkpoint, read_json
 from lorp.expert_load import ExpertLoad
 from lorp.names import source_name, without_paths
 from lorp.report import CardFacts, ReportData, StageLine, StoredObject, render_card, render_report
@@ -43,7 +44,7 @@ def make_pages(
     """Renders and stores both."""
     chain = chain_of(stages)
     data = _report_data(vault, spec, name, results, values, chain)
-    facts = _facts(vault, chain)
+    facts = _facts(vault, chain, family_of(read_json(vault.folder(results.checkpoint) / CONFIG)))
     card = render_card(data, facts, results.mixture)
     return Pages(
         licence=facts.licence,
@@ -52,7 +53,7 @@ def make_pages(
     )
 
 
-def _facts(vault: Vault, chain: Chain) -> CardFacts:
+def _facts(vault: Vault, chain: Chain, family: Family) -> CardFacts:
     named = chain.fetch.outputs.get("licence")
     files = chain.variant.files
     return CardFacts(
@@ -62,6 +63,7 @@ def _facts(vault: Vault, chain: Chain) -> CardFacts:
         commit=chain.fetch.inputs.get("commit"),
         licence=decode(Licence, vault.read(named)).identifier if named else None,
         licence_files=tuple(file.name for file in files if file.name.startswith(LICENCE_FILES)),
+        model_class=family.model_class,
     )
 
 

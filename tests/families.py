@@ -56,6 +56,7 @@ class Case:
         settings: Its config's, beyond those that all share.
         in_file: Fields to change in `config.json` once saved; None removes one.
         as_stored: The weights as stored, from those of the model.
+        config_as_stored: The config as stored, from that which transformers writes.
         after_blocks: Path of the module that takes what the last block gives; empty where that is what the stack gives.
     """
 
@@ -65,6 +66,7 @@ class Case:
     settings: Mapping[str, Any] = field(default_factory=dict)
     in_file: Mapping[str, Any] = field(default_factory=dict)
     as_stored: Callable[[Weights], Weights] = dict
+    config_as_stored: Callable[[dict[str, Any]], dict[str, Any]] = dict
     after_blocks: str = "model.norm"
 
     def __str__(self) -> str:
@@ -95,7 +97,9 @@ def make_case(case: Case, folder: Path) -> Path:
     model.save_pretrained(folder)
     weights = folder / "model.safetensors"
     save_file(case.as_stored(load_file(weights)), weights, metadata={"format": "pt"})
-    _edit(folder / "config.json", case.in_file)
+    config = folder / "config.json"
+    config.write_text(json.dumps(case.config_as_stored(json.loads(config.read_text()))))
+    _edit(config, case.in_file)
     save_byte_tokenizer(folder)
     return folder
 
@@ -150,6 +154,51 @@ def _head_of_its_own(weights: Weights) -> Weights:
     return {**weights, "lm_head.weight": weights["model.embed_tokens.weight"].flip(0).contiguous()}
 
 
+def _renamed(*pairs: tuple[str, str]) -> Callable[[Weights], Weights]:
+    """Every name with the first of the beginnings that it has changed to the other."""
+
+    def name_of(name: str) -> str:
+        return next((new + name.removeprefix(old) for old, new in pairs if name.startswith(old)), name)
+
+    return lambda weights: {name_of(name): tensor for name, tensor in weights.items()}
+
+
+def _llava_as_published(weights: Weights) -> Weights:
+    """With what CLIP and Llama once stored beside their weights."""
+    import torch
+
+    named = _renamed(("vision_tower.", "vision_tower.vision_model."))(weights)
+    rotary = {
+        f"language_model.model.layers.{block}.self_attn.rotary_emb.inv_freq": torch.ones(4)
+        for block in range(NUM_BLOCKS)
+    }
+    return {**named, **rotary, "vision_tower.vision_model.embeddings.position_ids": torch.arange(5).unsqueeze(0)}
+
+
+#: As some versions of transformers have saved them, named as in the model.
+_llava_as_in_model = _renamed(
+    ("language_model.lm_head.", "lm_head."), ("language_model.model.", "model.language_model."),
+    ("vision_tower.", "model.vision_tower.vision_model."), ("multi_modal_projector.", "model.multi_modal_projector."),
+    ("image_newline", "model.image_newline"),
+)  # fmt: skip
+_qwen_as_in_model = _renamed(("model.", "model.language_model."), ("visual.", "model.visual."))
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    """What is said of the language model at the top, as Qwen2-VL was published."""
+    text = dict(config["text_config"])
+    rotary = text.pop("rope_parameters")
+    text |= {"rope_theta": rotary["rope_theta"], "rope_scaling": {**rotary, "type": "mrope"}}
+    for name in ("rope_theta", "rope_type"):
+        del text["rope_scaling"][name]
+    own = {name: value for name, value in config.items() if name != "text_config"}
+    return {**text, **own}
+
+
+def _flat_too(config: dict[str, Any]) -> dict[str, Any]:
+    return {**config["text_config"], **config}
+
+
 def _llama_like(family: str, layout: str, **changes: Any) -> Case:
     """A case whose settings are the shared ones and `changes`, but for what a case has itself."""
     own = {name: changes.pop(name) for name in ("in_file", "as_stored") if name in changes}
@@ -175,7 +224,45 @@ _FALCON_FIELDS = (
     "eos_token_id",
 )
 _FALCON = {name: _SHARED[name] for name in _FALCON_FIELDS}
+_CLIP = {
+    "model_type": "clip_vision_model", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
+    "num_attention_heads": 2, "image_size": 8, "patch_size": 4, "projection_dim": 16,
+}  # fmt: skip
+_SIGLIP = {**_CLIP, "model_type": "siglip_vision_model", "vision_use_head": False}
+_QWEN_VISION = {"depth": 3, "embed_dim": 16, "hidden_size": 32, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2}
+_QWEN_5_VISION = {
+    "depth": 3, "hidden_size": 16, "intermediate_size": 24, "num_heads": 2, "patch_size": 4, "out_hidden_size": 32,
+    "fullatt_block_indexes": [1], "window_size": 16,
+}  # fmt: skip
+_QWEN_TEXT = {
+    **_SHARED, "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e6},
+}  # fmt: skip
+_QWEN_TOKENS = {
+    "image_token_id": 250, "video_token_id": 251, "vision_start_token_id": 252, "vision_end_token_id": 253,
+}  # fmt: skip
 _FACTORS = {"short_factor": [1.0, 1.1, 1.3, 1.6, 2.0, 2.5], "long_factor": [1.0, 1.5, 2.0, 3.0, 4.0, 6.0]}
+
+
+def _seeing(family: str, layout: str, text: Mapping[str, Any], vision: Mapping[str, Any], **changes: Any) -> Case:
+    """A case with a vision stack of three blocks."""
+    own = {name: changes.pop(name) for name in ("in_file", "as_stored", "config_as_stored") if name in changes}
+    settings = {"text_config": dict(text), "vision_config": dict(vision), **changes}
+    return Case(family=family, layout=layout, settings=settings, after_blocks="model.language_model.norm", **own)
+
+
+def _llava(
+    family: str, layout: str, text: Mapping[str, Any], vision: Mapping[str, Any] = _CLIP, **changes: Any
+) -> Case:
+    text = {"model_type": family.rpartition(" ")[2].lower(), **_SHARED, **text}
+    return _seeing(family, layout, text, vision, image_token_index=250, **changes)
+
+
+def _qwen_vl(family: str, layout: str, vision: Mapping[str, Any], text: Mapping[str, Any], **changes: Any) -> Case:
+    return _seeing(family, layout, {**_QWEN_TEXT, **text}, vision, **_QWEN_TOKENS, **changes)
+
+
+_PINPOINTS = {"image_grid_pinpoints": [[8, 16], [16, 8]]}
+_GEMMA_IMAGE = {"image_token_index": 250, "boi_token_index": 251, "eoi_token_index": 252, "mm_tokens_per_image": 4}
 
 CASES = (
     _llama_like("Llama", "tied head", **_TIED),
@@ -345,6 +432,45 @@ CASES = (
             **_FALCON, **_UNTIED, "new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1,
         },
         after_blocks="transformer.ln_f",
+    ),
+    _llava("LLaVA around Llama", "own head, as published", _UNTIED, as_stored=_llava_as_published),
+    _llava("LLaVA around Llama", "tied head, as transformers 5 saves it", _TIED, vision_feature_layer=[-2, -1]),
+    _llava("LLaVA around Llama", "own head, named as in the model", _UNTIED, as_stored=_llava_as_in_model),
+    _llava("LLaVA around Mistral", "own head, sliding window", {**_UNTIED, "sliding_window": WINDOW}),
+    _llava(
+        "LLaVA around Qwen2", "tied head, SigLIP, window from block 3 on",
+        {**_TIED, **_SLIDING, "max_window_layers": 3}, _SIGLIP, vision_feature_select_strategy="full",
+    ),
+    _llava("LLaVA-NeXT around Llama", "own head, as published", _UNTIED, **_PINPOINTS, as_stored=_llava_as_published),
+    _llava(
+        "LLaVA-NeXT around Mistral", "own head, named as in the model",
+        _UNTIED, **_PINPOINTS, as_stored=_llava_as_in_model,
+    ),
+    _llava(
+        "LLaVA-NeXT around Qwen2", "own head, listed kinds",
+        {**_UNTIED, **_SLIDING, "layer_types": MIXED}, **_PINPOINTS,
+    ),
+    _qwen_vl(
+        "Qwen2-VL", "own head, as published, window from block 3 on", _QWEN_VISION,
+        {**_SLIDING, "max_window_layers": 3}, **_UNTIED, in_file={"layer_types": None}, config_as_stored=_flat,
+    ),
+    _qwen_vl("Qwen2-VL", "tied head, as transformers 5 saves it", _QWEN_VISION, {}, **_TIED),
+    _qwen_vl(
+        "Qwen2-VL", "own head, named as in the model, listed kinds", _QWEN_VISION,
+        {**_SLIDING, "layer_types": MIXED}, **_UNTIED, as_stored=_qwen_as_in_model,
+    ),
+    _qwen_vl("Qwen2.5-VL", "tied head, as published", _QWEN_5_VISION, {}, **_TIED, config_as_stored=_flat),
+    _qwen_vl(
+        "Qwen2.5-VL", "own head, named as in the model, config in both forms", _QWEN_5_VISION,
+        {**_SLIDING, "layer_types": MIXED}, **_UNTIED, as_stored=_qwen_as_in_model, config_as_stored=_flat_too,
+    ),
+    _seeing(
+        "Gemma 3 with vision", "tied head, as published", {**_SHARED, **_GEMMA}, {**_SIGLIP, "patch_size": 2},
+        **_TIED, **_GEMMA_IMAGE, as_stored=_renamed(("vision_tower.", "vision_tower.vision_model.")),
+    ),
+    _seeing(
+        "Gemma 3 with vision", "tied head, as transformers 5 saves it, listed kinds",
+        {**_SHARED, **_GEMMA, "layer_types": MIXED}, {**_SIGLIP, "patch_size": 2}, **_TIED, **_GEMMA_IMAGE,
     ),
 )  # fmt: skip
 """At least one of each family."""

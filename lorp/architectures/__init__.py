@@ -10,12 +10,13 @@ from lorp.architectures.deepseek_v3 import DEEPSEEK_V3
 from lorp.architectures.falcon import FALCON
 from lorp.architectures.family import Family
 from lorp.architectures.gemma2 import GEMMA2
-from lorp.architectures.gemma3 import GEMMA3
+from lorp.architectures.gemma3 import GEMMA3, GEMMA3_VISION
 from lorp.architectures.glm import GLM, GLM4
 from lorp.architectures.gpt2 import GPT2
 from lorp.architectures.gpt_neox import GPT_NEOX
 from lorp.architectures.granite import GRANITE
 from lorp.architectures.llama import LLAMA, MINISTRAL, MISTRAL
+from lorp.architectures.llava import LLAVA, LLAVA_NEXT
 from lorp.architectures.mixtral import MIXTRAL
 from lorp.architectures.olmo2 import OLMO2
 from lorp.architectures.olmo3 import OLMO3
@@ -23,6 +24,7 @@ from lorp.architectures.olmoe import OLMOE
 from lorp.architectures.opt import OPT
 from lorp.architectures.phi3 import PHI3
 from lorp.architectures.qwen2 import QWEN2, QWEN3
+from lorp.architectures.qwen2_vl import QWEN2_5_VL, QWEN2_VL
 from lorp.architectures.qwen_moe import QWEN2_MOE, QWEN3_MOE
 from lorp.architectures.refused import refusal_of
 from lorp.architectures.smollm3 import SMOLLM3
@@ -33,6 +35,7 @@ from lorp.plan import Stack
 FAMILIES: tuple[Family, ...] = (
     LLAMA, MISTRAL, MINISTRAL, QWEN2, QWEN3, GEMMA2, GEMMA3, OLMO2, OLMO3, PHI3, SMOLLM3, GLM, GLM4, GRANITE,
     GPT2, GPT_NEOX, OPT, BLOOM, FALCON, MIXTRAL, QWEN2_MOE, QWEN3_MOE, OLMOE, DEEPSEEK_V3,
+    *LLAVA, *LLAVA_NEXT, QWEN2_VL, QWEN2_5_VL, GEMMA3_VISION,
     T5_ENCODER, T5_DECODER, BART_ENCODER, BART_DECODER, WHISPER_ENCODER, WHISPER_DECODER,
 )  # fmt: skip
 
@@ -75,15 +78,23 @@ def families_of(config: Mapping[str, Any]) -> tuple[Family, ...]:
     found = tuple(
         family
         for family in FAMILIES
-        if model_type in family.model_types and {*map(str, architectures)} <= family.architectures
+        if model_type in family.model_types
+        and {*map(str, architectures)} <= family.architectures
+        and family.fits(config)
     )
     if found:
         return found
     known = ", ".join(dict.fromkeys(family.name for family in FAMILIES))
-    shown = ", ".join(map(str, architectures)) or "no architectures"
+    shown = ", ".join([*map(str, architectures), *_inner_types(model_type, config)]) or "no architectures"
     module = model_type if re.fullmatch(r"[a-z0-9_]{1,64}", model_type) else "<model_type>"
     raise UnknownArchitectureError(
         f"model_type {model_type!r} with {shown} is no architecture that lorp can prune (known: {known})",
         f"Choose a checkpoint of a known one, or describe it in lorp/architectures/{module}.py "
         "(docs/design.md says how)",
     )
+
+
+def _inner_types(model_type: str, config: Mapping[str, Any]) -> list[str]:
+    """What is said of the sections by which families of one type differ."""
+    types = next((family.types_in(config) for family in FAMILIES if model_type in family.model_types), {})
+    return [f"{section} of model_type {found!r}" for section, found in types.items()]

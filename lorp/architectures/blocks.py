@@ -12,19 +12,21 @@ def num_blocks_of(family: Family, config: Mapping[str, Any]) -> int:
 
     Raises:
         SourceError: Blocks cannot be renumbered with these settings; the number is missing or given twice; a list
-            with an entry a block has another length.
+            with an entry a block has another length; the section that speaks of the blocks and the rest disagree.
     """
     if obstacle := family.obstacle_in(config):
         raise SourceError(f"{obstacle.reason} ({obstacle.field})", "Choose a checkpoint without it")
-    num_blocks = _count(family, config)
-    for field in lists_in(family, config):
-        if not isinstance(config[field], list) or len(config[field]) != num_blocks:
+    settings = family.settings_in(config)
+    num_blocks = _count(family, settings)
+    for field in lists_in(family, settings):
+        if not isinstance(settings[field], list) or len(settings[field]) != num_blocks:
             raise SourceError(f"{field} in config.json does not have {num_blocks} entries", "Mend the config")
     for field in family.threshold_fields:
-        if type(config.get(field, 0)) is not int:
+        if type(settings.get(field, 0)) is not int:
             raise SourceError(f"{field} in config.json is no block's index", "Mend the config")
     for cadence, listed in family.cadence_fields:
-        _check_cadence(cadence, config.get(cadence, 1), listed, config.get(listed) or [], num_blocks)
+        _check_cadence(cadence, settings.get(cadence, 1), listed, settings.get(listed) or [], num_blocks)
+    _check_copies(family, config, settings)
     return num_blocks
 
 
@@ -36,7 +38,7 @@ def lists_in(family: Family, settings: Mapping[str, Any]) -> tuple[str, ...]:
 
 def num_extra_blocks_of(family: Family, config: Mapping[str, Any]) -> int:
     """How many blocks may be stored after the last that the model loads."""
-    counts = [config.get(field) for field in family.extra_blocks_fields]
+    counts = [family.settings_in(config).get(field) for field in family.extra_blocks_fields]
     return max((count for count in counts if isinstance(count, int)), default=0)
 
 
@@ -97,10 +99,20 @@ def _check_cadence(cadence: str, step: object, listed: str, others: object, num_
         raise SourceError(f"{listed} in config.json does not list blocks", "Mend the config")
 
 
-def _count(family: Family, config: Mapping[str, Any]) -> int:
-    counts = [config[field] for field in family.count_fields if config.get(field) is not None]
-    if not counts and family.count_default and config.get(family.count_default) is not None:
-        counts = [config[family.count_default]]
+def _check_copies(family: Family, config: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Some configs say at their top once more what a section says."""
+    for field in (*family.count_fields, *family.block_fields, *GENERAL_LISTS):
+        said, copy = settings.get(field), config.get(field)
+        if said is not None and copy is not None and said != copy:
+            raise SourceError(f"config.json and its {family.section} disagree about {field}", "Mend the config")
+
+
+def _count(family: Family, settings: Mapping[str, Any]) -> int:
+    counts = [settings[field] for field in family.count_fields if settings.get(field) is not None]
+    if not counts and family.count_fallback and settings.get(family.count_fallback) is not None:
+        counts = [settings[family.count_fallback]]
+    if not counts and family.default_count:
+        return family.default_count
     if not counts or any(type(count) is not int or count < 1 for count in counts):
         raise SourceError(f"config.json gives no {family.count_field}", "Fetch the checkpoint again")
     if len(set(counts)) > 1:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lorp.architectures.experts import Experts, Place
+from lorp.errors import SourceError
 from lorp.plan import Stack
 
 
@@ -93,13 +94,20 @@ class Family:
         stored_names: Pairs of a tensor's name on disk and its other name in the model.
         shared_in_blocks: Patterns of names in a block, of tensors that all blocks use: they stay where they are,
             whichever block goes.
+        stored_prefixes: Pairs of how names may begin on disk and how the same ones begin in the model. Several may fit
+            a name; it is that of the tensor which the model has.
+        section: Section of the config that speaks of the blocks, where the model has other parts too. A config without
+            it speaks of them at its top.
+        section_types: Pairs of a section and the `model_type` values that it may have, one of which it must name.
+        other_counts: Pairs of a section and a field of it that counts modules of another part of the model.
         projections: Where a block's linear maps are.
         gives_tuples: Whether a block gives a tuple that begins with the state, and not the state itself.
         hands_on: How many values follow the state in that tuple, which each block takes from the one before it; the
             first makes them.
         count_field: Config field that counts the blocks.
         count_aliases: Other names of that field that transformers takes.
-        count_default: The field that counts the blocks where `count_field` is not given.
+        count_fallback: The field that counts the blocks where `count_field` is not given.
+        default_count: How many blocks transformers builds where the field is left out; None if it must be there.
         per_block_fields: Config fields that hold a list with one entry a block. Where a config lacks one that
             transformers derives, a pruned config spells out what the kept blocks had.
         threshold_fields: Config fields that hold the index of the first block of another kind: 0 if all are, N or
@@ -121,12 +129,17 @@ class Family:
     blocks_path: str
     stored_names: tuple[tuple[str, str], ...] = ()
     shared_in_blocks: tuple[str, ...] = ()
+    stored_prefixes: tuple[tuple[str, str], ...] = ()
+    section: str | None = None
+    section_types: tuple[tuple[str, frozenset[str]], ...] = ()
+    other_counts: tuple[tuple[str, str], ...] = ()
     projections: Projections
     gives_tuples: bool = False
     hands_on: int = 0
     count_field: str
     count_aliases: tuple[str, ...] = ()
-    count_default: str | None = None
+    count_fallback: str | None = None
+    default_count: int | None = None
     per_block_fields: tuple[str, ...] = ()
     threshold_fields: tuple[str, ...] = ()
     cadence_fields: tuple[tuple[str, str], ...] = ()
@@ -146,9 +159,30 @@ class Family:
         cadences = (name for pair in self.cadence_fields for name in pair)
         return (*self.per_block_fields, *self.threshold_fields, *cadences)
 
+    def settings_in(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a config says of the blocks and all around them: a section of it, or itself.
+
+        Raises:
+            SourceError: The section is none.
+        """
+        found = config.get(self.section) if self.section else None
+        if found is not None and not isinstance(found, dict):
+            raise SourceError(f"{self.section} in config.json is no section", "Mend the config")
+        return config if found is None else found
+
+    def types_in(self, config: Mapping[str, Any]) -> dict[str, str | None]:
+        """The `model_type` of each section of a config that has to name one; None where it does not."""
+        return {section: _type_of(config.get(section)) for section, _ in self.section_types}
+
+    def fits(self, config: Mapping[str, Any]) -> bool:
+        """Whether the sections of a config are of types that this family may have."""
+        found = self.types_in(config)
+        return all(found[section] in types for section, types in self.section_types)
+
     def obstacle_in(self, config: Mapping[str, Any]) -> Obstacle | None:
         """What stands in the way of pruning a checkpoint with this config, if anything does."""
-        return next((obstacle for obstacle in (SINGLE_BLOCKS, *self.obstacles) if config.get(obstacle.field)), None)
+        everywhere, obstacles = (config, self.settings_in(config)), (SINGLE_BLOCKS, *self.obstacles)
+        return next((each for each in obstacles if any(settings.get(each.field) for settings in everywhere)), None)
 
     def block_of(self, tensor_name: str) -> int | None:
         """Index of the block that a tensor on disk belongs to; None for those of no block, or of all of them."""
@@ -188,11 +222,33 @@ class Family:
         name = f"{self.blocks_path}.{block}.{place.name}"
         return replace(place, name=name) if name in names else None
 
-    def _name_in_model(self, tensor_name: str, names: Container[str]) -> str | None:
+    def possible_names(self, tensor_name: str) -> tuple[str, ...]:
+        """Names in the model that a tensor on disk which belongs to no block may have: the first that is there."""
         renamed, body = dict(self.stored_names).get(tensor_name, tensor_name), self.blocks_path.partition(".")[0]
-        candidates = (renamed.removeprefix(f"{body}."), f"{body}.{renamed}")
-        return next((name for name in candidates if name in names), tensor_name if tensor_name in names else None)
+        prefixed = [
+            f"{inside}{renamed.removeprefix(stored)}"
+            for stored, inside in self.stored_prefixes
+            if renamed.startswith(stored)
+        ]
+        return (renamed.removeprefix(f"{body}."), f"{body}.{renamed}", *prefixed, tensor_name)
+
+    def _name_in_model(self, tensor_name: str, names: Container[str]) -> str | None:
+        return next((name for name in self.possible_names(tensor_name) if name in names), None)
 
     def _block_number(self, tensor_name: str) -> re.Match[str] | None:
-        body, _, blocks = self.blocks_path.partition(".")
-        return re.match(rf"(?:{re.escape(body)}\.)?{re.escape(blocks)}\.(\d+)\.", tensor_name)
+        paths = "|".join(map(re.escape, self._stored_paths))
+        return re.match(rf"(?:{paths})\.(\d+)\.", tensor_name)
+
+    @property
+    def _stored_paths(self) -> tuple[str, ...]:
+        """Paths of the block list on disk."""
+        path = self.blocks_path
+        prefixed = (
+            f"{stored}{path.removeprefix(inside)}" for stored, inside in self.stored_prefixes if path.startswith(inside)
+        )
+        return (path, path.partition(".")[2], *prefixed)
+
+
+def _type_of(section: Any) -> str | None:
+    found = section.get("model_type") if isinstance(section, dict) else None
+    return found if isinstance(found, str) else None

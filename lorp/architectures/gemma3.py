@@ -1,4 +1,4 @@
-"""Gemma 3, the language models without vision.
+"""Gemma 3, with vision and without.
 
 Every `sliding_window_pattern`-th block (the 6th unless given) attends to everything where no `layer_types` says
 otherwise; the others attend within a sliding window, with a rotary base of their own.
@@ -7,6 +7,7 @@ otherwise; the others attend within a sliding window, with a rotary base of thei
 from dataclasses import replace
 
 from lorp.architectures.family import LLAMA_PROJECTIONS, Family
+from lorp.architectures.llava import VISION_PREFIXES
 
 GEMMA3 = Family(
     name="Gemma 3",
@@ -16,4 +17,18 @@ GEMMA3 = Family(
     projections=replace(LLAMA_PROJECTIONS, norm_after=True),
     count_field="num_hidden_layers",
     per_block_fields=("layer_types",),
+)
+
+GEMMA3_VISION = replace(
+    GEMMA3,
+    name="Gemma 3 with vision",
+    model_types=frozenset({"gemma3"}),
+    architectures=frozenset({"Gemma3ForConditionalGeneration"}),
+    model_class="AutoModelForImageTextToText",
+    blocks_path="model.language_model.layers",
+    stored_names=(("language_model.lm_head.weight", "lm_head.weight"),),
+    stored_prefixes=(("language_model.model.", "model.language_model."), *VISION_PREFIXES),
+    section="text_config",
+    section_types=(("vision_config", frozenset({"siglip_vision_model"})),),
+    other_counts=(("vision_config", "num_hidden_layers"),),
 )

@@ -44,6 +44,16 @@ REFUSED: tuple[Refusal, ...] = (
         model_types=frozenset({"ernie4_5_moe"}),
         reason="which blocks have experts is an interval in its config, which the kept ones do not keep",
     ),
+    Refusal(
+        name="Mllama",
+        model_types=frozenset({"mllama"}),
+        reason="its blocks that attend to an image do not run on text, by which blocks are compared",
+    ),
+    Refusal(
+        name="Qwen3-VL",
+        model_types=frozenset({"qwen3_vl", "qwen3_vl_moe"}),
+        reason="an image is added to its state again after each of the first blocks, whichever these are",
+    ),
 )
 
 

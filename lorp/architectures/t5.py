@@ -49,5 +49,5 @@ T5_DECODER = Family(
     gives_tuples=True,
     hands_on=2,
     count_field="num_decoder_layers",
-    count_default="num_layers",
+    count_fallback="num_layers",
 )

@@ -39,5 +39,6 @@ def end_tokens(model: PreTrainedModel) -> frozenset[int]:
     """Tokens that end a text, by the checkpoint's generation settings or else its config."""
     settings = model.generation_config
     found = settings.eos_token_id if settings is not None else None
-    found = getattr(model.config, "eos_token_id", None) if found is None else found
+    for config in (model.config, model.config.get_text_config()):
+        found = getattr(config, "eos_token_id", None) if found is None else found
     return frozenset() if found is None else frozenset(found if isinstance(found, list) else [found])

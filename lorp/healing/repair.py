@@ -124,7 +124,7 @@ def check_healing(checkpoint: Checkpoint, method: Healing) -> None:
     """
     if stores_experts_together(checkpoint):
         raise HealingError("its experts are stored together, where none can be healed", "Use --heal none")
-    if method != "refit" and not checkpoint.family.projections.writes_freely(checkpoint.config):
+    if method != "refit" and not checkpoint.family.projections.writes_freely(checkpoint.settings):
         raise HealingError(
             f"{method} healing cannot be folded into {checkpoint.family.name}: a norm follows what its blocks write",
             "Use --heal refit, which changes what blocks read, or --heal none",
@@ -141,7 +141,7 @@ def stores_experts_together(checkpoint: Checkpoint) -> bool:
 
 def can_mend(checkpoint: Checkpoint) -> bool:
     """Whether what its blocks write can be refitted."""
-    free = checkpoint.family.projections.writes_freely(checkpoint.config)
+    free = checkpoint.family.projections.writes_freely(checkpoint.settings)
     return free and not stores_experts_together(checkpoint)
 
 
@@ -149,7 +149,7 @@ def _fit(
     begun: Start, checkpoint: Checkpoint, plan: PruningPlan, weights: StoredWeights, method: ClosedForm
 ) -> list[SiteRepair]:
     projections = checkpoint.family.projections
-    writes, scale = projections.writes_freely(checkpoint.config), projections.scale(checkpoint.config)
+    writes, scale = projections.writes_freely(checkpoint.settings), projections.scale(checkpoint.settings)
     streams, kept = begun.streams(), [block for block in plan.kept if block >= begun.block]
     repairs: list[SiteRepair] = []
     for block, following in track(list(pairwise((*kept, plan.num_blocks))), f"heal ({method})"):

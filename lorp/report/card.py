@@ -9,7 +9,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import lorp
 from lorp.corpus.mixtures import names_of
 from lorp.digest import FileDigest
-from lorp.plan import Stack
 from lorp.report import text
 from lorp.report.losses import model_perplexity
 from lorp.report.measurements import Row, generation_section, speed_section, tasks_section
@@ -17,6 +16,14 @@ from lorp.report.page import ReportData, asked_for, filters
 
 _TEMPLATE = "card.md.j2"
 _MARKS = re.compile(r"([\\`*_\[\]<>|#~])")
+
+#: What hubs call what a model does, by the class that loads it.
+_PIPELINES = {
+    "AutoModelForCausalLM": "text-generation",
+    "AutoModelForImageTextToText": "image-text-to-text",
+    "AutoModelForSeq2SeqLM": "text2text-generation",
+    "AutoModelForSpeechSeq2Seq": "automatic-speech-recognition",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +37,7 @@ class CardFacts:
         commit: Its commit.
         licence: The identifier of the source's licence, if it is named anywhere.
         licence_files: Names of the licence's own files, which the variant has too.
+        model_class: The class of transformers that loads the variant.
     """
 
     files: tuple[FileDigest, ...]
@@ -38,6 +46,12 @@ class CardFacts:
     commit: str | None = None
     licence: str | None = None
     licence_files: tuple[str, ...] = ()
+    model_class: str = "AutoModelForCausalLM"
+
+    @property
+    def sees(self) -> bool:
+        """Whether the model takes images beside text."""
+        return self.model_class == "AutoModelForImageTextToText"
 
 
 def render_card(data: ReportData, facts: CardFacts, mixture: tuple[int, ...]) -> str:
@@ -55,7 +69,7 @@ def render_card(data: ReportData, facts: CardFacts, mixture: tuple[int, ...]) ->
         .render(
             data=data,
             facts=facts,
-            front=_front(facts, data.plan.stack),
+            front=_front(facts),
             removed=data.plan.removed,
             headline=text.headline(data.plan, data.verdict),
             calibrated_on=", ".join(names_of(data.spec.calibration, mixture)),
@@ -74,13 +88,13 @@ def render_card(data: ReportData, facts: CardFacts, mixture: tuple[int, ...]) ->
     )
 
 
-def _front(facts: CardFacts, stack: Stack | None) -> list[str]:
+def _front(facts: CardFacts) -> list[str]:
     """Values are written as JSON, which YAML reads as what it is."""
     named = {
         "license": facts.licence,
         "base_model": facts.repository,
         "library_name": "transformers",
-        "pipeline_tag": "text2text-generation" if stack else "text-generation",
+        "pipeline_tag": _PIPELINES[facts.model_class],
         "tags": ["lorp", "depth-pruning"],
     }
     return [f"{name}: {json.dumps(value)}" for name, value in named.items() if value]

@@ -11,7 +11,7 @@ from lorp.errors import SpecError
 from lorp.spec import RecompressSpec
 
 
-@pytest.fixture(params=["Llama", "GPT-2", "OPT"])
+@pytest.fixture(params=["Llama", "GPT-2", "OPT", "LLaVA around Llama"])
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Checkpoint:
     """A checkpoint with a context of 128 tokens."""
     case = next(case for case in CASES if case.family == request.param)

@@ -13,9 +13,10 @@ import transformers
 from families import Case, make_case
 from transformers import PreTrainedModel
 
+from lorp.architectures import family_of
 from lorp.body import given_by
 from lorp.capture import WindowCapture, capture_windows
-from lorp.checkpoint import Checkpoint, open_checkpoint
+from lorp.checkpoint import Checkpoint, open_checkpoint, read_json
 from lorp.clustering import cluster_blocks, num_clusters_for
 from lorp.corpus import Window
 from lorp.feeding import feed_of
@@ -120,7 +121,8 @@ def cut(checkpoint: Checkpoint, removed: tuple[int, ...], folder: Path) -> Path:
 
 
 def load(folder: Path) -> PreTrainedModel:
-    model_class = getattr(transformers, open_checkpoint(folder).family.model_class)
+    family = family_of(read_json(folder / "config.json"))
+    model_class = getattr(transformers, family.model_class)
     model, loading = model_class.from_pretrained(folder, output_loading_info=True)
     faults = {kind: sorted(map(str, names)) for kind, names in loading.items() if names}
     assert not faults

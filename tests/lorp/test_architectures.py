@@ -65,6 +65,11 @@ def test_an_unknown_family_is_told_its_file(pico_copy: Path, model_type: str, fi
         ("SmolLM3: tied head, rotary and windows by cadence", "no_rope_layers"),
         ("SmolLM3: own head, listed kinds", "no_rope_layers"),
         ("SmolLM3: own head, listed kinds", "layer_types"),
+        ("LLaVA around Qwen2: tied head, SigLIP, window from block 3 on", "layer_types"),
+        ("LLaVA-NeXT around Qwen2: own head, listed kinds", "layer_types"),
+        ("Qwen2-VL: own head, named as in the model, listed kinds", "layer_types"),
+        ("Qwen2.5-VL: own head, named as in the model, config in both forms", "layer_types"),
+        ("Gemma 3 with vision: tied head, as published", "layer_types"),
     ],
 )
 def test_a_field_that_does_not_follow_shows(tmp_path: Path, name: str, field: str) -> None:
@@ -90,32 +95,51 @@ def test_a_field_that_does_not_follow_shows(tmp_path: Path, name: str, field: st
 
 
 @pytest.mark.parametrize(
-    "name", ["Qwen2: own head, window from block 3 on", "Qwen3: tied head, window from block 2 on"]
+    "name",
+    [
+        "Qwen2: own head, window from block 3 on",
+        "Qwen3: tied head, window from block 2 on",
+        "Qwen2-VL: own head, as published, window from block 3 on",
+    ],
 )
 def test_a_threshold_says_the_same_as_the_list_beside_it(tmp_path: Path, name: str) -> None:
     row = Row(BY_NAME[name], tmp_path)
     for removed in REMOVALS:
         config = row.variant(removed) / "config.json"
-        listed = AutoConfig.from_pretrained(config.parent).layer_types
+        listed = AutoConfig.from_pretrained(config.parent).get_text_config().layer_types
         edit_json(config, layer_types=None)
-        assert AutoConfig.from_pretrained(config.parent).layer_types == listed
+        assert AutoConfig.from_pretrained(config.parent).get_text_config().layer_types == listed
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_fields_that_depend_on_depth_are_described(family: Family) -> None:
     [case, *_] = [case for case in CASES if case.family == family.name]
-    free = {name: value for name, value in case.settings.items() if name not in family.per_block_fields}
-    configs = [
-        model_class(family).config_class(**{**free, family.count_field: depth}).to_dict()
-        for depth in (NUM_BLOCKS, NUM_BLOCKS - 1)
-    ]
-    differing = {name for name in configs[0] if configs[0][name] != configs[1][name]}
+    configs = [config_of(case, depth) for depth in (NUM_BLOCKS, NUM_BLOCKS - 1)]
+    settings = [family.settings_in(config) for config in configs]
+    differing = {name for name in settings[0] if settings[0][name] != settings[1][name]}
+    assert differing
     assert differing <= {*family.count_fields, *family.per_block_fields}
+    assert {name for name in configs[0] if configs[0][name] != configs[1][name]} <= {*differing, family.section}
+
+
+def config_of(case: Case, depth: int) -> dict[str, object]:
+    """What transformers makes of a case's settings, with another number of blocks and no lists of them."""
+    section, settings = case.data.section, case.data.settings_in(case.settings)
+    free = {name: value for name, value in settings.items() if name not in case.data.per_block_fields}
+    text = {**free, case.data.count_field: depth}
+    config: dict[str, object] = (
+        model_class(case.data).config_class(**({**case.settings, section: text} if section else text)).to_dict()
+    )
+    return config
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_what_modelling_does_with_a_blocks_index_is_described(family: Family) -> None:
-    source = inspect.getsource(sys.modules[model_class(family).__module__])
+    [case, *_] = [case for case in CASES if case.family == family.name]
+    with torch.device("meta"):
+        model = model_class(family)(model_class(family).config_class(**case.settings))
+    blocks = model.get_submodule(family.blocks_path)
+    source = inspect.getsource(sys.modules[type(blocks[0]).__module__])
     by_index = r"config\.(\w+)\[(?:self\.)?(?:layer_idx|idx|i)\]"
     sums = r"\(?layer_idx(?: \+ 1\))? (?:[%<>]=?|==|not in) config\.(\w+)"
     assert set(re.findall(by_index, source)) <= set(family.per_block_fields)

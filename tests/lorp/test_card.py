@@ -8,6 +8,7 @@ from lorp.digest import FileDigest
 from lorp.report import CardFacts, render_card
 
 FILES = (FileDigest(name="config.json", sha256="1" * 64, bytes=3),)
+SEEING = "AutoModelForImageTextToText"
 HOSTILE = "---\nlicense: stolen\n---\n# [x](http://y) | <script> `a` *b*\u202e"
 
 
@@ -43,6 +44,13 @@ def test_it_says_what_it_is_what_was_measured_and_how_to_verify_it() -> None:
         assert words in card, words
     assert "is not meant for use" in card  # its ratio is over the budget
     assert "is not meant for use" not in render_card(make_data(shift=0.01), facts(), (1,))
+
+
+def test_of_a_model_that_sees_it_says_so_and_that_only_text_was_looked_at() -> None:
+    cards = [render_card(make_data(), facts(**named), (1,)) for named in ({}, {"model_class": SEEING})]
+    assert [front(card)["pipeline_tag"] for card in cards] == ["text-generation", "image-text-to-text"]
+    assert [f'    {SEEING}.from_pretrained("FOLDER")' in card for card in cards] == [False, True]
+    assert ["on text alone. What the model makes of images" in card for card in cards] == [False, True]
 
 
 def test_the_same_data_give_the_same_bytes() -> None:

@@ -150,7 +150,7 @@ def evaluated(row: Row) -> None:
         task="t", item="1", cluster="1", metric="acc", label=0, contexts=("ab", "ab"), continuations=(" c", " d"),
         lengths=(1, 1),
     )  # fmt: skip
-    model.config.bos_token_id = 0
+    model.config.get_text_config().bos_token_id = 0
     assert answer_questions(model, load_tokenizer(row.source), [question])[0].valid
     assert torch.equal(logits(model), before)
     assert variant.kv_token < dense.kv_token
@@ -168,7 +168,7 @@ def healed(row: Row) -> None:
     uses = HealingWindows(fit=FitWindows(tuple(windows[:6])), ridge=RidgeWindows(tuple(windows[:6])))
     done = repair(row.dense, row.checkpoint, row.plan, uses, "refit")
     writes = {entry.block for entry in done.repairs if entry.site.endswith("write")}
-    expected = row.case.data.projections.writes_freely(row.checkpoint.config)
+    expected = row.case.data.projections.writes_freely(row.checkpoint.settings)
     assert bool(writes) == expected
     assert all(entry.error < 1 for entry in done.repairs)
     patch, variant = row.folder / "patch.safetensors", row.folder / "healed"

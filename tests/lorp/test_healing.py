@@ -73,7 +73,7 @@ def healed_variant(checkpoint: Checkpoint, blocks: tuple[int, ...], done: Repair
     write_weights(done.tensors, folder / "patch.safetensors")
     (folder / "variant").mkdir()
     prune(checkpoint, plan(*blocks), folder / "variant", open_weights(folder / "patch.safetensors"))
-    return AutoModelForCausalLM.from_pretrained(folder / "variant").eval()
+    return load_model(folder / "variant", ComputeSpec())
 
 
 def final_states(model: PreTrainedModel) -> torch.Tensor:

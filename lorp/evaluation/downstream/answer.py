@@ -67,7 +67,7 @@ def _weights_as_loaded(model: PreTrainedModel) -> Iterator[None]:
 
 def _prefix_token(model: PreTrainedModel, tokenizer: Any) -> int:
     """What precedes a choice without context: BOS or else EOS, of the tokenizer or else of the config."""
-    for owner in (tokenizer, model.config):
+    for owner in (tokenizer, model.config, model.config.get_text_config()):
         for name in ("bos_token_id", "eos_token_id"):
             token = getattr(owner, name, None)
             if isinstance(token, int):
