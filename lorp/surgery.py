@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +16,8 @@ from lorp.checkpoint import CONFIG, INDEX, PLAN, Checkpoint
 from lorp.errors import CountError, IntegrityError
 from lorp.plan import PruningPlan
 from lorp.progress import track
-from lorp.safetensors_file import Tensor, encode_header
+from lorp.quantization import pruned_quantization, written_in_order
+from lorp.safetensors_file import Tensor, encode_header, item_bytes
 
 #: The config's field that says what was removed; transformers keeps it as it is, and makes nothing of it.
 NOTE = "lorp"
@@ -30,7 +32,8 @@ def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path, patch: Iterab
     """Writes the pruned checkpoint into an empty folder.
 
     Kept blocks are renumbered from 0, names are those of the source otherwise. Tensors that the model does not load
-    are left out. Config fields that count blocks or say something of single ones follow. The config's `lorp` and
+    are left out; those that stand for quantised weights are copied as they are. Config fields that count blocks or say
+    something of single ones follow, and so do names of modules in its quantisation config. The config's `lorp` and
     `pruning_plan.json` say which block of the dense model each kept one is.
 
     Args:
@@ -42,11 +45,13 @@ def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path, patch: Iterab
     Raises:
         CountError: The plan is for a model of another depth.
         IntegrityError: The patch is not for this checkpoint.
+        SourceError: Its quantisation config names blocks in a way that cannot be renumbered.
     """
     if plan.num_blocks != checkpoint.num_blocks:
         raise CountError(
             f"the plan is for {plan.num_blocks} blocks, and the checkpoint has {checkpoint.num_blocks}", "Plan again"
         )
+    config = _pruned_config(checkpoint, plan)
     shards = _plan_copies(checkpoint, plan, _checked(checkpoint, patch))
     for name, copies in track(list(shards.items()), "write weights"):
         _write_shard(folder / name, copies)
@@ -55,7 +60,7 @@ def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path, patch: Iterab
             shutil.copyfile(checkpoint.folder / name, folder / name)
     if INDEX in checkpoint.files:
         _write_json(folder / INDEX, _index(shards))
-    _write_json(folder / CONFIG, _pruned_config(checkpoint, plan))
+    _write_json(folder / CONFIG, config)
     _write_json(folder / PLAN, {"method": plan.method, "removed": plan.removed, "kept_blocks": plan.kept})
 
 
@@ -88,7 +93,7 @@ def _plan_copies(checkpoint: Checkpoint, plan: PruningPlan, patch: dict[str, Ten
         elif block in new_index:
             shards[tensor.path.name].append((tensor, checkpoint.family.renumbered(name, new_index[block])))
     return {
-        shard: [(patch.get(tensor.name, tensor), name) for tensor, name in sorted(copies, key=_place)]
+        shard: _aligned([(patch.get(tensor.name, tensor), name) for tensor, name in sorted(copies, key=_place)])
         for shard, copies in shards.items()
         if copies
     }
@@ -96,6 +101,14 @@ def _plan_copies(checkpoint: Checkpoint, plan: PruningPlan, patch: dict[str, Ten
 
 def _place(copy: Copy) -> tuple[int, str]:
     return copy[0].start, copy[1]
+
+
+def _aligned(copies: list[Copy]) -> list[Copy]:
+    """In an order in which every tensor begins at a multiple of its items' size, as readers want; this one if it is."""
+    ends = accumulate((tensor.num_bytes for tensor, _ in copies), initial=0)
+    if all(start % item_bytes(tensor.dtype) == 0 for start, (tensor, _) in zip(ends, copies, strict=False)):
+        return copies
+    return sorted(copies, key=lambda copy: -item_bytes(copy[0].dtype))
 
 
 def _write_shard(path: Path, copies: list[Copy]) -> None:
@@ -139,7 +152,7 @@ def _index(shards: dict[str, list[Copy]]) -> dict[str, Any]:
 
 def _pruned_config(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
     """The config, with every field that counts blocks, lists them or says from which one on they differ."""
-    family, config = checkpoint.family, checkpoint.config
+    family, config, quantization = checkpoint.family, checkpoint.config, checkpoint.quantization
     counts = [field for field in family.count_fields if config.get(field) is not None]
     extra = [field for field in family.extra_blocks_fields if field in config] or family.extra_blocks_fields[:1]
     return {
@@ -147,9 +160,10 @@ def _pruned_config(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
         **dict.fromkeys(counts, len(plan.kept)),
         **dict.fromkeys(extra, 0),
         **pruned_settings(family, checkpoint.block_settings, plan.kept),
+        **(pruned_quantization(family, config, quantization, plan.kept) if quantization else {}),
         NOTE: {"kept_blocks": plan.kept, "source_num_blocks": plan.num_blocks},
     }
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(written_in_order(value), indent=2) + "\n", encoding="utf-8")
