@@ -9,8 +9,8 @@ from transformers import AutoConfig
 
 from lorp.checkpoint import Checkpoint
 from lorp.errors import SourceError
-from lorp.quantization import FIELD, Quantization, is_cache_scale
-from lorp.quantization.fp8 import METHOD as FP8
+from lorp.quantization import FIELD, Quantization, Scheme, is_cache_scale
+from lorp.quantization.compressed_tensors import CompressedTensors
 from lorp.quantization.fp8 import Fp8, misread
 
 _KINDS = ("missing_keys", "mismatched_keys", "error_msgs")
@@ -39,8 +39,6 @@ def loading_fault(checkpoint: Checkpoint, loading: Mapping[str, Any]) -> str | N
 def load_quantized(checkpoint: Checkpoint, quantization: Quantization, dtype: str, device: torch.device) -> Any:
     """A quantised checkpoint's model, where the machine has what that takes.
 
-    FP8 is dequantised everywhere: transformers would fetch code from the hub to compute with it.
-
     Raises:
         SourceError: A package or a device is missing, or transformers does not read the weights as they are stored.
     """
@@ -48,9 +46,11 @@ def load_quantized(checkpoint: Checkpoint, quantization: Quantization, dtype: st
     _refuse_misread(quantization)
     try:
         config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
-        if method == FP8:
+        if _runs_dequantised(quantization.scheme):
             getattr(config, FIELD)["dequantize"] = True
-        model, loading = from_pretrained(checkpoint, dtype=getattr(torch, dtype), config=config)
+        model, loading = from_pretrained(
+            checkpoint, dtype=getattr(torch, dtype), config=config, ignore_mismatched_sizes=True
+        )
         placed = model.to(device)
     except Exception as fault:  # packages that are missing, or other than wanted, fail anywhere in the loader
         raise SourceError(
@@ -63,6 +63,18 @@ def load_quantized(checkpoint: Checkpoint, quantization: Quantization, dtype: st
             "Dequantise the checkpoint first",
         )
     return placed
+
+
+def _runs_dequantised(scheme: Scheme) -> bool:
+    """Whether weights are dequantised when they are loaded, wherever that is.
+
+    FP8 is: transformers would fetch code from the hub to compute with it. So is what compressed-tensors quantises
+    without inputs: that computes the same, and transformers does not load stored zeros otherwise. Of several groups it
+    would take one for all.
+    """
+    if isinstance(scheme, CompressedTensors):
+        return len(scheme.groups) == 1 and not scheme.groups[0].quantized_inputs
+    return isinstance(scheme, Fp8)
 
 
 def _refuse_misread(quantization: Quantization) -> None:

@@ -35,6 +35,7 @@ class Group:
         sizes: Of a group: one number; of a block: two.
         zeros: Whether zeros are stored.
         ordered: Whether groups are those of inputs in another order, which is stored.
+        quantized_inputs: Whether inputs are quantised too, when it runs.
         fixed_inputs: Whether inputs are scaled by a number that is stored.
     """
 
@@ -46,6 +47,7 @@ class Group:
     sizes: tuple[int, ...]
     zeros: bool
     ordered: bool
+    quantized_inputs: bool
     fixed_inputs: bool
 
     def layout(self, linear: LinearMap) -> Layout:
@@ -68,14 +70,20 @@ class Group:
         )
 
     def _packed_weight(self, linear: LinearMap) -> Layout:
-        outputs, inputs, packed = linear.num_outputs, linear.num_inputs, 32 // self.bits
-        shapes = self._scale_shapes(linear)
-        rows = tuple((groups_of(shape[0], packed), *shape[1:]) for shape in shapes if shape)
+        outputs, inputs = linear.num_outputs, linear.num_inputs
+        scales = [shape for shape in self._scale_shapes(linear) if shape]
+        zeros = (*((rows, *shape[1:]) for shape in scales for rows in self._items(shape[0])), *scales)
         return (
-            Part(suffix="weight_packed", dtypes=_INT32, shapes=((outputs, groups_of(inputs, packed)),)),
+            Part(
+                suffix="weight_packed", dtypes=_INT32, shapes=tuple((outputs, items) for items in self._items(inputs))
+            ),
             Part(suffix="weight_shape", dtypes=_INT32 | {"I64"}, shapes=((2,),)),
-            Part(suffix="weight_zero_point", dtypes=_INT32 | _INT8, shapes=(*rows, *shapes), optional=not self.zeros),
+            Part(suffix="weight_zero_point", dtypes=_INT32 | _INT8, shapes=zeros, optional=not self.zeros),
         )
+
+    def _items(self, numbers: int) -> tuple[int, ...]:
+        """How many int32 they are packed into: bits without gaps, or by older versions whole numbers."""
+        return groups_of(numbers * self.bits, 32), groups_of(numbers, 32 // self.bits)
 
     def _scale_shapes(self, linear: LinearMap) -> tuple[tuple[int, ...], ...]:
         outputs, inputs = linear.num_outputs, linear.num_inputs
@@ -162,6 +170,7 @@ def _group(config: Config, general: str) -> Group | None:
         sizes=sizes,
         zeros=not flag(weights, "symmetric", True),
         ordered=weights.get("actorder") in ("group", "dynamic"),
+        quantized_inputs=bool(section(config, "input_activations")),
         fixed_inputs=_are_fixed(section(config, "input_activations")),
     )
 

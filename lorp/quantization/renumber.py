@@ -115,8 +115,11 @@ class _Cut:
 
     def _matched(self, entry: str, means: Callable[[str], bool], spelt: Callable[[str], str]) -> list[str]:
         """The entry itself, if it means the same after the cut; otherwise the new names of what it means."""
-        new_names = [(linear.module, self.name(linear.module)) for linear in self.linears]
-        kept = [(means(old), new) for old, new in new_names if new is not None]
-        if all(means(new) == meant for meant, new in kept):
+        meant = [linear.module for linear in self.linears if means(linear.module)]
+        new_names = {linear.module: self.name(linear.module) for linear in self.linears}
+        kept = {new for module in meant if (new := new_names[module]) is not None}
+        if meant and not kept:
+            return []
+        if all(means(new) == (new in kept) for new in new_names.values() if new is not None):
             return [entry]
-        return [spelt(new) for meant, new in kept if meant]
+        return [spelt(new) for new in sorted(kept)]
