@@ -20,7 +20,7 @@ from lorp.checkpoint import open_checkpoint
 from lorp.errors import IntegrityError, SourceError, SpecError
 from lorp.loading import from_pretrained, load_quantized, loading_fault
 from lorp.spec import ComputeSpec
-from lorp.streaming import fill
+from lorp.streaming import check_streamable, fill
 
 #: What a config may ask a model to give besides logits, at the cost of memory.
 _EXTRA_OUTPUTS = ("output_router_logits", "output_hidden_states", "output_attentions")
@@ -53,8 +53,7 @@ def stream_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
         SourceError: It is no sound checkpoint.
     """
     checkpoint, device = open_checkpoint(folder), _device(compute.device)
-    if checkpoint.quantization:
-        raise SpecError("its weights are quantised, which cannot be streamed", "Use --capture-mode memory")
+    check_streamable(checkpoint)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     dtype = getattr(torch, compute.dtype)
     with init_empty_weights(include_buffers=False):

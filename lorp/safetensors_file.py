@@ -65,11 +65,6 @@ def encode_header(tensors: list[tuple[str, str, tuple[int, ...], int]]) -> bytes
     return len(encoded).to_bytes(8, "little") + encoded
 
 
-def item_bytes(dtype: str) -> int:
-    """Bytes of one item of a dtype, as safetensors spells it."""
-    return _ITEM_BYTES[dtype]
-
-
 class _Malformed(Exception):
     pass
 

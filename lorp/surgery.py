@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +16,7 @@ from lorp.errors import CountError, IntegrityError
 from lorp.plan import PruningPlan
 from lorp.progress import track
 from lorp.quantization import pruned_quantization, written_in_order
-from lorp.safetensors_file import Tensor, encode_header, item_bytes
+from lorp.safetensors_file import Tensor, encode_header
 
 #: The config's field that says what was removed; transformers keeps it as it is, and makes nothing of it.
 NOTE = "lorp"
@@ -93,7 +92,7 @@ def _plan_copies(checkpoint: Checkpoint, plan: PruningPlan, patch: dict[str, Ten
         elif block in new_index:
             shards[tensor.path.name].append((tensor, checkpoint.family.renumbered(name, new_index[block])))
     return {
-        shard: _aligned([(patch.get(tensor.name, tensor), name) for tensor, name in sorted(copies, key=_place)])
+        shard: [(patch.get(tensor.name, tensor), name) for tensor, name in sorted(copies, key=_place)]
         for shard, copies in shards.items()
         if copies
     }
@@ -101,14 +100,6 @@ def _plan_copies(checkpoint: Checkpoint, plan: PruningPlan, patch: dict[str, Ten
 
 def _place(copy: Copy) -> tuple[int, str]:
     return copy[0].start, copy[1]
-
-
-def _aligned(copies: list[Copy]) -> list[Copy]:
-    """In an order in which every tensor begins at a multiple of its items' size, as readers want; this one if it is."""
-    ends = accumulate((tensor.num_bytes for tensor, _ in copies), initial=0)
-    if all(start % item_bytes(tensor.dtype) == 0 for start, (tensor, _) in zip(ends, copies, strict=False)):
-        return copies
-    return sorted(copies, key=lambda copy: -item_bytes(copy[0].dtype))
 
 
 def _write_shard(path: Path, copies: list[Copy]) -> None:

@@ -335,7 +335,7 @@ FORMATS = (
     ),
     Format(
         name="fp8-static", pack=_fp8_whole("weight_scale_inv", "activation_scale"),
-        unpack=_from_whole("weight_scale_inv"),
+        unpack=_from_whole("weight_scale_inv"), beside=_CACHE,
         **_skipping(
             "modules_to_not_convert", quant_method="fp8", weight_block_size=None, activation_scheme="static"
         ),

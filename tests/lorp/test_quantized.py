@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from family_row import cut, load, logits
 from pico import NUM_BLOCKS, edit_json, make_pico
 from quantised import (
@@ -37,8 +38,8 @@ from lorp.models import load_model, stream_model
 from lorp.plan import Removal, plan_of
 from lorp.quantization import scheme_of
 from lorp.quantization.patterns import begins, skips
-from lorp.safetensors_file import encode_header
 from lorp.spec import ComputeSpec
+from lorp.streaming import check_streamable
 from lorp.surgery import prune
 
 KEPT = tuple(block for block in range(NUM_BLOCKS) if block not in REMOVED)
@@ -149,25 +150,36 @@ def test_the_order_of_exceptions_is_kept(stored: Callable[[Format], Path], tmp_p
     assert [entry[:2] for entry in dynamic] == ["-:", "-:", "+:"], "sorted, the first would count for all"
 
 
-def test_tensors_stay_where_readers_find_them(tmp_path: Path) -> None:
-    """Four bytes by which all that follows is aligned, two of them in removed blocks."""
-    source = write(BY_NAME["bnb-8bit"], tmp_path / "dense")
-    tensors = raw(source)
-    first = [f"model.layers.{block}.mlp.up_proj.weight_format" for block in (1, 0, 4, 2)]
-    order = [*first, *sorted(tensors.keys() - set(first), key=lambda name: tensors[name][0] == "U8")]
-    names = [(name, dtype, shape, len(data)) for name in order for dtype, shape, data in [tensors[name]]]
-    data = b"".join(tensors[name][2] for name in order)
-    (source / "model.safetensors").write_bytes(encode_header(names) + data)
-    before, after = read_all(source), read_all(cut(open_checkpoint(source), REMOVED, tmp_path / "variant"))
-    assert all(
-        torch.equal(after[new], tensor) for name, tensor in before.items() if (new := renumbered(name)) is not None
-    )
+def test_bare_names_and_transposed_maps_are_found(tmp_path: Path) -> None:
+    """GPT-2's weights are inputs x outputs, its quantised ones outputs x inputs; its published names are bare."""
+    folder = tmp_path / "dense"
+    torch.manual_seed(0)
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=256, n_embd=32, n_layer=4, n_head=4))
+    model.save_pretrained(folder)
+    pack = BY_NAME["bnb-8bit"].pack
+    quantised: Tensors = {}
+    for name, tensor in load_file(folder / "model.safetensors").items():
+        bare = name.removeprefix("transformer.")
+        module = bare.removesuffix(".weight")
+        is_map = re.fullmatch(r"h\.\d\.(attn|mlp)\.c_\w+\.weight", bare) and module != "h.3.mlp.c_proj"
+        parts = {f"{module}.{end}": part for end, part in pack(module, tensor.T).items()} if is_map else {bare: tensor}
+        quantised |= {part: value.contiguous() for part, value in parts.items()}
+    save_file(quantised, folder / "model.safetensors", metadata={"format": "pt"})
+    skipped = ["lm_head", "transformer.h.3.mlp.c_proj"]
+    config = {"quant_method": "bitsandbytes", "load_in_8bit": True, "llm_int8_skip_modules": skipped}
+    edit_json(folder / "config.json", quantization_config=config)
+    variant = cut(open_checkpoint(folder), (1,), tmp_path / "variant")
+    assert raw(variant)["h.2.attn.c_attn.SCB"] == raw(folder)["h.3.attn.c_attn.SCB"]
+    assert raw(variant)["h.2.attn.c_attn.SCB"][1] == (96,)
+    pruned = json.loads((variant / "config.json").read_text())["quantization_config"]
+    assert pruned["llm_int8_skip_modules"] == ["lm_head", "transformer.h.2.mlp.c_proj"]
+    spoil(folder, lambda weights: weights.update({"h.1.attn.c_attn.SCB": torch.ones(32)}))
+    with pytest.raises(SourceError, match=r"h\.1\.attn\.c_attn\.SCB has the shape \[32\], .* wants \[96\]"):
+        open_checkpoint(folder)
 
 
-def test_bare_names_and_experts_are_found(tmp_path: Path) -> None:
-    """Experts are a tensor each on disk, and one in the model."""
-    import transformers
-
+def test_experts_are_found(tmp_path: Path) -> None:
+    """They are a tensor each on disk, and one in the model."""
     settings = {
         "vocab_size": 256, "hidden_size": 64, "intermediate_size": 64, "moe_intermediate_size": 32, "num_experts": 4,
         "num_experts_per_tok": 2, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -487,6 +499,42 @@ def test_what_does_not_run_says_what_is_missing(name: str, package: str, stored:
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "is_set"), [("fp8-blocks", True), ("compressed-packed", True), ("compressed-int8", None), ("awq", None)]
+)
+def test_transformers_is_told_to_dequantise_what_it_cannot_run_otherwise(
+    name: str, is_set: bool | None, stored: Callable[[Format], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no kernel is fetched from the hub where there is an accelerator."""
+    asked: dict[str, Any] = {}
+
+    def note(*_: object, **settings: Any) -> None:
+        asked.update(settings)
+        raise ImportError("enough")
+
+    monkeypatch.setattr("lorp.loading.from_pretrained", note)
+    with pytest.raises(SourceError, match="do not run here: enough"):
+        load_model(stored(BY_NAME[name]), ComputeSpec())
+    assert asked["config"].quantization_config.get("dequantize") is is_set
+
+
+def test_fp8_scales_may_be_powers_of_two_in_a_byte(tmp_path: Path) -> None:
+    def rounded(weights: Tensors) -> None:
+        for name, tensor in list(weights.items()):
+            if name.endswith("weight_scale_inv"):
+                weights[name] = tensor.log2().ceil().exp2().to(torch.float8_e8m0fnu)
+
+    folder = spoil(write(BY_NAME["fp8-blocks"], tmp_path), rounded)
+    with pytest.raises(SourceError, match="is stored as F8_E8M0, where its quantisation wants BF16 or F16 or F32"):
+        open_checkpoint(folder)
+    with_config(folder, scale_fmt="ue8m0")
+    check_finite(open_checkpoint(folder))
+    assert logits(load_model(folder, ComputeSpec())).isfinite().all()
+    spoil(folder, lambda weights: weights[f"{Q_PROJ}.weight_scale_inv"].view(torch.uint8)[:1].fill_(0xFF))
+    with pytest.raises(SourceError, match=re.escape(f"{Q_PROJ}.weight_scale_inv")):
+        check_finite(open_checkpoint(folder))
+
+
 def test_fp8_that_transformers_would_leave_unscaled_is_refused(stored: Callable[[Format], Path]) -> None:
     with pytest.raises(SourceError, match=r"transformers does not read its fp8 weights as they are stored"):
         load_model(stored(BY_NAME["fp8-vllm"]), ComputeSpec())
@@ -511,6 +559,8 @@ def test_quantised_weights_are_not_streamed(stored: Callable[[Format], Path]) ->
     for kind in FORMATS:
         with pytest.raises(SpecError, match="quantised, which cannot be streamed"):
             stream_model(stored(kind), ComputeSpec(capture_mode="streamed"))
+        with pytest.raises(SpecError, match="Use --capture-mode memory"):
+            check_streamable(open_checkpoint(stored(kind)))
 
 
 def _windows(ids: range) -> tuple[Window, ...]:
