@@ -3,6 +3,7 @@
 They are regular expressions that somebody else wrote, so one is run only if it cannot take forever.
 """
 
+import math
 import re
 from functools import lru_cache
 
@@ -14,7 +15,9 @@ REGEX = "re:"
 #: Before a regular expression that makes GPTQModel treat a module otherwise, or not at all.
 OTHERWISE, NOT_AT_ALL = "+:", "-:"
 
-_MAX_LENGTH, _MAX_REPEATS = 2000, 4
+_MAX_LENGTH, _MAX_WAYS = 20_000, 2e6
+#: Places in a name, which is short, where a repetition may end.
+_PLACES = 30
 _TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d*,?\d*\}|.", re.DOTALL)
 _LITERAL = re.compile(r"[\w.\-]+")
 
@@ -53,7 +56,7 @@ def names_it(entry: str, module: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    if len(pattern) > _MAX_LENGTH or _may_take_forever(pattern):
+    if len(pattern) > _MAX_LENGTH or _ways(pattern) > _MAX_WAYS:
         raise SourceError(
             f"{pattern[:80]!r} in its quantisation config is too involved a regular expression", "List the names"
         )
@@ -65,21 +68,26 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         ) from None
 
 
-def _may_take_forever(pattern: str) -> bool:
-    """Whether it repeats a group that itself repeats or chooses, or repeats more often than any name needs."""
-    repeats, involved, closed = 0, [False], False
+def _ways(pattern: str) -> float:
+    """About how many ways there are to try it on a name; no end of them if it repeats what repeats or chooses."""
+    ways, choices, involved = 1.0, [1], [False]
+    before, was_involved = "", False
     for sign in _TOKEN.findall(pattern):
-        if sign in ("*", "+") or (sign[0] == "{" and len(sign) > 1):
-            repeats += 1
-            if closed or repeats > _MAX_REPEATS:
-                return True
+        repeats = sign in ("*", "+") or (sign[0] == "{" and len(sign) > 1)
+        if repeats and before == ")" and was_involved:
+            return math.inf
+        if repeats or (sign == "?" and before not in ("(", "?", "*")):
+            ways *= _PLACES if repeats else 2
             involved[-1] = True
-        closed = False
-        if sign == "(":
+        elif sign == "(":
+            choices.append(1)
             involved.append(False)
         elif sign == "|":
+            choices[-1] += 1
             involved[-1] = True
         elif sign == ")" and len(involved) > 1:
-            closed = involved.pop()
-            involved[-1] |= closed
-    return False
+            ways *= choices.pop()
+            was_involved = involved.pop()
+            involved[-1] |= was_involved
+        before = "*" if repeats else sign
+    return ways * math.prod(choices)
