@@ -5,6 +5,7 @@ from lorp.depth import check_count, resolve_count
 from lorp.errors import SourceError, SpecError
 from lorp.healing import check_healing
 from lorp.spec import RecompressSpec
+from lorp.streaming import check_streamable
 from lorp.surgery import check_depths
 from tasks.vault import Reference
 
@@ -26,12 +27,14 @@ def check_possible(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
     """Refuses, before anything is computed, what cannot be done with this checkpoint.
 
     Raises:
-        InputError: A count, a healing or a length that it does not allow.
+        InputError: A count, a healing, a length or a way to capture that it does not allow.
     """
     check_stack(checkpoint, spec)
     check_count(spec.pruning.remove, checkpoint.num_blocks)
     check_depths(checkpoint, first_count(checkpoint, spec))
     check_context(checkpoint, spec)
+    if spec.compute.capture_mode == "streamed":
+        check_streamable(checkpoint)
     method = spec.healing.method
     if method != "none" and method != "auto":  # noqa: PLR1714  # mypy follows the comparisons, and not a set
         check_healing(checkpoint, method)

@@ -16,6 +16,7 @@ from lorp.errors import SourceError, UnsafeCheckpointError
 from lorp.outline import match, outline_of
 from lorp.plan import Stack
 from lorp.progress import track
+from lorp.quantization import Quantization, scheme_of
 from lorp.safetensors_file import Tensor, read_tensors
 
 CONFIG = "config.json"
@@ -66,9 +67,10 @@ class Checkpoint:
         depths: The number of blocks of each of its stacks.
         block_settings: The family's fields about single blocks as its model has them, whether its config gives them
             or transformers derives them from depth.
-        tensors: The tensors that its model loads, by their names on disk.
+        tensors: The tensors that its model loads, by their names on disk; those that stand for a quantised weight too.
         ignored: Names of stored tensors that its model does not load.
         shards: Names of its weight files.
+        quantization: How its weights are quantised; None where they are not.
     """
 
     folder: Path
@@ -80,6 +82,7 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     ignored: tuple[str, ...]
     shards: tuple[str, ...]
+    quantization: Quantization | None = None
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -115,14 +118,14 @@ def open_checkpoint(folder: Path, stack: Stack | None = None) -> Checkpoint:
     config = _read_config(folder)
     family = family_of(config, stack)
     depths = {each.stack: num_blocks_of(each, config) for each in families_of(config)}
-    shards = _shard_names(folder)
+    scheme, shards = scheme_of(config), _shard_names(folder)
     stored = _stored_tensors(folder, shards)
     for each in families_of(config):
         _check_depth(each, depths[each.stack], num_extra_blocks_of(each, config), stored)
     _check_other_parts(family, config, len(stored))
     lists = lists_in(family, family.settings_in(config))
     outline = outline_of(folder, family, tuple(dict.fromkeys((*family.block_fields, *lists))))
-    loaded, ignored = match(family, outline, stored)
+    matched = match(family, outline, stored, scheme)
     checkpoint = Checkpoint(
         folder=folder,
         config=config,
@@ -130,9 +133,10 @@ def open_checkpoint(folder: Path, stack: Stack | None = None) -> Checkpoint:
         num_blocks=depths[family.stack],
         depths=depths,
         block_settings={field: value for field, value in outline.settings.items() if value is not None},
-        tensors=loaded,
-        ignored=ignored,
+        tensors=matched.tensors,
+        ignored=matched.ignored,
         shards=tuple(shards),
+        quantization=matched.quantization,
     )
     _refuse_links_elsewhere(checkpoint)
     return checkpoint
@@ -144,14 +148,28 @@ def check_finite(checkpoint: Checkpoint) -> None:
     Raises:
         SourceError: A weight is NaN or infinite; names its tensor.
     """
-    import torch
     from safetensors import safe_open
 
     for shard in track(checkpoint.shards, "check weights"):
         with safe_open(checkpoint.folder / shard, framework="pt") as file:
             for name in sorted(checkpoint.tensors.keys() & file.keys()):
-                if not torch.isfinite(file.get_tensor(name)).all():
+                if not _is_finite(file.get_tensor(name)):
                     raise SourceError(f"{name} in {shard} holds NaN or infinite weights", "Fetch the checkpoint again")
+
+
+def _is_finite(tensor: Any) -> bool:
+    """Of whatever dtype: integers always are, and floats of one byte are known by their bits."""
+    import torch
+
+    if not tensor.is_floating_point():
+        return True
+    if tensor.element_size() > 1:
+        return bool(torch.isfinite(tensor).all())
+    bits = tensor.view(torch.uint8)
+    if tensor.dtype == torch.float8_e8m0fnu:
+        return not bool((bits == 0xFF).any())
+    largest = 0x7B if tensor.dtype == torch.float8_e5m2 else 0x7E
+    return not bool(((bits & 0x7F) > largest).any())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -177,10 +195,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     for name in _STEERING:
         if (folder / name).is_file():
             _refuse_steering(name, read_json(folder / name))
-    config = read_json(folder / CONFIG)
-    if config.get("quantization_config") is not None:
-        raise SourceError("its weights are quantised, which lorp cannot prune", "Dequantise the checkpoint first")
-    return config
+    return read_json(folder / CONFIG)
 
 
 def _refuse_steering(name: str, config: dict[str, Any]) -> None:

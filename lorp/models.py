@@ -16,10 +16,11 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from lorp.checkpoint import Checkpoint, open_checkpoint
+from lorp.checkpoint import open_checkpoint
 from lorp.errors import IntegrityError, SourceError, SpecError
+from lorp.loading import from_pretrained, load_quantized, loading_fault
 from lorp.spec import ComputeSpec
-from lorp.streaming import fill
+from lorp.streaming import check_streamable, fill
 
 #: What a config may ask a model to give besides logits, at the cost of memory.
 _EXTRA_OUTPUTS = ("output_router_logits", "output_hidden_states", "output_attentions")
@@ -32,23 +33,15 @@ def load_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
 
     Raises:
         SpecError: The device is not there.
+        SourceError: Its weights are quantised, and that does not run here.
         IntegrityError: Keys are missing, of another shape, or unexpected beyond those known to be ignored.
     """
     checkpoint, device = open_checkpoint(folder), _device(compute.device)
-    loaded: Any = getattr(transformers, checkpoint.family.model_class).from_pretrained(
-        folder,
-        dtype=getattr(torch, compute.dtype),
-        trust_remote_code=False,
-        use_safetensors=True,
-        local_files_only=True,
-        output_loading_info=True,
-    )
-    model, loading = loaded
-    faults = {kind: loading[kind] for kind in ("missing_keys", "mismatched_keys", "error_msgs")}
-    faults["unexpected_keys"] = set(loading["unexpected_keys"]) - _ignored_names(checkpoint)
-    for kind, names in faults.items():
-        if names:
-            raise IntegrityError(f"{folder} loads with {kind}: {sorted(map(str, names))[0]}", "Report this")
+    if checkpoint.quantization:
+        return _ready(load_quantized(checkpoint, checkpoint.quantization, compute.dtype, device))
+    model, loading = from_pretrained(checkpoint, dtype=getattr(torch, compute.dtype))
+    if fault := loading_fault(checkpoint, loading):
+        raise IntegrityError(f"{folder} loads with {fault}", "Report this")
     return _ready(model.to(device))
 
 
@@ -56,10 +49,11 @@ def stream_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
     """A checkpoint's model whose blocks are read from disk when they run, ready for inference.
 
     Raises:
-        SpecError: The device is not there.
+        SpecError: The device is not there, or its weights are quantised.
         SourceError: It is no sound checkpoint.
     """
     checkpoint, device = open_checkpoint(folder), _device(compute.device)
+    check_streamable(checkpoint)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     dtype = getattr(torch, compute.dtype)
     with init_empty_weights(include_buffers=False):
@@ -117,15 +111,6 @@ def _ready(model: Any) -> PreTrainedModel:
                 setattr(config, extra, False)
     ready: PreTrainedModel = model.requires_grad_(False).eval()
     return ready
-
-
-def _ignored_names(checkpoint: Checkpoint) -> set[str]:
-    """Names of the tensors that the model does not load, on disk and as transformers would put them together."""
-    family = checkpoint.family
-    blocks = {name: block for name in checkpoint.ignored if (block := family.block_of(name)) is not None}
-    inner = {f"{family.blocks_path}.{block}.{family.place_in_block(name).name}" for name, block in blocks.items()}
-    others = {other for name in checkpoint.ignored if name not in blocks for other in family.possible_names(name)}
-    return {*checkpoint.ignored, *inner, *others}
 
 
 def _device(name: str) -> torch.device:

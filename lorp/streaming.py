@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from lorp.architectures.experts import Place
 from lorp.checkpoint import Checkpoint
+from lorp.errors import SpecError
 from lorp.safetensors_file import Tensor
 
 _ATTRIBUTE = "streamed"
@@ -91,6 +92,16 @@ class StreamedBlock:
     def _drop(self) -> None:
         for parameter, _ in self._parameters:
             parameter.data = absent(parameter.shape, parameter.dtype, self._device)
+
+
+def check_streamable(checkpoint: Checkpoint) -> None:
+    """Refuses weights that stand for others: a block's parameters are read as they are stored.
+
+    Raises:
+        SpecError: They are quantised.
+    """
+    if checkpoint.quantization:
+        raise SpecError("its weights are quantised, which cannot be streamed", "Use --capture-mode memory")
 
 
 def held(block: nn.Module) -> AbstractContextManager[None]:

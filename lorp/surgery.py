@@ -16,6 +16,7 @@ from lorp.checkpoint import CONFIG, GENERATION, INDEX, PLAN, Checkpoint, read_js
 from lorp.errors import CountError, IntegrityError
 from lorp.plan import PruningPlan
 from lorp.progress import track
+from lorp.quantization import pruned_quantization, written_in_order
 from lorp.safetensors_file import Tensor, encode_header
 
 #: The config's field that says what was removed; transformers keeps it as it is, and makes nothing of it.
@@ -31,7 +32,8 @@ def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path, patch: Iterab
     """Writes the pruned checkpoint into an empty folder.
 
     Kept blocks are renumbered from 0, names are those of the source otherwise. Tensors that the model does not load
-    are left out. Config fields that count blocks or say something of single ones follow. The config's `lorp` and
+    are left out; those that stand for quantised weights are copied as they are. Config fields that count blocks or say
+    something of single ones follow, and so do names of modules in its quantisation config. The config's `lorp` and
     `pruning_plan.json` say which block of the dense model each kept one is.
 
     Args:
@@ -43,6 +45,7 @@ def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path, patch: Iterab
     Raises:
         CountError: The plan is for a model of another depth, or leaves a stack too shallow for the other.
         IntegrityError: The plan is for another stack, or the patch not for this checkpoint.
+        SourceError: Its quantisation config names blocks in a way that cannot be renumbered.
     """
     if plan.stack != checkpoint.family.stack:
         raise IntegrityError(f"the plan is for the {plan.stack}, not the {checkpoint.family.stack}", "Plan again")
@@ -168,11 +171,15 @@ def _pruned_config(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
     family, config, settings = checkpoint.family, checkpoint.config, checkpoint.settings
     changes = _changed_settings(checkpoint, plan)
     of_stack = {"stack": plan.stack} if plan.stack else {}
-    note = {NOTE: {"kept_blocks": plan.kept, "source_num_blocks": plan.num_blocks, **of_stack}}
+    quantization = checkpoint.quantization
+    others = {
+        NOTE: {"kept_blocks": plan.kept, "source_num_blocks": plan.num_blocks, **of_stack},
+        **(pruned_quantization(family, config, quantization, plan.kept) if quantization else {}),
+    }
     if settings is config:
-        return {**config, **changes, **note}
+        return {**config, **changes, **others}
     copies = {field: value for field, value in changes.items() if config.get(field) is not None}
-    return {**config, **copies, str(family.section): {**settings, **changes}, **note}
+    return {**config, **copies, str(family.section): {**settings, **changes}, **others}
 
 
 def _changed_settings(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
@@ -204,4 +211,4 @@ def _note(plan: PruningPlan) -> dict[str, Any]:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(written_in_order(value), indent=2) + "\n", encoding="utf-8")

@@ -122,6 +122,11 @@ def check_healing(checkpoint: Checkpoint, method: Healing) -> None:
     Raises:
         HealingError: With the reason.
     """
+    if checkpoint.quantization:
+        raise HealingError(
+            "its weights are quantised, and a fitted map has no place in them",
+            "Use --heal none, or dequantise the checkpoint first",
+        )
     if stores_experts_together(checkpoint):
         raise HealingError("its experts are stored together, where none can be healed", "Use --heal none")
     if method != "refit" and not checkpoint.family.projections.writes_freely(checkpoint.settings):
@@ -142,7 +147,7 @@ def stores_experts_together(checkpoint: Checkpoint) -> bool:
 def can_mend(checkpoint: Checkpoint) -> bool:
     """Whether what its blocks write can be refitted."""
     free = checkpoint.family.projections.writes_freely(checkpoint.settings)
-    return free and not stores_experts_together(checkpoint)
+    return free and checkpoint.quantization is None and not stores_experts_together(checkpoint)
 
 
 def _fit(
