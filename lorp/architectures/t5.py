@@ -5,6 +5,8 @@ first, whichever block goes. Without `num_decoder_layers` both stacks are equall
 the source (`EncDecAttention`) is healed by none.
 """
 
+from dataclasses import replace
+
 from lorp.architectures.family import Family, Projections
 
 _POSITIONS = (r"layer\.0\.SelfAttention\.relative_attention_bias\.weight",)
@@ -37,17 +39,13 @@ T5_ENCODER = Family(
     at_least_as_deep=_GENERATES,
 )
 
-T5_DECODER = Family(
-    name="T5",
-    model_types=frozenset({"t5"}),
-    architectures=frozenset({"T5ForConditionalGeneration"}),
+T5_DECODER = replace(
+    T5_ENCODER,
     stack="decoder",
-    model_class="AutoModelForSeq2SeqLM",
     blocks_path="decoder.block",
-    shared_in_blocks=_POSITIONS,
     projections=_projections(mlp=2),
-    gives_tuples=True,
-    hands_on=2,
     count_field="num_decoder_layers",
+    count_aliases=(),
     count_fallback="num_layers",
+    at_least_as_deep=None,
 )
