@@ -12,7 +12,6 @@ Random weights say nothing of what lorp does to a model, and cost the same.
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -188,8 +187,9 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _peak() -> int:
-    """Largest resident memory of this process, in bytes."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Largest resident memory of this process, in bytes; what getrusage says is never less than its parent's."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return 1024 * int(line.split()[1])
 
 
 _ALONE = {"capture": _capture, "surgery": _surgery}

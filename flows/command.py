@@ -17,6 +17,7 @@ from lorp.depth import check_count
 from lorp.errors import SpecError
 from lorp.gate import MIN_ITEMS, MIN_PROMPTS, MIN_WINDOWS, min_rounds, needed
 from lorp.models import device_kind
+from lorp.report.text import of_its
 from lorp.spec import RecompressSpec
 from tasks.corpora import check_text
 from tasks.downstream import check_tasks
@@ -122,7 +123,10 @@ def _check_budgets(spec: RecompressSpec) -> None:
 def show(outcomes: Sequence[Outcome]) -> None:
     """Prints what was measured, the verdicts, and where to look further."""
     console = Console(highlight=False)
-    counts = [f"{len(outcome['plan']['removed'])} of {outcome['checkpoint']['num_blocks']}" for outcome in outcomes]
+    counts = [
+        f"{len(outcome['plan']['removed'])} of {outcome['checkpoint']['num_blocks']}{of_its(outcome['plan']['stack'])}"
+        for outcome in outcomes
+    ]
     table = Table("removed", *counts, title=outcomes[0]["name"], title_justify="left")
     for line in zip(*(_column(outcome) for outcome in outcomes), strict=True):
         table.add_row(line[0][0], *(Text(value) for _, value in line))

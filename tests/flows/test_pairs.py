@@ -73,6 +73,10 @@ def test_a_stack_is_pruned_healed_and_audited(
     depths = {"encoder": ENCODER, "decoder": DECODER, stack: {"encoder": ENCODER, "decoder": DECODER}[stack] - count}
     assert (config["num_layers"], config["num_decoder_layers"]) == (depths["encoder"], depths["decoder"])
     assert config["lorp"]["stack"] == stack
+    page = Path(healed.json["report"]).read_text()
+    assert f"blocks of its {stack} (" in page
+    assert "80 pairs of a source and its text, at most 32 tokens each, from 80 documents" in page
+    assert "Texts that are greedily made from 8 sources" in page
     told = lorp("audit", "--all", "--replay", "--json")
     assert (told.status, told.json["faults"]) == (0, [])
 
