@@ -10,9 +10,19 @@ from family_row import cut, load
 from pico import edit_json
 
 from lorp.architectures import FAMILIES
+from lorp.body import Body
+from lorp.capture import capture_windows
+from lorp.capture_streamed import capture_streamed
 from lorp.checkpoint import open_checkpoint
+from lorp.corpus import Window
 from lorp.errors import CountError, IntegrityError, SourceError, SpecError
+from lorp.evaluation.perplexity import window_losses
+from lorp.evaluation.streamed import streamed_losses
+from lorp.feeding import feed_of
+from lorp.models import load_model, stream_model
+from lorp.parquet import decode_windows, encode_windows
 from lorp.plan import Removal, Stack, plan_of
+from lorp.spec import ComputeSpec
 from lorp.surgery import prune
 
 T5 = {
@@ -131,3 +141,55 @@ def test_a_model_with_one_stack_has_no_encoder(pico: Path) -> None:
 
 def test_the_stacks_of_a_family_are_told_apart() -> None:
     assert len({(family.name, family.stack) for family in FAMILIES}) == len(FAMILIES)
+
+
+def pair(source: list[int], tokens: list[int]) -> Window:
+    return Window(id="w", document="d", text_sha256="", tokens=tuple(tokens), source=tuple(source))
+
+
+@pytest.mark.parametrize("stack", ["encoder", "decoder"])
+def test_blocks_run_on_what_was_made_of_their_own_source(tmp_path: Path, stack: Stack) -> None:
+    source = t5(tmp_path / "dense")
+    model, family = load_model(source, ComputeSpec()), open_checkpoint(source, stack).family
+    body, passes = Body(model, family), [feed_of([pair(each, [5, 6, 7])], model) for each in ([9, 8], [3, 4])]
+    with torch.inference_mode():
+        states = [body.embedded(feed) for feed in passes]
+        for block in range(body.num_blocks):
+            states = body.step_all(block, states, passes)
+        for feed, state in zip(passes, states, strict=True):
+            assert torch.equal(body.logits(feed, state), model(**feed.inputs).logits)
+    assert not torch.equal(*(model(**feed.inputs).logits for feed in passes))
+
+
+def test_a_loss_is_that_of_the_whole_text_given_its_source(tmp_path: Path) -> None:
+    model = load_model(t5(tmp_path / "dense"), ComputeSpec())
+    [found] = window_losses(model, [pair([9, 8, 2], [5, 6, 7])])
+    with torch.inference_mode():
+        said = model(input_ids=torch.tensor([[9, 8, 2]]), labels=torch.tensor([[5, 6, 7]]))
+    assert found.num_predicted == 3
+    assert found.loss == pytest.approx(float(said.loss), rel=1e-6)
+
+
+@pytest.mark.parametrize("stack", ["encoder", "decoder"])
+def test_a_stack_s_capture_is_of_its_own_tokens(tmp_path: Path, stack: Stack) -> None:
+    source = t5(tmp_path / "dense")
+    windows = [pair([9, 8, 2, 1], [5, 6, 7]), pair([1, 2], [5, 6, 7])]
+    captures = capture_windows(
+        load_model(source, ComputeSpec()), open_checkpoint(source, stack).family, windows, sampled_tokens=8, seed=0
+    )
+    sizes = [4, 2] if stack == "encoder" else [3, 3]
+    assert [capture.num_tokens for capture in captures] == sizes
+    assert [len(capture.positions_K) for capture in captures] == sizes
+    assert decode_windows(encode_windows(captures, {})).num_tokens.tolist() == sizes
+
+
+@pytest.mark.parametrize("stack", ["encoder", "decoder"])
+def test_a_streamed_stack_says_what_the_loaded_one_says(tmp_path: Path, stack: Stack) -> None:
+    source = t5(tmp_path / "dense")
+    family, windows = open_checkpoint(source, stack).family, [pair([9, 8, 2], [5, 6, 7]), pair([1, 2], [3, 4])]
+    loaded, streamed = load_model(source, ComputeSpec()), stream_model(source, ComputeSpec())
+    assert streamed_losses(streamed, family, windows, tmp_path) == window_losses(loaded, windows)
+    ours = capture_streamed(streamed, family, windows, 4, 0, tmp_path)
+    for one, other in zip(ours, capture_windows(loaded, family, windows, 4, 0), strict=True):
+        assert one.num_tokens == other.num_tokens
+        assert abs(one.cosine_sums_LL - other.cosine_sums_LL).max() < 1e-4
