@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows.options import read_config
+from lorp.plan import Stack
 from lorp.spec import CaptureMode, ClusteringKind, Criterion, DType, HealingMethod, MixtureChoice, Packing
 
 Stacks = Literal["encoder", "decoder", "both"]
@@ -56,6 +57,10 @@ OfStack = Annotated[
         "of what that gives, within what is left of the budget.",
         rich_help_panel=_WHAT,
     ),
+]
+OneStack = Annotated[
+    Stack | None,
+    typer.Option("--stack", help="Of an encoder-decoder, which stack to remove blocks from.", rich_help_panel=_WHAT),
 ]
 Heal = Annotated[
     HealingMethod,

@@ -1,5 +1,6 @@
 """What cannot be done with a checkpoint, found before anything is computed."""
 
+from lorp.architectures import check_stack
 from lorp.checkpoint import Checkpoint
 from lorp.depth import check_count, resolve_count
 from lorp.errors import SourceError, SpecError
@@ -29,7 +30,7 @@ def check_possible(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
     Raises:
         InputError: A count, a healing, a length or a way to capture that it does not allow.
     """
-    check_stack(checkpoint, spec)
+    check_stack(checkpoint.family, spec.pruning.stack)
     check_count(spec.pruning.remove, checkpoint.num_blocks)
     check_depths(checkpoint, first_count(checkpoint, spec))
     check_context(checkpoint, spec)
@@ -44,23 +45,6 @@ def first_count(checkpoint: Checkpoint, spec: RecompressSpec) -> int:
     """Blocks that are removed, or at least one."""
     remove = spec.pruning.remove
     return 1 if remove == "auto" else resolve_count(remove, checkpoint.num_blocks)
-
-
-def check_stack(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
-    """Refuses an encoder-decoder of which no stack is named, and what cannot be asked of one.
-
-    Raises:
-        SpecError: With what to say instead.
-    """
-    if checkpoint.family.stack is None:
-        return
-    name = checkpoint.family.name
-    if spec.pruning.stack is None:
-        raise SpecError(f"{name} has two stacks of blocks", "Say which with --stack encoder, decoder or both")
-    if checkpoint.family.model_class != "AutoModelForSeq2SeqLM":
-        raise SpecError(
-            f"{name} makes text of sound, of which no pairs can be given yet", "Cut it with lorp.surgery.prune"
-        )
 
 
 def check_questions(spec: RecompressSpec) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from flows import arguments
-from flows.options import compute_of, make, parse_corpora, parse_counts, parse_names, parse_tasks
+from flows.options import compute_of, make, parse_corpora, parse_counts, parse_names, parse_pairs, parse_tasks
 from lorp.spec import (
     EMBEDDED_CORPUS,
     EMBEDDED_TASK,
@@ -14,6 +14,7 @@ from lorp.spec import (
     EvaluationSpec,
     GateSpec,
     GenerationSpec,
+    PruningSpec,
     Recipe,
     SearchSpec,
     SpeedSpec,
@@ -34,12 +35,14 @@ _Heal = Annotated[str, typer.Option(help="Healing methods, with commas: none, li
 def sweep(
     source: arguments.Source,
     remove: arguments.Counts,
+    stack: arguments.OneStack = None,
     method: _Methods = "lorp,shortgpt,auto",
     heal: _Heal = "none,linear",
     calibration: arguments.Calibration = _EMBEDDED,
     calibration_windows: arguments.CalibrationWindows = None,
     evaluation: arguments.Evaluation = _EMBEDDED,
     evaluation_windows: arguments.EvaluationWindows = None,
+    pairs: arguments.Pairs = None,
     window_tokens: arguments.WindowTokens = None,
     windows: arguments.Windows = "long",
     seed: arguments.Seed = 0,
@@ -69,8 +72,12 @@ def sweep(
     Example: `lorp sweep ./SmolLM2-135M --remove 1,3,5 --method lorp,shortgpt,auto --heal none,linear`
     """
     windows_asked = {"packing": windows, "window_tokens": window_tokens, "seed": seed}
+    if pairs is not None:
+        calibration = evaluation = parse_pairs(pairs, calibration, evaluation)
+        tasks = "none" if tasks == EMBEDDED_TASK else tasks
     recipe = make(
         Recipe,
+        pruning=make(PruningSpec, stack=stack),
         calibration=make(
             CalibrationSpec, corpora=parse_corpora(calibration), num_windows=calibration_windows, **windows_asked
         ),

@@ -58,20 +58,28 @@ def recompress_all(
     """
     places = workspace(store, tracking_uri)
     check(specs[0], places)
-    # Whatever a library prints must not come between the lines that machines read.
-    with shown_progress(), redirect_stdout(sys.stderr):
-        LOGGER.info("start: Prefect (its first start takes up to a minute)")
-        from flows.recompress import run_recompress
+    outcomes: list[Outcome] = []
+    try:
+        # Whatever a library prints must not come between the lines that machines read.
+        with shown_progress(), redirect_stdout(sys.stderr):
+            LOGGER.info("start: Prefect (its first start takes up to a minute)")
+            from flows.recompress import run_recompress
 
-        outcomes = [run_recompress(spec, places) for spec in specs]
-        more = following(specs[-1], outcomes[-1]) if following else None
-        outcomes += [run_recompress(more, places)] if more else []
-    for outcome in outcomes:
-        if as_json:
-            typer.echo(json.dumps(outcome))
-    if not as_json:
-        show(outcomes)
+            outcomes.extend(run_recompress(spec, places) for spec in specs)
+            if following and (more := following(specs[-1], outcomes[-1])):
+                outcomes.append(run_recompress(more, places))
+    finally:
+        _tell(outcomes, as_json)
     return 0 if outcomes[-1]["verdict"]["approved"] else _REJECTED
+
+
+def _tell(outcomes: Sequence[Outcome], as_json: bool) -> None:
+    """What has been done, also where what follows it failed."""
+    if as_json:
+        for outcome in outcomes:
+            typer.echo(json.dumps(outcome))
+    elif outcomes:
+        show(outcomes)
 
 
 def check(spec: RecompressSpec, places: Workspace) -> None:

@@ -103,7 +103,7 @@ def parse_pairs(address: str, calibration: Sequence[str], evaluation: Sequence[s
     """
     if {*calibration, *evaluation} != {EMBEDDED_CORPUS}:
         raise SpecError("--pairs is both calibration and evaluation text, and other text is named", "Leave one out")
-    return [as_pairs(address)]
+    return [as_pairs(each) for each in parse_corpora([address])]
 
 
 def _joined(address: str) -> list[str]:

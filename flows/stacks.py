@@ -2,7 +2,6 @@
 
 from flows.wording import Outcome
 from lorp.spec import RecompressSpec
-from tasks.store.folder import folder_at
 
 
 def encoder_too(spec: RecompressSpec, outcome: Outcome) -> RecompressSpec | None:
@@ -14,11 +13,10 @@ def encoder_too(spec: RecompressSpec, outcome: Outcome) -> RecompressSpec | None
     bound = outcome["perplexity"]["upper_bound"]
     if not outcome["verdict"]["approved"] or bound is None:
         return None
-    variant = folder_at(outcome["variant"]["uri"]) or outcome["variant"]["uri"]
     left = spec.gate.max_perplexity_ratio / bound
     return spec.model_copy(
         update={
-            "source": str(variant),
+            "source": f"mlflow:models:/{outcome['name']}/{outcome['model_version']}",
             "sha256": None,
             "name": outcome["name"],
             "pruning": spec.pruning.model_copy(update={"stack": "encoder"}),

@@ -179,8 +179,10 @@ class Watcher:
 
     def _key(self, checkpoint: str, attempt: int) -> str:
         """What no two runs have in common: one server may run jobs of several stores and registries."""
-        places = [self.places.store, self.places.tracking_uri]
-        return digest_value([checkpoint, self.asked.recipe.model_dump(mode="json"), *places, attempt])
+        places, recipe = [self.places.store, self.places.tracking_uri], self.asked.recipe.model_dump(mode="json")
+        if recipe["pruning"]["stack"] is None:  # which came later: what was run before is not run again
+            del recipe["pruning"]["stack"]
+        return digest_value([checkpoint, recipe, *places, attempt])
 
 
 def _tell_parked(address: str, attempt: int, run: str, reason: str) -> None:

@@ -4,7 +4,7 @@ Shapes: B windows, T tokens a window, D hidden size, V vocabulary.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -18,6 +18,10 @@ _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 _Forward = Callable[..., torch.Tensor | tuple[Any, ...]]
 
 
+class _Noted(Exception):
+    """All that blocks are given has passed; what comes after them need not run."""
+
+
 class Body:
     """What comes before the blocks, each block by itself, and what comes after them.
 
@@ -27,7 +31,7 @@ class Body:
     """
 
     def __init__(self, model: PreTrainedModel, family: Family) -> None:
-        self.model = model
+        self._model = model
         self._family = family
         self.blocks: Any = model.get_submodule(family.blocks_path)
         self._arguments: dict[Hashable, list[_Arguments]] = {}
@@ -40,7 +44,7 @@ class Body:
     @property
     def device(self) -> torch.device:
         """Where states live."""
-        return self.model.device
+        return self._model.device
 
     def embedded(self, feed: Feed) -> torch.Tensor:
         """The state that enters the first block, B x T x D."""
@@ -54,12 +58,14 @@ class Body:
                 arguments.append((more, named))
                 if block == 0 and self._family.hands_on:
                     handed_on.extend(own(state_BTD, *more, **named)[1:])
+                if block == self.num_blocks - 1:
+                    raise _Noted
                 return given_by(self._family, state_BTD, handed_on)
 
             return note
 
-        with self._replaced(noting):
-            self.model.base_model(**feed.inputs, use_cache=False)
+        with self._replaced(noting), suppress(_Noted):
+            self._model.base_model(**feed.inputs, use_cache=False)
         self._arguments[_key(feed)] = arguments
         return states[0]
 
@@ -90,7 +96,7 @@ class Body:
             return lambda *_, **__: given_by(self._family, state_BTD, nothing)
 
         with self._replaced(giving):
-            said: torch.Tensor = self.model(**feed.inputs, use_cache=False).logits
+            said: torch.Tensor = self._model(**feed.inputs, use_cache=False).logits
         return said
 
     def held(self, block: int) -> AbstractContextManager[None]:

@@ -16,7 +16,7 @@ from lorp.errors import SourceError, UnsafeCheckpointError
 from lorp.outline import match, outline_of
 from lorp.plan import Stack
 from lorp.progress import track
-from lorp.quantization import Quantization, scheme_of
+from lorp.quantization import FIELD, Quantization, scheme_of
 from lorp.safetensors_file import Tensor, read_tensors
 
 CONFIG = "config.json"
@@ -117,6 +117,8 @@ def open_checkpoint(folder: Path, stack: Stack | None = None) -> Checkpoint:
     """
     config = _read_config(folder)
     family = family_of(config, stack)
+    if "is_encoder_decoder" in config and bool(config["is_encoder_decoder"]) != (family.stack is not None):
+        raise SourceError(f"is_encoder_decoder in {CONFIG} is not so for {family.name}", "Mend the config")
     depths = {each.stack: num_blocks_of(each, config) for each in families_of(config)}
     scheme, shards = scheme_of(config), _shard_names(folder)
     stored = _stored_tensors(folder, shards)
@@ -195,7 +197,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
     for name in _STEERING:
         if (folder / name).is_file():
             _refuse_steering(name, read_json(folder / name))
-    return read_json(folder / CONFIG)
+    config = read_json(folder / CONFIG)
+    if any(name == FIELD for section in config.values() for name, _ in _fields(section)):
+        raise SourceError(f"a section of {CONFIG} has a {FIELD} of its own", "Put it at the top of the config")
+    return config
 
 
 def _refuse_steering(name: str, config: dict[str, Any]) -> None:

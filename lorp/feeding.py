@@ -64,16 +64,19 @@ def reads_source(model: PreTrainedModel) -> bool:
 
 
 def start_token(model: PreTrainedModel) -> int:
-    """The token before the first that a decoder with an encoder predicts, by its generation settings or its config.
+    """The token before the first that a decoder with an encoder predicts, by its config or its generation settings.
 
     Raises:
-        SourceError: Neither says.
+        SourceError: Neither says, or says one that the model does not know.
     """
-    for settings in (model.generation_config, model.config):
-        for name in ("decoder_start_token_id", "bos_token_id"):
+    for name in ("decoder_start_token_id", "bos_token_id"):
+        for settings in (model.config, model.generation_config):
             token: Any = getattr(settings, name, None)
-            if isinstance(token, int):
-                return token
+            if token is None:
+                continue
+            if type(token) is not int or not 0 <= token < model.config.vocab_size:
+                raise SourceError(f"{name} of its config is no token of its vocabulary", "Mend the config")
+            return token
     raise SourceError("its config has no decoder_start_token_id", "Fetch the checkpoint again")
 
 

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
 
+from lorp.architectures import families_of
 from lorp.architectures.experts import Place
 from lorp.checkpoint import Checkpoint
 from lorp.errors import SpecError
@@ -129,9 +130,9 @@ def fill(model: PreTrainedModel, checkpoint: Checkpoint, device: torch.device) -
         device: Where weights go.
     """
     parts, dtype_of = _parts(model, checkpoint), _dtypes(model)
-    blocks_path = f"{checkpoint.family.blocks_path}."
+    paths = tuple(f"{family.blocks_path}." for family in families_of(checkpoint.config))
     for name, parameter in list(model.named_parameters(remove_duplicate=False)):
-        if name in parts and not name.startswith(blocks_path):
+        if name in parts and not name.startswith(paths):
             _set(model, name, _whole(parameter.shape, dtype_of(name, parameter), parts[name], device))
         else:
             _set(model, name, absent(parameter.shape, dtype_of(name, parameter), device))
@@ -139,10 +140,11 @@ def fill(model: PreTrainedModel, checkpoint: Checkpoint, device: torch.device) -
     for name, buffer in list(model.named_buffers()):
         stored = _whole(buffer.shape, dtype_of(name, buffer), parts[name], device) if name in parts else None
         _set(model, name, buffer.to(device) if stored is None else stored)
-    blocks: Any = model.get_submodule(checkpoint.family.blocks_path)
-    for index, block in enumerate(blocks):
-        own = [(parameter, parts[f"{blocks_path}{index}.{name}"]) for name, parameter in block.named_parameters()]
-        _stream(block, StreamedBlock(own, device))
+    for path in paths:
+        blocks: Any = model.get_submodule(path.removesuffix("."))
+        for index, block in enumerate(blocks):
+            own = [(parameter, parts[f"{path}{index}.{name}"]) for name, parameter in block.named_parameters()]
+            _stream(block, StreamedBlock(own, device))
 
 
 def _stream(block: nn.Module, weights: StreamedBlock) -> None:

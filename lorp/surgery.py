@@ -88,12 +88,15 @@ def most_removable(checkpoint: Checkpoint) -> int:
     return min(num_blocks - 2, num_blocks - max(others)) if family.at_least_as_deep else num_blocks - 2
 
 
-def kept_blocks_of(config: bytes) -> tuple[int, ...] | None:
-    """What a variant's `config.json` says of its blocks: block i was block `kept[i]` of its source; None if nothing."""
+def kept_blocks_of(config: bytes) -> tuple[tuple[int, ...], str | None] | None:
+    """What a variant's `config.json` says of its blocks: block i was block `kept[i]` of its source, in which stack.
+
+    None if it says nothing.
+    """
     try:
-        kept = json.loads(config)[NOTE]["kept_blocks"]
-        return tuple(int(block) for block in kept)
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        note = json.loads(config)[NOTE]
+        return tuple(int(block) for block in note["kept_blocks"]), note.get("stack")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
 
 

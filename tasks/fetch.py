@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
+from lorp.architectures import check_stack
 from lorp.checkpoint import check_finite, open_checkpoint
 from lorp.digest import digest_file, digest_listing, list_files
-from lorp.errors import SourceError
+from lorp.errors import SourceError, SpecError
 from lorp.gguf import dequantise, gguf_licence, gguf_num_blocks, is_gguf
 from lorp.licence import CARD, licence_of_card
 from lorp.plan import Stack
@@ -144,8 +145,10 @@ def source_num_blocks(
         return _hub_num_blocks(_hub_request(HubAddress.parse(source)), vault, stack)
     path = local_source(source, tracking_uri)
     if is_gguf(path):
+        if stack:
+            raise SpecError("GGUF files that lorp reads hold one stack of blocks", "Leave --stack out")
         return gguf_num_blocks(path)
-    return open_checkpoint(path, stack).num_blocks
+    return _num_blocks(path, stack)
 
 
 def _hub_request(asked: HubAddress) -> FetchFolder | FetchHub:
@@ -165,11 +168,17 @@ def _folder_request(folder: Path, licence: str | None = None) -> FetchFolder:
 
 def _hub_num_blocks(request: FetchFolder | FetchHub, vault: Vault | None, stack: Stack | None) -> int:
     if isinstance(request, FetchFolder):
-        return open_checkpoint(Path(request.path), stack).num_blocks
+        return _num_blocks(Path(request.path), stack)
     done = vault.result(request.key) if vault else None
     if vault and done:
-        return open_checkpoint(vault.folder(done.outputs["checkpoint"]), stack).num_blocks
+        return _num_blocks(vault.folder(done.outputs["checkpoint"]), stack)
     return hub_num_blocks(HubAddress(repo=request.repo, revision=request.commit), stack)
+
+
+def _num_blocks(folder: Path, stack: Stack | None) -> int:
+    checkpoint = open_checkpoint(folder, stack)
+    check_stack(checkpoint.family, stack)
+    return checkpoint.num_blocks
 
 
 def _changed(path: str) -> SourceError:

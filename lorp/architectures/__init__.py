@@ -39,7 +39,7 @@ FAMILIES: tuple[Family, ...] = (
     T5_ENCODER, T5_DECODER, BART_ENCODER, BART_DECODER, WHISPER_ENCODER, WHISPER_DECODER,
 )  # fmt: skip
 
-__all__ = ["FAMILIES", "Family", "families_of", "family_of"]
+__all__ = ["FAMILIES", "Family", "check_stack", "families_of", "family_of"]
 
 
 def family_of(config: Mapping[str, Any], stack: Stack | None = None) -> Family:
@@ -59,6 +59,20 @@ def family_of(config: Mapping[str, Any], stack: Stack | None = None) -> Family:
         if family.stack == wanted:
             return family
     raise SpecError(f"{found[0].name} is one stack of blocks, no encoder and decoder", "Leave --stack out")
+
+
+def check_stack(family: Family, stack: Stack | None) -> None:
+    """Refuses an encoder-decoder of which no stack is named, or that no windows can be made for.
+
+    Raises:
+        SpecError: With what to say instead.
+    """
+    if family.stack is not None and stack is None:
+        raise SpecError(f"{family.name} has two stacks of blocks", "Say which with --stack encoder, decoder or both")
+    if family.model_class == "AutoModelForSpeechSeq2Seq":
+        raise SpecError(
+            f"{family.name} makes text of sound, of which no pairs can be given yet", "Cut it with lorp.surgery.prune"
+        )
 
 
 def families_of(config: Mapping[str, Any]) -> tuple[Family, ...]:

@@ -199,9 +199,9 @@ class Family:
 
     def module_path(self, stored_path: str) -> str:
         """A module's path in the model, by its path on disk, where the model's first part may be absent."""
-        body = f"{self.blocks_path.partition('.')[0]}."
-        in_block = self.block_of(f"{stored_path}.") is not None
-        return f"{body}{stored_path}" if in_block and not stored_path.startswith(body) else stored_path
+        body, _, blocks = self.blocks_path.partition(".")
+        in_block = stored_path.startswith(f"{blocks}.") and self.block_of(f"{stored_path}.") is not None
+        return f"{body}.{stored_path}" if in_block else stored_path
 
     def place_in_block(self, tensor_name: str) -> Place:
         """Where a block's tensor on disk is, with a name in the block's module."""

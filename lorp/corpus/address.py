@@ -114,5 +114,14 @@ def _row_format(text: str) -> RowFormat:
 
 
 def as_pairs(address: str) -> str:
-    """An address of rows that are pairs; their columns are `source` and `target` unless it names them."""
-    return address if "#" in address else f"{address}#:"
+    """An address of rows that are pairs; their columns are `source` and `target` unless it names them.
+
+    Raises:
+        CorpusError: It is not of rows, or names one column.
+    """
+    path, mark, columns = address.partition("#")
+    if not is_hub(path) and not path.lower().endswith(ROW_SUFFIXES) and not (path and Path(path).is_dir()):
+        raise CorpusError(f"{path!r} holds no rows that could be pairs", "Give .jsonl, .parquet, or hf://datasets/...")
+    if mark and ":" not in columns:
+        raise CorpusError(f"{columns!r} is one column, and a pair has two", "Write #SOURCE:TARGET")
+    return address if mark else f"{address}#:"

@@ -15,6 +15,8 @@ from lorp.values import LATER
 #: Formats that hold nothing but data; others decode images or archives, or ask for libraries of their own.
 _FORMATS = ("csv", "json", "parquet", "text")
 _SHOWN_CHARACTERS = 200
+#: A pair is one window, however long it is.
+_MOST_OF_A_PAIR = 8_192
 _TOO_MANY, _SERVER_FAULT = 429, 500
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -65,7 +67,9 @@ def resolve_commit(corpus: HubCorpus) -> str:
 
 
 def read_rows(corpus: HubCorpus, commit: str, max_characters: int, repository: str | None = None) -> HubRows:
-    """Streams rows in their order until `max_characters` are read, or all are; a row counts at least one character.
+    """Streams rows in their order until `max_characters` are read, or all are.
+
+    A row counts at least one character, and a pair 8,192 at most.
 
     Args:
         corpus: Which dataset, configuration, split and column.
@@ -82,7 +86,7 @@ def read_rows(corpus: HubCorpus, commit: str, max_characters: int, repository: s
     for row in _rows(corpus, commit, repository or f"hf://datasets/{corpus.dataset}"):
         where = f"row {len(read) + 1} of {corpus.dataset}"
         read.append([checked_text(row.get(column), where) for column in corpus.rows.columns])
-        total += sum(map(len, read[-1])) + 1
+        total += min(sum(map(len, read[-1])), _MOST_OF_A_PAIR if corpus.rows.source else max_characters) + 1
         if total >= max_characters:
             break
     return HubRows(

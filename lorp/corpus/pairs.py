@@ -31,7 +31,7 @@ def pair_windows(
         at_least: With how many windows to make do where there are no more pairs; all of them unless given.
 
     Raises:
-        CorpusError: There are fewer pairs, or documents that are none.
+        CorpusError: There are fewer pairs.
     """
     piles = [list(islice(_drawn(documents, tokenize, window_tokens, seed), num_windows)) for documents in corpora]
     windows = in_turn(piles)

@@ -125,6 +125,6 @@ def _overlapping(
 
 
 def _usable(documents: Sequence[Document], spec: CalibrationSpec | EvaluationSpec) -> list[Document]:
-    """The documents of which windows may come: a token stands for a byte or more."""
+    """The documents of which windows may come: any pair; of others, a token stands for a byte or more."""
     at_least = spec.window_tokens if spec.packing == "long" else 1
-    return [document for document in documents if len(document.whole.encode()) >= at_least]
+    return [each for each in documents if each.source is not None or len(each.text.encode()) >= at_least]

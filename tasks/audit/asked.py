@@ -10,10 +10,19 @@ from tasks.vault import Manifest
 
 #: Inputs of a kind of stage that follow from the spec.
 _ASKED: Mapping[str, Callable[[RecompressSpec], Mapping[str, Any]]] = {
-    "capture": lambda spec: {"sampled_tokens": spec.calibration.sampled_tokens, "seed": spec.calibration.seed},
+    "capture": lambda spec: {
+        "sampled_tokens": spec.calibration.sampled_tokens,
+        "seed": spec.calibration.seed,
+        "stack": spec.pruning.stack,
+    },
+    "guess": lambda spec: {"stack": spec.pruning.stack},
     "score": lambda spec: {"seed": spec.calibration.seed},
     "cluster": lambda spec: {"kind": spec.pruning.clustering, "num_clusters": spec.pruning.num_clusters},
-    "search": lambda spec: {"max_swaps": spec.search.max_swaps, "seed": spec.calibration.seed},
+    "search": lambda spec: {
+        "max_swaps": spec.search.max_swaps,
+        "seed": spec.calibration.seed,
+        "stack": spec.pruning.stack,
+    },
     "heal": lambda spec: {"method": spec.healing.method},
     "generate": lambda spec: {"generation": spec.generation.model_dump(mode="json")},
     "speed": lambda spec: {"speed": spec.speed.model_dump(mode="json")},
@@ -36,7 +45,8 @@ def asked_faults(chain: Chain, spec: RecompressSpec) -> list[str]:
 def _asked(chain: Chain, stage: Manifest, spec: RecompressSpec) -> Mapping[str, Any]:
     if stage.stage == "windows":
         text = _text(chain, stage, spec)
-        return {"packing": text.packing, "window_tokens": text.window_tokens, "seed": text.seed}
+        pairs = True if spec.pruning.stack else None
+        return {"packing": text.packing, "window_tokens": text.window_tokens, "seed": text.seed, "pairs": pairs}
     dtype = {"dtype": spec.compute.dtype} if stage.stage in _RUN else {}
     return {**dtype, **(_ASKED[stage.stage](spec) if stage.stage in _ASKED else {})}
 

@@ -234,8 +234,9 @@ def _agreement(run: RunRecord, objects: Objects) -> Step:
         "its plan removes another number of blocks than was asked for": (
             len(plan.removed) == count == run.chain.plan.inputs["count"]
         ),
+        "its plan is of another stack than was asked for": plan.stack == run.spec.pruning.stack,
         "the record's map of kept blocks is not the plan's": run.record.kept_blocks == plan.kept,
-        "the variant's config has another map of kept blocks": gone or said == plan.kept,
+        "the variant's config has another map of kept blocks": gone or said == (plan.kept, plan.stack),
         "the variant's weights are not those of its patch": _patched(run, vault),
     }
     faults = [reason for reason, fine in agree.items() if not fine]
@@ -244,8 +245,8 @@ def _agreement(run: RunRecord, objects: Objects) -> Step:
     return judged(about, name, [Fault(object=run.variant.key, reason=reason) for reason in faults], "they do")
 
 
-def _said_by_variant(run: RunRecord, objects: Objects) -> tuple[int, ...] | None:
-    """The map in the variant's config; None if there is none."""
+def _said_by_variant(run: RunRecord, objects: Objects) -> tuple[tuple[int, ...], str | None] | None:
+    """The map in the variant's config, and of which stack it is; None if there is none."""
     config = next((key for key, _ in run.variant.objects() if key.endswith("/config.json")), None)
     data = objects.raw(config) if config and config in objects.listed(run.variant.key) else None
     return kept_blocks_of(data) if data is not None else None

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorp.architectures import family_of
+from lorp.architectures import check_stack, family_of
 from lorp.architectures.blocks import num_blocks_of
 from lorp.checkpoint import CONFIG, INDEX, read_json
 from lorp.digest import canonical_json, digest_value
@@ -84,7 +84,9 @@ def resolve_commit(address: HubAddress) -> str:
 def hub_num_blocks(address: HubAddress, stack: Stack | None = None) -> int:
     """Number of blocks of a model at a commit, from its config alone. Raises as `resolve_commit` does."""
     config = read_json(_file(address, CONFIG))
-    return num_blocks_of(family_of(config, stack), config)
+    family = family_of(config, stack)
+    check_stack(family, stack)
+    return num_blocks_of(family, config)
 
 
 def copy_hub_files(address: HubAddress, to: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from families import Case, make_case
 from pico import save_byte_tokenizer
 from support import Lorp
 from trained import tokens_of_topics, train
@@ -105,6 +106,17 @@ def test_a_decoder_that_is_rejected_ends_it(trained: Path, pairs: Path, lorp: Lo
     asked = ("--stack=both", f"--pairs={pairs}#asked:answer", "--remove=1", "--method=shortgpt", "--heal=none")
     done = lorp("recompress", trained, *OPTIONS, *asked, "--max-perplexity-ratio=0.5")
     assert (done.status, done.out.count("\n")) == (3, 1), done.err
+
+
+def test_what_is_done_is_told_even_if_the_rest_cannot_be(
+    pairs: Path, lorp: Lorp, prefect_server: None, tmp_path: Path
+) -> None:
+    settings = {**SETTINGS, "num_layers": 3, "num_decoder_layers": 6}
+    source = make_case(Case(family="T5", stack="decoder", layout="", settings=settings), tmp_path / "shallow")
+    asked = ("--stack=both", f"--pairs={pairs}#asked:answer", "--remove=3", "--method=shortgpt", "--heal=none")
+    done = lorp("recompress", source, *OPTIONS, *asked, "--max-perplexity-ratio=1000000")
+    assert (done.status, json.loads(done.out)["plan"]["stack"]) == (2, "decoder"), done.err
+    assert "3 of 3 blocks cannot be removed" in done.err
 
 
 def test_as_many_blocks_as_the_budget_allows(trained: Path, pairs: Path, lorp: Lorp, prefect_server: None) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -293,3 +294,21 @@ def test_a_variant_names_its_tensors_as_the_source_does(tmp_path: Path, case: Ca
     row = Row(case, tmp_path)
     kept = {name for name in row.checkpoint.tensors if case.data.block_of(name) != NUM_BLOCKS - 1}
     assert set(load_file(row.variant((NUM_BLOCKS - 1,)) / "model.safetensors")) == kept
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.data.section or case.data.stack], ids=str)
+def test_a_module_s_path_is_of_the_block_that_its_weights_are_of(tmp_path: Path, case: Case) -> None:
+    source = open_checkpoint(make_case(case, tmp_path), case.stack)
+    for name in source.tensors:
+        path = source.family.module_path(name.rpartition(".")[0])
+        assert source.family.block_of(f"{path}.{name.rpartition('.')[2]}") == source.family.block_of(name)
+
+
+@pytest.mark.parametrize("field", ["text_config", "vision_config"])
+def test_refuses_quantisation_that_a_section_speaks_of(tmp_path: Path, field: str) -> None:
+    [case, *_] = [case for case in CASES if case.family == "LLaVA around Llama"]
+    config = make_case(case, tmp_path) / "config.json"
+    section = json.loads(config.read_text())[field]
+    edit_json(config, **{field: {**section, "quantization_config": {"quant_method": "fp8"}}})
+    with pytest.raises(SourceError, match="has a quantization_config of its own"):
+        open_checkpoint(tmp_path)

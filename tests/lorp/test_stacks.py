@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -18,12 +20,15 @@ from lorp.corpus import Window
 from lorp.errors import CountError, IntegrityError, SourceError, SpecError
 from lorp.evaluation.perplexity import window_losses
 from lorp.evaluation.streamed import streamed_losses
-from lorp.feeding import feed_of
+from lorp.feeding import feed_of, start_token
 from lorp.models import load_model, stream_model
 from lorp.parquet import decode_windows, encode_windows
 from lorp.plan import Removal, Stack, plan_of
-from lorp.spec import ComputeSpec
+from lorp.spec import ComputeSpec, PruningSpec, RecompressSpec
+from lorp.streaming import streamed_block_of
 from lorp.surgery import prune
+from tasks.audit.asked import asked_faults
+from tasks.chain import Chain
 
 T5 = {
     "vocab_size": 64, "d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 4, "num_heads": 4, "eos_token_id": None,
@@ -193,3 +198,44 @@ def test_a_streamed_stack_says_what_the_loaded_one_says(tmp_path: Path, stack: S
     for one, other in zip(ours, capture_windows(loaded, family, windows, 4, 0), strict=True):
         assert one.num_tokens == other.num_tokens
         assert abs(one.cosine_sums_LL - other.cosine_sums_LL).max() < 1e-4
+
+
+def test_both_stacks_are_streamed(tmp_path: Path) -> None:
+    streamed = stream_model(t5(tmp_path / "dense"), ComputeSpec())
+    for name, parameter in streamed.named_parameters():
+        assert (streamed_block_of(parameter) is not None) == (".block." in name), name
+
+
+def test_the_token_that_a_decoder_starts_from_is_the_config_s(tmp_path: Path) -> None:
+    source = t5(tmp_path / "dense")
+    edit_json(source / "generation_config.json", decoder_start_token_id=None, bos_token_id=7)
+    assert start_token(load_model(source, ComputeSpec())) == 0
+
+
+@pytest.mark.parametrize("token", [64, 10**6, -1, True, "0", [0]])
+def test_a_start_that_is_no_token_is_refused(tmp_path: Path, token: object) -> None:
+    model = load_model(t5(tmp_path / "dense"), ComputeSpec())
+    setattr(model.config, "decoder_start_token_id", token)  # noqa: B010 - of any type
+    with pytest.raises(SourceError, match="no token of its vocabulary"):
+        window_losses(model, [pair([1], [2])])
+
+
+def test_a_config_that_takes_an_encoder_away_or_adds_one_is_refused(tmp_path: Path, pico_copy: Path) -> None:
+    source = t5(tmp_path / "dense")
+    for folder, value in ((source, False), (pico_copy, True)):
+        edit_json(folder / "config.json", is_encoder_decoder=value)
+        with pytest.raises(SourceError, match="is_encoder_decoder"):
+            open_checkpoint(folder)
+
+
+def test_stages_of_another_stack_than_was_asked_for_are_found() -> None:
+    def faults(kind: str, asked: Stack | None, **inputs: object) -> list[str]:
+        spec = RecompressSpec(source="s", pruning=PruningSpec(stack=asked))
+        known = {"sampled_tokens": 8, "seed": 0, "max_swaps": 60, "dtype": "float32"}
+        stage = SimpleNamespace(stage=kind, key=kind, inputs={**known, **inputs})
+        return asked_faults(cast(Chain, SimpleNamespace(stages=[stage], windows={})), spec)
+
+    for kind in ("capture", "guess", "search"):
+        assert faults(kind, "encoder", stack="encoder") == faults(kind, None) == []
+        assert len(faults(kind, "encoder", stack="decoder")) == len(faults(kind, "encoder")) == 1
+        assert len(faults(kind, None, stack="encoder")) == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from families import CASES, Case, make_case
-from family_row import INPUT, logits
+from family_row import WINDOW, logits
 from pico import NUM_BLOCKS
 from torch import nn
 
@@ -18,7 +18,7 @@ from lorp.corpus import Window
 from lorp.corpus.uses import FitWindows, HealingWindows, RidgeWindows
 from lorp.evaluation.perplexity import window_losses
 from lorp.evaluation.streamed import streamed_losses
-from lorp.feeding import Feed
+from lorp.feeding import feed_of
 from lorp.healing import heal
 from lorp.models import load_model, stream_model
 from lorp.plan import Removal, plan_of
@@ -54,7 +54,7 @@ def test_it_says_what_the_loaded_model_says(tmp_path: Path, case: Case, dtype: D
     body = Body(streamed, case.data)
     assert not any(present(block) for block in body.blocks)
     with torch.inference_mode():
-        feed = Feed(tokens_BT=INPUT)
+        feed = feed_of([WINDOW], streamed)
         state = body.embedded(feed)
         for block in range(body.num_blocks):
             assert not any(present(each) for each in body.blocks)

@@ -23,6 +23,7 @@ ROWS = [
     {"de": "Welt", "en": "World"},
     {"de": "Hallo", "en": "Hello"},
     {"de": "Hallo", "en": "Hi"},
+    {"de": "Servus", "en": "Hi"},
     {"de": " ", "en": "nothing"},
     {"de": "nichts", "en": ""},
 ]
@@ -48,13 +49,17 @@ def test_an_address_names_both_columns() -> None:
     assert parse_hub("hf://datasets/a/b@main#de:en").rows == RowFormat(column="en", source="de")
     assert as_pairs("rows.jsonl") == "rows.jsonl#:"
     assert as_pairs("rows.jsonl#de:en") == "rows.jsonl#de:en"
+    for address in ("rows.jsonl#en", "rows.txt", "pydoc", "c4", "", "#a:b"):
+        with pytest.raises(CorpusError):
+            as_pairs(address)
     with pytest.raises(CorpusError, match="cannot be joined"):
         parse_local("rows.jsonl#de:en,joined")
 
 
 def test_a_pair_counts_once_and_only_with_both_its_texts(rows: Path) -> None:
     documents = read_local(f"{rows}#de:en")
-    assert [(each.source, each.text) for each in documents] == [("Hallo", "Hello"), ("Welt", "World"), ("Hallo", "Hi")]
+    texts = [(each.source, each.text) for each in documents]
+    assert texts == [("Hallo", "Hello"), ("Welt", "World"), ("Hallo", "Hi"), ("Servus", "Hi")]
     swapped = read_local(f"{rows}#en:de")
     assert not {each.sha256 for each in documents} & {each.sha256 for each in swapped}
 
@@ -70,7 +75,7 @@ def test_pairs_come_from_a_dataset_too(rows: Path) -> None:
     read = read_rows(corpus, "0" * 40, 10**6, repository=str(rows.parent))
     assert (read.source_column, read.sources[:2], read.texts[:2]) == ("de", ("Hallo", "Welt"), ("Hello", "World"))
     assert decode(type(read), encode(read)) == read
-    assert [each.source for each in hub_documents(read, False, 8)] == ["Hallo", "Welt", "Hallo"]
+    assert [each.source for each in hub_documents(read, False, 8)] == ["Hallo", "Welt", "Hallo", "Servus"]
     plain = read_rows(parse_hub("hf://datasets/a/b@main#en"), "0" * 40, 10**6, repository=str(rows.parent))
     assert b"source" not in encode(plain)
 
@@ -113,7 +118,7 @@ def test_pairs_whose_sources_are_alike_are_not_in_both_parts(tmp_path: Path) -> 
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     address = as_pairs(str(path))
     ours, theirs = calibration_and_evaluation(
-        CalibrationSpec(corpora=(address,), window_tokens=8), EvaluationSpec(corpora=(address,), window_tokens=8)
+        CalibrationSpec(corpora=(address,), window_tokens=512), EvaluationSpec(corpora=(address,), window_tokens=512)
     )
     assert any(long in (document.source or "") for document in ours)
     assert not any(long in (document.source or "") for document in theirs)
