@@ -16,6 +16,7 @@ from flows.wording import label
 from lorp.errors import SpecError
 from lorp.gate import CriterionResult
 from lorp.ledger import Change, Entry, told
+from lorp.plan import of_its
 from lorp.report import text
 from tasks.affected import Affected, affected
 from tasks.answers import Approved, Reign, Side, Why, approvals, reigns, side, why
@@ -70,7 +71,7 @@ def show_why(target: str, store: str | None, as_json: bool) -> int:
     _say(f"  source  {found.run.record.source}, {found.run.chain.checkpoint.sha256}")
     _print_criteria(found.verdict.criteria)
     _print_table(
-        f"Blocks removed{text.of_its(found.plan.stack)}, chosen by {found.plan.method}; healing: {found.healing}",
+        f"Blocks removed{of_its(found.plan.stack)}, chosen by {found.plan.method}; healing: {found.healing}",
         ("block", "cluster", "blocks in it", "similarity", "score", "resamples that remove it"),
         [
             (

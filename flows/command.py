@@ -17,7 +17,7 @@ from lorp.depth import check_count
 from lorp.errors import SpecError
 from lorp.gate import MIN_ITEMS, MIN_PROMPTS, MIN_WINDOWS, min_rounds, needed
 from lorp.models import device_kind
-from lorp.report.text import of_its
+from lorp.plan import of_its
 from lorp.spec import RecompressSpec
 from tasks.corpora import check_text
 from tasks.downstream import check_tasks

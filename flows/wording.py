@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
-from lorp.report.text import of_its
+from lorp.plan import of_its
 
 
 class Outcome(TypedDict):

@@ -79,3 +79,8 @@ def plan_of(method: str, num_blocks: int, steps: list[Removal]) -> PruningPlan:
     """The plan that takes these steps."""
     removed = tuple(sorted(step.block for step in steps))
     return PruningPlan(method=method, num_blocks=num_blocks, removed=removed, steps=tuple(steps))
+
+
+def of_its(stack: Stack | None) -> str:
+    """Whose blocks, of an encoder-decoder: ` of its encoder`."""
+    return f" of its {stack}" if stack else ""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from lorp.gate import CriterionResult, Verdict
-from lorp.plan import PruningPlan, Stack
+from lorp.plan import PruningPlan, of_its
 from lorp.report.axes import block_runs
 from lorp.statistics import Estimate
 
@@ -119,11 +119,6 @@ def criterion_label(name: str) -> str:
 def score_meaning(method: str, criterion: str) -> str:
     """What a selector's score is."""
     return _SCORES.get((method, criterion)) or _SCORES.get((method, "")) or "What the selector went by."
-
-
-def of_its(stack: Stack | None) -> str:
-    """Whose blocks, of an encoder-decoder: ` of its encoder`."""
-    return f" of its {stack}" if stack else ""
 
 
 def headline(plan: PruningPlan, verdict: Verdict) -> str:

@@ -53,7 +53,7 @@ def test_cosine_sums_equal_those_of_transformers_hidden_states(model: PreTrained
 def test_sampled_states_are_those_of_the_sampled_tokens(model: PreTrainedModel) -> None:
     states = boundary_states(model, window())
     [capture] = captured(model, window())
-    assert capture.positions_K.tolist() == sampled_positions(window(), 5, 0)
+    assert capture.positions_K.tolist() == sampled_positions(window(), len(window().tokens), 5, 0)
     for row, position in enumerate(capture.positions_K):
         norms = states[:, position].norm(dim=-1)
         np.testing.assert_allclose(capture.norms_KL[row], norms, rtol=1e-5)
@@ -87,9 +87,9 @@ def test_windows_that_share_a_pass_are_captured_as_alone_but_for_rounding(model:
 
 
 def test_sampling_is_seeded_and_never_more_than_the_window_has() -> None:
-    assert sampled_positions(window(), 5, 0) == sampled_positions(window(), 5, 0)
-    assert sampled_positions(window(), 5, 0) != sampled_positions(window(), 5, 1)
-    assert sampled_positions(window(length=3), 5, 0) == [0, 1, 2]
+    one, again, other = (sampled_positions(window(), len(window().tokens), 5, seed) for seed in (0, 0, 1))
+    assert one == again != other
+    assert sampled_positions(window(length=3), 3, 5, 0) == [0, 1, 2]
 
 
 def test_leaves_no_hooks_behind_even_when_it_fails(model: PreTrainedModel) -> None:

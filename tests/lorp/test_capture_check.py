@@ -31,7 +31,7 @@ def captured(sampled: int, outlier: bool = False) -> tuple[WindowSums, SampledSt
             states[0] = np.eye(BOUNDARIES, FEATURES)
         unit = states / np.linalg.norm(states, axis=-1, keepdims=True)
         sums.append(np.einsum("tld,tmd->lm", unit, unit))
-        chosen = sampled_positions(window, sampled, SEED)
+        chosen = sampled_positions(window, len(window.tokens), sampled, SEED)
         positions += chosen
         units += list(unit[chosen])
         of += [window.id] * len(chosen)

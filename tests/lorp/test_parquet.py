@@ -18,6 +18,7 @@ def captures(num_windows: int = 4) -> list[WindowCapture]:
     return [
         WindowCapture(
             window=Window(id=f"d{i}@0", document=f"d{i}", text_sha256=f"{i:064x}", tokens=tuple(range(7 + i))),
+            num_tokens=7 + i,
             cosine_sums_LL=rng.normal(size=(L, L)),
             positions_K=np.arange(K, dtype=np.int32),
             units_KLD=rng.normal(size=(K, L, D)).astype(np.float16),
