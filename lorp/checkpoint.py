@@ -64,7 +64,8 @@ class Checkpoint:
         config: Its parsed `config.json`.
         family: Its family; of an encoder-decoder, the stack that was asked for.
         num_blocks: N, the number of its transformer blocks.
-        depths: The number of blocks of each of its stacks.
+        stacks: What is known of each of its stacks; one, but for an encoder-decoder.
+        depths: The number of blocks of each.
         block_settings: The family's fields about single blocks as its model has them, whether its config gives them
             or transformers derives them from depth.
         tensors: The tensors that its model loads, by their names on disk; those that stand for a quantised weight too.
@@ -77,6 +78,7 @@ class Checkpoint:
     config: dict[str, Any]
     family: Family
     num_blocks: int
+    stacks: tuple[Family, ...]
     depths: dict[Stack | None, int]
     block_settings: dict[str, Any]
     tensors: dict[str, Tensor]
@@ -116,13 +118,13 @@ def open_checkpoint(folder: Path, stack: Stack | None = None) -> Checkpoint:
         UnknownArchitectureError: Its family is not known.
     """
     config = _read_config(folder)
-    family = family_of(config, stack)
+    family, stacks = family_of(config, stack), families_of(config)
     if "is_encoder_decoder" in config and bool(config["is_encoder_decoder"]) != (family.stack is not None):
         raise SourceError(f"is_encoder_decoder in {CONFIG} is not so for {family.name}", "Mend the config")
-    depths = {each.stack: num_blocks_of(each, config) for each in families_of(config)}
+    depths = {each.stack: num_blocks_of(each, config) for each in stacks}
     scheme, shards = scheme_of(config), _shard_names(folder)
     stored = _stored_tensors(folder, shards)
-    for each in families_of(config):
+    for each in stacks:
         _check_depth(each, depths[each.stack], num_extra_blocks_of(each, config), stored)
     _check_other_parts(family, config, len(stored))
     lists = lists_in(family, family.settings_in(config))
@@ -133,6 +135,7 @@ def open_checkpoint(folder: Path, stack: Stack | None = None) -> Checkpoint:
         config=config,
         family=family,
         num_blocks=depths[family.stack],
+        stacks=stacks,
         depths=depths,
         block_settings={field: value for field, value in outline.settings.items() if value is not None},
         tensors=matched.tensors,

@@ -81,6 +81,11 @@ def plan_of(method: str, num_blocks: int, steps: list[Removal]) -> PruningPlan:
     return PruningPlan(method=method, num_blocks=num_blocks, removed=removed, steps=tuple(steps))
 
 
+def of_stack(stack: Stack | None) -> dict[str, str]:
+    """What is noted of the stack that something is about; nothing for a model with one."""
+    return {"stack": stack} if stack else {}
+
+
 def of_its(stack: Stack | None) -> str:
     """Whose blocks, of an encoder-decoder: ` of its encoder`."""
     return f" of its {stack}" if stack else ""

@@ -18,7 +18,6 @@ from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
 
-from lorp.architectures import families_of
 from lorp.architectures.experts import Place
 from lorp.checkpoint import Checkpoint
 from lorp.errors import SpecError
@@ -130,7 +129,7 @@ def fill(model: PreTrainedModel, checkpoint: Checkpoint, device: torch.device) -
         device: Where weights go.
     """
     parts, dtype_of = _parts(model, checkpoint), _dtypes(model)
-    paths = tuple(f"{family.blocks_path}." for family in families_of(checkpoint.config))
+    paths = tuple(f"{family.blocks_path}." for family in checkpoint.stacks)
     for name, parameter in list(model.named_parameters(remove_duplicate=False)):
         if name in parts and not name.startswith(paths):
             _set(model, name, _whole(parameter.shape, dtype_of(name, parameter), parts[name], device))

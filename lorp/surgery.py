@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lorp.architectures import families_of
 from lorp.architectures.blocks import pruned_counts, pruned_pairs, pruned_settings
 from lorp.checkpoint import CONFIG, GENERATION, INDEX, PLAN, Checkpoint, read_json
 from lorp.errors import CountError, IntegrityError
-from lorp.plan import PruningPlan
+from lorp.plan import PruningPlan, of_stack
 from lorp.progress import track
 from lorp.quantization import pruned_quantization, written_in_order
 from lorp.safetensors_file import Tensor, encode_header
@@ -173,10 +172,9 @@ def _pruned_config(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
     """The config, with what follows the blocks where it speaks of them, and wherever else it says the same."""
     family, config, settings = checkpoint.family, checkpoint.config, checkpoint.settings
     changes = _changed_settings(checkpoint, plan)
-    of_stack = {"stack": plan.stack} if plan.stack else {}
     quantization = checkpoint.quantization
     others = {
-        NOTE: {"kept_blocks": plan.kept, "source_num_blocks": plan.num_blocks, **of_stack},
+        NOTE: {"kept_blocks": plan.kept, "source_num_blocks": plan.num_blocks, **of_stack(plan.stack)},
         **(pruned_quantization(family, config, quantization, plan.kept) if quantization else {}),
     }
     if settings is config:
@@ -190,7 +188,7 @@ def _changed_settings(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, An
     family, settings = checkpoint.family, checkpoint.settings
     depths = {**checkpoint.depths, family.stack: len(plan.kept)}
     counts: dict[str, int] = {}
-    for each in families_of(checkpoint.config):
+    for each in checkpoint.stacks:
         counts |= pruned_counts(each, settings, depths[each.stack])
     extra = [field for field in family.extra_blocks_fields if field in settings] or family.extra_blocks_fields[:1]
     return {
@@ -209,8 +207,7 @@ def _pruned_generation(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, d
 
 
 def _note(plan: PruningPlan) -> dict[str, Any]:
-    of_stack = {"stack": plan.stack} if plan.stack else {}
-    return {"method": plan.method, "removed": plan.removed, "kept_blocks": plan.kept, **of_stack}
+    return {"method": plan.method, "removed": plan.removed, "kept_blocks": plan.kept, **of_stack(plan.stack)}
 
 
 def _write_json(path: Path, value: Any) -> None:

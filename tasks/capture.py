@@ -23,12 +23,12 @@ from lorp.digest import digest_value
 from lorp.errors import CorpusError
 from lorp.models import device_kind, load_tokenizer
 from lorp.parquet import encode_states, encode_windows
-from lorp.plan import Stack
+from lorp.plan import Stack, of_stack
 from lorp.spec import CalibrationSpec, ComputeSpec, EvaluationSpec, RecompressSpec
 from lorp.values import decode, encode
 from tasks.corpora import Fetched, read_documents
 from tasks.models import shared_model
-from tasks.stage import Outputs, Request, of_stack
+from tasks.stage import Outputs, Request
 from tasks.vault import Reference, Vault
 from tasks.versions import software_versions
 

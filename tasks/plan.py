@@ -9,14 +9,14 @@ from lorp.checkpoint import open_checkpoint
 from lorp.clustering import Clustering, cluster_blocks, num_clusters_for
 from lorp.healing.patch import WEIGHTS, open_weights
 from lorp.parquet import decode_windows
-from lorp.plan import PruningPlan
+from lorp.plan import PruningPlan, of_stack
 from lorp.selection import Grounds, make_plan
 from lorp.similarity import Matrix, Similarity, rls, similarity_of
 from lorp.spec import ClusteringKind, PruningSpec
 from lorp.stability import stability_of_capture
 from lorp.surgery import prune
 from lorp.values import decode, encode
-from tasks.stage import Outputs, Request, of_stack
+from tasks.stage import Outputs, Request
 from tasks.vault import Reference, Vault
 
 

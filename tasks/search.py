@@ -14,7 +14,7 @@ from lorp.clustering import Clustering
 from lorp.corpus.uses import ConfirmWindows, ScoreWindows, SearchWindows
 from lorp.healing.repair import can_mend
 from lorp.models import device_kind
-from lorp.plan import PruningPlan, Stack
+from lorp.plan import PruningPlan, Stack, of_stack
 from lorp.search.recorded import RecordedTrials, TriedPlans
 from lorp.search.trials import MEND_RIDGE, ModelTrials
 from lorp.selection import Grounds, make_plan
@@ -24,7 +24,7 @@ from lorp.spec import ComputeSpec, PruningSpec
 from lorp.stability import stability_of_trials
 from lorp.values import decode, encode
 from tasks.models import shared_model
-from tasks.stage import Outputs, Request, of_stack
+from tasks.stage import Outputs, Request
 from tasks.trials import StoredTrials
 from tasks.vault import Reference, Vault
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lorp.digest import digest_value
-from lorp.plan import Stack
 from tasks.usage import note_use
 from tasks.vault import Manifest, Reference, Vault
 from tasks.versions import software_versions
@@ -81,8 +80,3 @@ def make(vault: Vault, request: Request) -> Manifest:
         seconds=round(time.monotonic() - started, 3),
     )
     return vault.commit(manifest)
-
-
-def of_stack(stack: Stack | None) -> dict[str, str]:
-    """What a stage's inputs say of the stack that it is about, of an encoder-decoder."""
-    return {"stack": stack} if stack else {}

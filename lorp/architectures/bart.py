@@ -9,13 +9,6 @@ from dataclasses import replace
 
 from lorp.architectures.family import Family, Projections
 
-_PROJECTIONS = Projections(
-    attention_reads=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    attention_write="self_attn.out_proj",
-    mlp_reads=("fc1",),
-    mlp_write="fc2",
-)
-
 BART_ENCODER = Family(
     name="BART",
     model_types=frozenset({"bart"}),
@@ -23,7 +16,13 @@ BART_ENCODER = Family(
     stack="encoder",
     model_class="AutoModelForSeq2SeqLM",
     blocks_path="model.encoder.layers",
-    projections=replace(_PROJECTIONS, norm_after=True),
+    projections=Projections(
+        attention_reads=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        attention_write="self_attn.out_proj",
+        mlp_reads=("fc1",),
+        mlp_write="fc2",
+        norm_after=True,
+    ),
     count_field="encoder_layers",
     count_aliases=("num_hidden_layers",),
 )
@@ -36,23 +35,19 @@ BART_DECODER = replace(
     count_aliases=(),
 )
 
-WHISPER_ENCODER = Family(
-    name="Whisper",
-    model_types=frozenset({"whisper"}),
-    architectures=frozenset({"WhisperForConditionalGeneration"}),
-    stack="encoder",
-    model_class="AutoModelForSpeechSeq2Seq",
-    blocks_path="model.encoder.layers",
-    projections=_PROJECTIONS,
-    count_field="encoder_layers",
-    count_aliases=("num_hidden_layers",),
-)
 
-WHISPER_DECODER = replace(
-    WHISPER_ENCODER,
-    stack="decoder",
-    blocks_path="model.decoder.layers",
-    count_field="decoder_layers",
-    count_aliases=(),
-    generation_pairs=("alignment_heads",),
-)
+def _whisper(stack: Family) -> Family:
+    """The same stack of Whisper, whose norms come first."""
+    return replace(
+        stack,
+        name="Whisper",
+        model_types=frozenset({"whisper"}),
+        architectures=frozenset({"WhisperForConditionalGeneration"}),
+        model_class="AutoModelForSpeechSeq2Seq",
+        projections=replace(stack.projections, norm_after=False),
+    )
+
+
+WHISPER_ENCODER = _whisper(BART_ENCODER)
+
+WHISPER_DECODER = replace(_whisper(BART_DECODER), generation_pairs=("alignment_heads",))

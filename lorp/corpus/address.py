@@ -121,7 +121,8 @@ def as_pairs(address: str) -> str:
     """
     path, mark, columns = address.partition("#")
     if not is_hub(path) and not path.lower().endswith(ROW_SUFFIXES) and not (path and Path(path).is_dir()):
-        raise CorpusError(f"{path!r} holds no rows that could be pairs", "Give .jsonl, .parquet, or hf://datasets/...")
+        remedy = "Give a .jsonl or .parquet file, a folder of those, or a dataset on the hub"
+        raise CorpusError(f"{path!r} holds no rows that could be pairs", remedy)
     if mark and ":" not in columns:
         raise CorpusError(f"{columns!r} is one column, and a pair has two", "Write #SOURCE:TARGET")
     return address if mark else f"{address}#:"

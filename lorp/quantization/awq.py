@@ -1,9 +1,10 @@
 """AWQ, in the layout of its GEMM kernels: inputs x outputs, eight 4-bit numbers of neighbouring outputs in an int32."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lorp.quantization.layout import SCALES, Layout, LinearMap, Part
-from lorp.quantization.patterns import skips
+from lorp.quantization.patterns import any_skips
 from lorp.quantization.settings import Config, flag, group_size, names, natural, text, unknown
 
 METHOD = "awq"
@@ -21,21 +22,17 @@ class Awq:
         skipped: Modules that are not quantised.
     """
 
+    method: ClassVar[str] = METHOD
     bits: int
     group_size: int | None
     zeros: bool
     skipped: tuple[str, ...]
 
-    @property
-    def method(self) -> str:
-        """`awq`."""
-        return METHOD
-
     def layouts(self, linear: LinearMap) -> tuple[Layout, ...]:
         """One, if inputs and outputs can be divided so."""
         outputs, inputs, packed = linear.num_outputs, linear.num_inputs, 32 // self.bits
         size = self.group_size or inputs
-        if outputs % packed or inputs % size or any(skips(entry, linear.module) for entry in self.skipped):
+        if outputs % packed or inputs % size or any_skips(self.skipped, linear.module):
             return ()
         groups = inputs // size
         return (

@@ -4,9 +4,10 @@ With double quantisation the scales of blocks are bytes themselves, 256 of which
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lorp.quantization.layout import Layout, LinearMap, Part, groups_of
-from lorp.quantization.patterns import skips
+from lorp.quantization.patterns import any_skips
 from lorp.quantization.settings import Config, flag, names, text, unknown
 
 METHOD = "bitsandbytes"
@@ -27,16 +28,12 @@ class EightBits:
         skipped: Modules that are not quantised.
     """
 
+    method: ClassVar[str] = METHOD
     skipped: tuple[str, ...]
-
-    @property
-    def method(self) -> str:
-        """`bitsandbytes`."""
-        return METHOD
 
     def layouts(self, linear: LinearMap) -> tuple[Layout, ...]:
         """One."""
-        if any(skips(entry, linear.module) for entry in self.skipped):
+        if any_skips(self.skipped, linear.module):
             return ()
         outputs, inputs = linear.num_outputs, linear.num_inputs
         return (
@@ -59,19 +56,15 @@ class FourBits:
         skipped: Modules that are not quantised.
     """
 
+    method: ClassVar[str] = METHOD
     kind: str
     nested: bool
     storage: str
     skipped: tuple[str, ...]
 
-    @property
-    def method(self) -> str:
-        """`bitsandbytes`."""
-        return METHOD
-
     def layouts(self, linear: LinearMap) -> tuple[Layout, ...]:
         """One for each number of weights that may share a scale."""
-        if any(skips(entry, linear.module) for entry in self.skipped):
+        if any_skips(self.skipped, linear.module):
             return ()
         return tuple(self._layout(linear.num_weights, size) for size in _BLOCKS)
 

@@ -6,7 +6,7 @@ weight are known: packed integers, 8-bit integers and 8-bit floats.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from lorp.errors import SourceError
 from lorp.quantization.layout import ONE, SCALES, Layout, LinearMap, Part, groups_of
@@ -105,13 +105,9 @@ class CompressedTensors:
         ignored: Modules that are not quantised.
     """
 
+    method: ClassVar[str] = METHOD
     groups: tuple[Group, ...]
     ignored: tuple[str, ...]
-
-    @property
-    def method(self) -> str:
-        """`compressed-tensors`."""
-        return METHOD
 
     def layouts(self, linear: LinearMap) -> tuple[Layout, ...]:
         """That of the group that names the map most closely: by path, by regular expression, by class.

@@ -6,10 +6,10 @@ and AutoFP8 do; where activations are scaled by a fixed number, that is stored b
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from lorp.quantization.layout import ONE, SCALES, Layout, LinearMap, Part, groups_of
-from lorp.quantization.patterns import skips
+from lorp.quantization.patterns import any_skips
 from lorp.quantization.settings import Config, names, text, unknown, wrong
 
 METHOD = "fp8"
@@ -30,20 +30,16 @@ class Fp8:
         skipped: Modules that are not quantised.
     """
 
+    method: ClassVar[str] = METHOD
     block: tuple[int, int] | None
     block_is_given: bool
     fixed_activations: bool
     scale_dtypes: frozenset[str]
     skipped: tuple[str, ...]
 
-    @property
-    def method(self) -> str:
-        """`fp8`."""
-        return METHOD
-
     def layouts(self, linear: LinearMap) -> tuple[Layout, ...]:
         """By blocks or as a whole, under either name."""
-        if any(skips(entry, linear.module) for entry in self.skipped):
+        if any_skips(self.skipped, linear.module):
             return ()
         weight = Part(suffix="weight", dtypes=WEIGHT_DTYPES, shapes=((linear.num_outputs, linear.num_inputs),))
         inverse = (weight, self._scale(linear), *self._activations("activation_scale"))

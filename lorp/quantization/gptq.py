@@ -5,7 +5,7 @@ otherwise or not quantised.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from lorp.quantization.layout import FLOATS, SCALES, Layout, LinearMap, Part, groups_of
 from lorp.quantization.patterns import NOT_AT_ALL, OTHERWISE, begins
@@ -40,13 +40,9 @@ class Gptq:
         exceptions: Pairs of a regular expression for modules, and how those are stored; None where as they are.
     """
 
+    method: ClassVar[str] = METHOD
     packing: Packing
     exceptions: tuple[tuple[str, Packing | None], ...]
-
-    @property
-    def method(self) -> str:
-        """`gptq`."""
-        return METHOD
 
     def layouts(self, linear: LinearMap) -> tuple[Layout, ...]:
         """One, if inputs and outputs can be divided so."""

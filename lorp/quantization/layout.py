@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from lorp.errors import SourceError
 from lorp.safetensors_file import Tensor
@@ -65,12 +65,13 @@ Layout = tuple[Part, ...]
 
 
 class Scheme(Protocol):
-    """What a quantisation config says of how weights are stored; compared by value."""
+    """What a quantisation config says of how weights are stored; compared by value.
 
-    @property
-    def method(self) -> str:
-        """As configs and people call it."""
-        ...
+    Attributes:
+        method: As configs and people call it.
+    """
+
+    method: ClassVar[str]
 
     def layouts(self, linear: LinearMap) -> tuple[Layout, ...]:
         """How a map may be stored instead of as a plain weight; empty where the config leaves it as it is."""

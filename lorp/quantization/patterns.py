@@ -5,6 +5,7 @@ They are regular expressions that somebody else wrote, so one is run only if it 
 
 import math
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from lorp.errors import SourceError
@@ -47,6 +48,11 @@ def skips(entry: str, module: str) -> bool:
     if module == entry or module.startswith(f"{entry}.") or module.endswith(entry):
         return True
     return not is_literal(entry) and begins(rf"(?:{entry})(?:(?<=\.)|(?=\.|$))", module)
+
+
+def any_skips(entries: Iterable[str], module: str) -> bool:
+    """Whether one of them does. Raises as `skips` does."""
+    return any(skips(entry, module) for entry in entries)
 
 
 def names_it(entry: str, module: str) -> bool:

@@ -1,11 +1,12 @@
 """Values of a quantisation config, which may hold anything, as what they ought to be."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from lorp.errors import SourceError
 
 Config = Mapping[str, Any]
+Value = TypeVar("Value")
 
 
 def natural(config: Config, field: str, default: int | None = None) -> int:
@@ -21,58 +22,34 @@ def natural(config: Config, field: str, default: int | None = None) -> int:
 
 
 def flag(config: Config, field: str, default: bool) -> bool:
-    """Yes or no; what is absent or null is the default.
-
-    Raises:
-        SourceError: It is neither.
-    """
-    value = config.get(field)
-    if value is None:
-        return default
-    if type(value) is not bool:
-        raise wrong(field, "neither true nor false")
-    return value
+    """Yes or no; what is absent or null is the default. Raises SourceError where it is neither."""
+    return _given(config, field, default, bool, "neither true nor false")
 
 
 def text(config: Config, field: str, default: str) -> str:
-    """A text; what is absent or null is the default.
-
-    Raises:
-        SourceError: It is none.
-    """
-    value = config.get(field)
-    if value is None:
-        return default
-    if not isinstance(value, str):
-        raise wrong(field, "no text")
-    return value
+    """A text; what is absent or null is the default. Raises SourceError where it is none."""
+    return _given(config, field, default, str, "no text")
 
 
 def names(config: Config, field: str) -> tuple[str, ...]:
-    """A list of names; empty where it is absent or null.
-
-    Raises:
-        SourceError: It is none.
-    """
-    value = config.get(field)
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
+    """A list of names; empty where it is absent or null. Raises SourceError where it is none."""
+    value = _given(config, field, [], list, "no list of names")
+    if not all(isinstance(name, str) and name for name in value):
         raise wrong(field, "no list of names")
     return tuple(value)
 
 
 def section(config: Config, field: str) -> Config:
-    """A part of the config; empty where it is absent or null.
+    """A part of the config; empty where it is absent or null. Raises SourceError where it is none."""
+    return _given(config, field, {}, dict, "no object")
 
-    Raises:
-        SourceError: It is none.
-    """
+
+def _given(config: Config, field: str, default: Value, kind: type[Value], what: str) -> Value:
     value = config.get(field)
     if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise wrong(field, "no object")
+        return default
+    if not isinstance(value, kind):
+        raise wrong(field, what)
     return value
 
 
