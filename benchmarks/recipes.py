@@ -9,7 +9,7 @@ WINDOW_TOKENS = 256
 def works(checkpoint: Path, num_windows: int) -> dict[str, Callable[[], object]]:
     """What is compared, by name, on one loaded model."""
     from lorp.architectures import family_of
-    from lorp.checkpoint import read_json
+    from lorp.config_file import read_json
     from lorp.models import load_model
     from lorp.spec import ComputeSpec
 

@@ -17,15 +17,13 @@ from flows.cli_keeping import keeping
 from flows.cli_production import production
 from flows.cli_sweep import sweeping
 from flows.cli_up import installation
-from flows.options import compute_of, make, parse_corpora, parse_pairs, parse_remove, parse_tasks
+from flows.options import compute_of, make, make_texts, parse_remove, parse_tasks
 from lorp import __version__
 from lorp.errors import LorpError, SpecError, without_passwords
 from lorp.spec import (
     EMBEDDED_CORPUS,
     EMBEDDED_TASK,
-    CalibrationSpec,
     DownstreamSpec,
-    EvaluationSpec,
     GateSpec,
     GenerationSpec,
     HealingSpec,
@@ -163,22 +161,16 @@ def recompress(
 
     Example: `lorp recompress ./SmolLM2-135M --max-perplexity-ratio 1.5`
     """
-    windows_asked = {"packing": windows, "window_tokens": window_tokens, "seed": seed}
-    if pairs is not None:
-        calibration = evaluation = parse_pairs(pairs, calibration, evaluation)
-        tasks = "none" if tasks == EMBEDDED_TASK else tasks
+    texts = make_texts(
+        calibration, evaluation, pairs, tasks, windows=(calibration_windows, evaluation_windows), mixture=mixture,
+        packing=windows, window_tokens=window_tokens, seed=seed,
+    )  # fmt: skip
     spec = make(
         RecompressSpec,
         source=source,
         name=name,
         weights_dtype=weights_dtype,
-        calibration=make(
-            CalibrationSpec,
-            corpora=parse_corpora(calibration),
-            mixture=mixture,
-            num_windows=calibration_windows,
-            **windows_asked,
-        ),
+        calibration=texts.calibration,
         pruning=make(
             PruningSpec,
             remove=parse_remove(remove),
@@ -195,10 +187,8 @@ def recompress(
             num_frontier_windows=frontier_windows,
         ),
         healing=make(HealingSpec, method=heal, num_windows=heal_windows),
-        evaluation=make(
-            EvaluationSpec, corpora=parse_corpora(evaluation), num_windows=evaluation_windows, **windows_asked
-        ),
-        tasks=make(DownstreamSpec, tasks=parse_tasks(tasks), num_fewshot=num_fewshot, limit=limit, seed=seed),
+        evaluation=texts.evaluation,
+        tasks=make(DownstreamSpec, tasks=parse_tasks(texts.tasks), num_fewshot=num_fewshot, limit=limit, seed=seed),
         generation=make(GenerationSpec, num_prompts=generation_prompts, max_new_tokens=generation_tokens),
         speed=make(SpeedSpec, repeats=speed_rounds, prefill_tokens=speed_tokens),
         gate=make(

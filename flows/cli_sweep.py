@@ -5,13 +5,11 @@ from typing import Annotated
 import typer
 
 from flows import arguments
-from flows.options import compute_of, make, parse_corpora, parse_counts, parse_names, parse_pairs, parse_tasks
+from flows.options import compute_of, make, make_texts, parse_counts, parse_names, parse_tasks
 from lorp.spec import (
     EMBEDDED_CORPUS,
     EMBEDDED_TASK,
-    CalibrationSpec,
     DownstreamSpec,
-    EvaluationSpec,
     GateSpec,
     GenerationSpec,
     PruningSpec,
@@ -71,21 +69,17 @@ def sweep(
 
     Example: `lorp sweep ./SmolLM2-135M --remove 1,3,5 --method lorp,shortgpt,auto --heal none,linear`
     """
-    windows_asked = {"packing": windows, "window_tokens": window_tokens, "seed": seed}
-    if pairs is not None:
-        calibration = evaluation = parse_pairs(pairs, calibration, evaluation)
-        tasks = "none" if tasks == EMBEDDED_TASK else tasks
+    texts = make_texts(
+        calibration, evaluation, pairs, tasks, windows=(calibration_windows, evaluation_windows),
+        packing=windows, window_tokens=window_tokens, seed=seed,
+    )  # fmt: skip
     recipe = make(
         Recipe,
         pruning=make(PruningSpec, stack=stack),
-        calibration=make(
-            CalibrationSpec, corpora=parse_corpora(calibration), num_windows=calibration_windows, **windows_asked
-        ),
+        calibration=texts.calibration,
         search=make(SearchSpec, max_swaps=search_swaps),
-        evaluation=make(
-            EvaluationSpec, corpora=parse_corpora(evaluation), num_windows=evaluation_windows, **windows_asked
-        ),
-        tasks=make(DownstreamSpec, tasks=parse_tasks(tasks), limit=limit, seed=seed),
+        evaluation=texts.evaluation,
+        tasks=make(DownstreamSpec, tasks=parse_tasks(texts.tasks), limit=limit, seed=seed),
         generation=make(GenerationSpec, num_prompts=generation_prompts),
         speed=make(SpeedSpec, repeats=speed_rounds),
         gate=make(

@@ -2,14 +2,23 @@
 
 from collections.abc import Collection, Hashable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from lorp.corpus.address import as_pairs
 from lorp.errors import SpecError
-from lorp.spec import EMBEDDED_CORPUS, CaptureMode, ComputeSpec, DType
+from lorp.spec import (
+    EMBEDDED_CORPUS,
+    EMBEDDED_TASK,
+    CalibrationSpec,
+    CaptureMode,
+    ComputeSpec,
+    DType,
+    EvaluationSpec,
+    MixtureChoice,
+)
 from tasks.settings import settings
 
 if TYPE_CHECKING:
@@ -93,6 +102,50 @@ def parse_version(text: str) -> int | Literal["candidate"]:
 def parse_corpora(addresses: Sequence[str]) -> tuple[str, ...]:
     """Addresses of text; `a+b` is two of them, unless a file or folder is called so."""
     return tuple(part for address in addresses for part in _joined(address))
+
+
+class Texts(NamedTuple):
+    """What a person names as text, and what is asked of it."""
+
+    calibration: CalibrationSpec
+    evaluation: EvaluationSpec
+    tasks: str
+
+
+def make_texts(
+    calibration: Sequence[str],
+    evaluation: Sequence[str],
+    pairs: str | None,
+    tasks: str,
+    *,
+    windows: tuple[int | None, int | None],
+    mixture: MixtureChoice = "all",
+    **asked: Any,
+) -> Texts:
+    """Text by itself or pairs, as specs; of pairs no tasks can be made, so that none are the default.
+
+    Args:
+        calibration: Addresses.
+        evaluation: The same.
+        pairs: The address of pairs, in place of both.
+        tasks: As they were typed.
+        windows: How many of each.
+        mixture: How several calibration texts are taken.
+        asked: What is asked of the windows of both.
+
+    Raises:
+        SpecError: A value is not allowed.
+        CorpusError: Pairs are named that cannot be.
+    """
+    if pairs is not None:
+        calibration = evaluation = parse_pairs(pairs, calibration, evaluation)
+        tasks = "none" if tasks == EMBEDDED_TASK else tasks
+    corpora, held_out = parse_corpora(calibration), parse_corpora(evaluation)
+    return Texts(
+        make(CalibrationSpec, corpora=corpora, mixture=mixture, num_windows=windows[0], **asked),
+        make(EvaluationSpec, corpora=held_out, num_windows=windows[1], **asked),
+        tasks,
+    )
 
 
 def parse_pairs(address: str, calibration: Sequence[str], evaluation: Sequence[str]) -> list[str]:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from lorp.corpus.mixtures import Mixture
-from tasks.capture import WindowsUse
 from tasks.vault import Reference
+from tasks.windows import WindowsUse
 
 
 @dataclass(frozen=True, kw_only=True)

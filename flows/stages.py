@@ -14,7 +14,7 @@ from lorp.spec import RecompressSpec
 from lorp.surgery import most_removable
 from lorp.values import decode
 from tasks.cache import run
-from tasks.capture import of_evaluation, shard_requests, window_requests, windows_beyond
+from tasks.capture import shard_requests
 from tasks.corpora import fetch_rows_requests
 from tasks.downstream import AnswerQuestions, questions_request
 from tasks.evaluate import Evaluate, Generate
@@ -27,6 +27,7 @@ from tasks.search import Depth, GuessDepth, Search
 from tasks.speed import CompareSpeed
 from tasks.stage import Request
 from tasks.vault import Manifest, Reference, Vault, open_vault
+from tasks.windows import of_evaluation, window_requests, windows_beyond
 from tasks.workspace import Workspace
 
 R = TypeVar("R")

@@ -1,25 +1,23 @@
 """A safetensors checkpoint in a local folder: opened lazily, refused when unsafe or unsound.
 
-Opening reads config and tensor headers only. `check_finite` reads every weight once.
+Opening reads config and tensor headers only.
 """
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lorp.architectures import Family, families_of, family_of
 from lorp.architectures.blocks import lists_in, num_blocks_of, num_extra_blocks_of
+from lorp.config_file import CONFIG, read_config, read_json
 from lorp.errors import SourceError, UnsafeCheckpointError
 from lorp.outline import match, outline_of
 from lorp.plan import Stack
-from lorp.progress import track
-from lorp.quantization import FIELD, Quantization, scheme_of
+from lorp.quantization import Quantization, scheme_of
 from lorp.safetensors_file import Tensor, read_tensors
 
-CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 GENERATION = "generation_config.json"
@@ -39,12 +37,6 @@ COMPANIONS = VOCABULARY | {
     "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "chat_template.json",
 }  # fmt: skip
 
-#: Those of them by which transformers builds something.
-_STEERING = (
-    CONFIG, "tokenizer_config.json", "preprocessor_config.json", "processor_config.json",
-    "video_preprocessor_config.json",
-)  # fmt: skip
-
 #: How the files begin that say what one may do with a checkpoint.
 LICENCE_FILES = ("LICENSE", "NOTICE")
 
@@ -52,7 +44,6 @@ LICENCE_FILES = ("LICENSE", "NOTICE")
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-MAX_JSON_BYTES = 50_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +108,7 @@ def open_checkpoint(folder: Path, stack: Stack | None = None) -> Checkpoint:
         UnsafeCheckpointError: Pickled weights only, code of its own, or file names that lead elsewhere.
         UnknownArchitectureError: Its family is not known.
     """
-    config = _read_config(folder)
+    config = read_config(folder)
     family, stacks = family_of(config, stack), families_of(config)
     if "is_encoder_decoder" in config and bool(config["is_encoder_decoder"]) != (family.stack is not None):
         raise SourceError(f"is_encoder_decoder in {CONFIG} is not so for {family.name}", "Mend the config")
@@ -145,89 +136,6 @@ def open_checkpoint(folder: Path, stack: Stack | None = None) -> Checkpoint:
     )
     _refuse_links_elsewhere(checkpoint)
     return checkpoint
-
-
-def check_finite(checkpoint: Checkpoint) -> None:
-    """Reads every weight, one tensor at a time.
-
-    Raises:
-        SourceError: A weight is NaN or infinite; names its tensor.
-    """
-    from safetensors import safe_open
-
-    for shard in track(checkpoint.shards, "check weights"):
-        with safe_open(checkpoint.folder / shard, framework="pt") as file:
-            for name in sorted(checkpoint.tensors.keys() & file.keys()):
-                if not _is_finite(file.get_tensor(name)):
-                    raise SourceError(f"{name} in {shard} holds NaN or infinite weights", "Fetch the checkpoint again")
-
-
-def _is_finite(tensor: Any) -> bool:
-    """Of whatever dtype: integers always are, and floats of one byte are known by their bits."""
-    import torch
-
-    if not tensor.is_floating_point():
-        return True
-    if tensor.element_size() > 1:
-        return bool(torch.isfinite(tensor).all())
-    bits = tensor.view(torch.uint8)
-    if tensor.dtype == torch.float8_e8m0fnu:
-        return not bool((bits == 0xFF).any())
-    largest = 0x7B if tensor.dtype == torch.float8_e5m2 else 0x7E
-    return not bool(((bits & 0x7F) > largest).any())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file of a checkpoint.
-
-    Raises:
-        SourceError: Too large, unreadable, or not an object.
-    """
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ValueError
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise SourceError(f"{path.name} is not a readable JSON object", "Fetch the checkpoint again")
-    return value
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    if not (folder / CONFIG).is_file():
-        raise SourceError(f"{folder} is no checkpoint: it holds no {CONFIG}", "Give a checkpoint folder or a GGUF file")
-    for name in _STEERING:
-        if (folder / name).is_file():
-            _refuse_steering(name, read_json(folder / name))
-    config = read_json(folder / CONFIG)
-    if any(name == FIELD for section in config.values() for name, _ in _fields(section)):
-        raise SourceError(f"a section of {CONFIG} has a {FIELD} of its own", "Put it at the top of the config")
-    return config
-
-
-def _refuse_steering(name: str, config: dict[str, Any]) -> None:
-    """Refuses fields, however deep, that make transformers run or load something that was not checked."""
-    for field, value in _fields(config):
-        if field in ("auto_map", "transformers_weights"):
-            raise UnsafeCheckpointError(
-                f"{name} names code or weights of its own ({field}), which lorp never loads",
-                f"Use a checkpoint without them, or remove {field} if stock transformers knows the model",
-            )
-        if field in ("attn_implementation", "_attn_implementation") and "/" in str(value):
-            raise UnsafeCheckpointError(f"{name} names a kernel to be fetched ({field})", f"Remove {field}")
-
-
-def _fields(value: Any) -> Iterator[tuple[str, Any]]:
-    """Every field of a JSON value, with its own value."""
-    pending = [value]
-    while pending:
-        inner = pending.pop()
-        if isinstance(inner, dict):
-            yield from inner.items()
-            pending.extend(inner.values())
-        elif isinstance(inner, list):
-            pending.extend(inner)
 
 
 def _shard_names(folder: Path) -> list[str]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lorp.architectures.blocks import pruned_counts, pruned_pairs, pruned_settings
-from lorp.checkpoint import CONFIG, GENERATION, INDEX, PLAN, Checkpoint, read_json
+from lorp.checkpoint import GENERATION, INDEX, PLAN, Checkpoint
+from lorp.config_file import CONFIG, read_json
 from lorp.errors import CountError, IntegrityError
 from lorp.plan import PruningPlan, of_stack
 from lorp.progress import track

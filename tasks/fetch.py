@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from lorp.architectures import check_stack
-from lorp.checkpoint import check_finite, open_checkpoint
+from lorp.checkpoint import open_checkpoint
 from lorp.digest import digest_file, digest_listing, list_files
 from lorp.errors import SourceError, SpecError
+from lorp.finite import check_finite
 from lorp.gguf import dequantise, gguf_licence, gguf_num_blocks, is_gguf
 from lorp.licence import CARD, licence_of_card
 from lorp.plan import Stack

@@ -7,11 +7,11 @@ from typing import Any
 from lorp.digest import digest_bytes
 from lorp.lineage import FILES_DIGEST, STORE, Descriptor
 from lorp.spec import RecompressSpec
-from tasks.capture import TOKENIZER_FILES, of_evaluation
 from tasks.chain import Chain
 from tasks.report import Pages
 from tasks.vault import Manifest, Reference
 from tasks.versions import code_version
+from tasks.windows import TOKENIZER_FILES, of_evaluation
 
 #: What people read of a run, as its record calls it.
 PAGES = ("report", "card")

@@ -19,7 +19,6 @@ from lorp.names import without_paths
 from lorp.report.text import headline
 from lorp.spec import RecompressSpec
 from tasks.cache import outside
-from tasks.capture import WindowsUse, of_evaluation
 from tasks.ledger import record
 from tasks.lineage import Lineage
 from tasks.registry import Registered, Registration, UsedWindows, register
@@ -28,6 +27,7 @@ from tasks.results import RunResults, RunValues, read_values
 from tasks.signing import STATEMENT, sign
 from tasks.stage import run_stage
 from tasks.vault import Manifest, Reference, Vault, open_vault
+from tasks.windows import WindowsUse, of_evaluation
 from tasks.workspace import Workspace
 
 LOGGER = logging.getLogger("lorp.register")

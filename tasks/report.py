@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lorp.architectures import Family, family_of
-from lorp.checkpoint import CONFIG, LICENCE_FILES, open_checkpoint, read_json
+from lorp.checkpoint import LICENCE_FILES, open_checkpoint
+from lorp.config_file import CONFIG, read_json
 from lorp.expert_load import ExpertLoad
 from lorp.names import source_name, without_paths
 from lorp.report import CardFacts, ReportData, StageLine, StoredObject, render_card, render_report

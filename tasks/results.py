@@ -12,10 +12,10 @@ from lorp.search.mixtures import MixtureComparison
 from lorp.similarity import Similarity
 from lorp.stability import Stability
 from lorp.values import decode
-from tasks.capture import WindowsUse
 from tasks.evidence import read_evidence
 from tasks.frontier import Candidate
 from tasks.vault import Reference, Vault
+from tasks.windows import WindowsUse
 
 #: What windows are called beside what was found on them.
 _ROLES = {"frontier": "frontier_windows", "mixture": "mixture_windows"}

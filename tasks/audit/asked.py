@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lorp.spec import CalibrationSpec, EvaluationSpec, RecompressSpec
-from tasks.capture import of_evaluation
 from tasks.chain import Chain
 from tasks.vault import Manifest
+from tasks.windows import of_evaluation
 
 #: Inputs of a kind of stage that follow from the spec.
 _ASKED: Mapping[str, Callable[[RecompressSpec], Mapping[str, Any]]] = {

@@ -25,10 +25,10 @@ from tasks.audit.dry_vault import DryVault
 from tasks.audit.findings import Fault, Step, guarded, judged, not_done
 from tasks.audit.objects import Objects
 from tasks.audit.rederive import rederivable, rederived
-from tasks.capture import TOKENIZER_FILES
 from tasks.keeping import WEIGHTS
 from tasks.records import RunRecord, outputs, verdict_contradiction
 from tasks.vault import Manifest, Reference
+from tasks.windows import TOKENIZER_FILES
 
 _WORDS = {
     "score": "similarity from the capture",

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lorp.checkpoint import CONFIG, INDEX, read_json
+from lorp.checkpoint import INDEX
+from lorp.config_file import CONFIG, read_json
 from lorp.digest import digest_value
 from lorp.errors import LorpError, SourceError
 from lorp.gguf import is_gguf

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lorp.checkpoint import INDEX, MAX_JSON_BYTES, read_json
+from lorp.checkpoint import INDEX
+from lorp.config_file import MAX_JSON_BYTES, read_json
 from lorp.errors import SourceError, StoreError
 from lorp.licence import CARD
 from tasks.sources.names import checkpoint_names

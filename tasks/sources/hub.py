@@ -17,7 +17,8 @@ from pathlib import Path
 
 from lorp.architectures import check_stack, family_of
 from lorp.architectures.blocks import num_blocks_of
-from lorp.checkpoint import CONFIG, INDEX, read_json
+from lorp.checkpoint import INDEX
+from lorp.config_file import CONFIG, read_json
 from lorp.digest import canonical_json, digest_value
 from lorp.errors import OutageError, SourceError, StoreError
 from lorp.licence import CARD, licence_of_card

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any
 
-from lorp.checkpoint import COMPANIONS, CONFIG, INDEX, SINGLE
+from lorp.checkpoint import COMPANIONS, INDEX, SINGLE
+from lorp.config_file import CONFIG
 from lorp.errors import SourceError, UnsafeCheckpointError
 
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")

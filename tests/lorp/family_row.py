@@ -16,8 +16,9 @@ from transformers import PreTrainedModel
 from lorp.architectures import family_of
 from lorp.body import given_by
 from lorp.capture import WindowCapture, capture_windows
-from lorp.checkpoint import Checkpoint, open_checkpoint, read_json
+from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.clustering import cluster_blocks, num_clusters_for
+from lorp.config_file import read_json
 from lorp.corpus import Window
 from lorp.feeding import feed_of
 from lorp.models import load_model, load_tokenizer

@@ -11,8 +11,9 @@ import torch
 from pico import NUM_BLOCKS, edit_json, make_pico
 from safetensors.torch import load_file, save_file
 
-from lorp.checkpoint import check_finite, open_checkpoint
+from lorp.checkpoint import open_checkpoint
 from lorp.errors import SourceError, UnknownArchitectureError, UnsafeCheckpointError
+from lorp.finite import check_finite
 from lorp.safetensors_file import read_tensors
 
 WEIGHTS = "model.safetensors"

@@ -23,7 +23,7 @@ from transformers import PreTrainedConfig
 from lorp.architectures import FAMILIES, Family
 from lorp.architectures.refused import REFUSED
 from lorp.body import Body
-from lorp.checkpoint import check_finite, open_checkpoint
+from lorp.checkpoint import open_checkpoint
 from lorp.corpus import Window
 from lorp.corpus.uses import FitWindows, HealingWindows, RidgeWindows
 from lorp.evaluation.downstream.answer import answer_questions
@@ -32,6 +32,7 @@ from lorp.evaluation.generation import continue_prompts
 from lorp.evaluation.perplexity import window_losses
 from lorp.evaluation.speed import measure_memory
 from lorp.feeding import feed_of
+from lorp.finite import check_finite
 from lorp.healing import repair
 from lorp.healing.patch import open_weights, write_weights
 from lorp.models import load_tokenizer

@@ -28,10 +28,11 @@ from quantised import (
 from safetensors.torch import load_file, save_file
 from transformers.utils import is_compressed_tensors_available, is_optimum_available
 
-from lorp.checkpoint import check_finite, open_checkpoint
+from lorp.checkpoint import open_checkpoint
 from lorp.corpus import Window
 from lorp.corpus.uses import FitWindows, HealingWindows, RidgeWindows
 from lorp.errors import HealingError, SourceError, SpecError
+from lorp.finite import check_finite
 from lorp.healing import check_healing, heal
 from lorp.healing.repair import can_mend
 from lorp.models import load_model, stream_model

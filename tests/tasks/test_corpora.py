@@ -11,11 +11,11 @@ from lorp.corpus.hub import HubRows
 from lorp.errors import CorpusError
 from lorp.spec import CalibrationSpec, EvaluationSpec, HealingSpec, PruningSpec, RecompressSpec
 from tasks import corpora
-from tasks.capture import window_requests
 from tasks.corpora import FetchRows, check_text, fetch_rows_requests
 from tasks.stage import run_stage
 from tasks.store import FolderStore
 from tasks.vault import Reference, Vault
+from tasks.windows import window_requests
 
 HUB = f"hf://datasets/o/n@{COMMIT}"
 CHECKPOINT = Reference(key="checkpoints/c", sha256="c", bytes=3)

@@ -21,7 +21,7 @@ from lorp.spec import (
     PruningSpec,
     SpeedSpec,
 )
-from tasks.capture import CaptureShard, CutWindows
+from tasks.capture import CaptureShard
 from tasks.corpora import FetchRows
 from tasks.downstream import AnswerQuestions, AskQuestions
 from tasks.evaluate import Evaluate, Generate
@@ -37,6 +37,7 @@ from tasks.speed import CompareSpeed
 from tasks.stage import Request
 from tasks.trials import Trial
 from tasks.vault import Reference
+from tasks.windows import CutWindows
 
 CHECKPOINT = Reference(
     key="checkpoints/c", sha256="c", bytes=3, files=(FileDigest(name="tokenizer.json", sha256="t", bytes=3),)
