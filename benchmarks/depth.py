@@ -22,7 +22,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lorp.checkpoint import Checkpoint, open_checkpoint
-from lorp.evaluation.decoding import greedy_tokens
+from lorp.evaluation.decoding import greedy_tokens, text_prompt
 from lorp.models import load_model
 from lorp.plan import Removal, plan_of
 from lorp.spec import ComputeSpec
@@ -111,7 +111,7 @@ def _round(models: list[Any], options: argparse.Namespace, first: int) -> list[t
 def _timed(model: Any, options: argparse.Namespace) -> tuple[_Times, _Times]:
     prefill, decoding = _Times(), _Times()
     prompt = [token * 7 % options.vocabulary for token in range(options.prompt)]
-    tokens = greedy_tokens(model, [prompt])
+    tokens = greedy_tokens(model, text_prompt(model, [prompt]))
     with _counting(model, prefill):
         next(tokens)
     with _counting(model, decoding):

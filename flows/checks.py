@@ -9,6 +9,7 @@ from lorp.spec import RecompressSpec
 from lorp.streaming import check_streamable
 from lorp.surgery import check_depths
 from tasks.vault import Reference
+from tasks.windows import are_pairs
 
 
 def check_expected(spec: RecompressSpec, checkpoint: Reference) -> None:
@@ -51,9 +52,9 @@ def check_questions(spec: RecompressSpec) -> None:
     """Refuses tasks that the model cannot be asked.
 
     Raises:
-        SpecError: It makes a text from a source.
+        SpecError: They would have to be asked of text, and there are pairs.
     """
-    if spec.pruning.stack and spec.tasks.tasks:
+    if are_pairs(spec) and spec.tasks.tasks:
         raise SpecError("tasks are for models that continue a text, and this one makes it", "Give --tasks none")
 
 

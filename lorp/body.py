@@ -26,8 +26,8 @@ class Body:
     """What comes before the blocks, each block by itself, and what comes after them.
 
     What a block is given beside the state is asked for before the blocks run: masks and rotary embeddings, which follow
-    from the windows' shape alone; in a decoder with an encoder also what that makes of the source. Everything is done
-    by the model's own code.
+    from the windows' shape alone; in a decoder with an encoder also what that makes of the source, and with an image
+    where its parts are. Everything is done by the model's own code.
     """
 
     def __init__(self, model: PreTrainedModel, family: Family) -> None:
@@ -124,6 +124,11 @@ def state_in(family: Family, given: Any) -> torch.Tensor:
     return state_BTD
 
 
+def by_window(state: torch.Tensor, num_windows: int) -> torch.Tensor:
+    """A state as B x T x D; of an image alone it may have no B, or a part of the image each."""
+    return state if state.ndim == 3 and len(state) == num_windows else state.reshape(num_windows, -1, state.shape[-1])
+
+
 def given_by(family: Family, state_BTD: torch.Tensor, handed_on: Sequence[Any] = ()) -> torch.Tensor | tuple[Any, ...]:
     """What a block gives that leaves this state, and hands this on to the next."""
     return (state_BTD, *handed_on) if family.gives_tuples else state_BTD
@@ -131,4 +136,4 @@ def given_by(family: Family, state_BTD: torch.Tensor, handed_on: Sequence[Any] =
 
 def _key(feed: Feed) -> Hashable:
     """What blocks are given beside the state is the same for all with this key."""
-    return feed.tokens_BT.shape if feed.source_BS is None else feed
+    return feed.tokens_BT.shape if feed.by_shape else feed

@@ -17,7 +17,7 @@ from torch.nn.functional import normalize, pad
 from transformers import PreTrainedModel
 
 from lorp.architectures import Family
-from lorp.body import state_in
+from lorp.body import by_window, state_in
 from lorp.corpus import Window
 from lorp.errors import SourceError
 from lorp.expert_load import Choices, counting_choices
@@ -43,6 +43,8 @@ class WindowCapture:
         units_KLD: float16, the sampled tokens' unit vectors.
         norms_KL: float32, their norms.
         expert_loads_NE: int32, the choices of each expert by the routers of N blocks; None for a model without experts.
+        num_image_tokens: How many of the tokens are an image's, in a stack that reads text too.
+        image_sums_LL: float64, the cosine sums over these alone; None where there are none.
     """
 
     window: Window
@@ -52,6 +54,8 @@ class WindowCapture:
     units_KLD: NDArray[np.float16]
     norms_KL: NDArray[np.float32]
     expert_loads_NE: NDArray[np.int32] | None = None
+    num_image_tokens: int = 0
+    image_sums_LL: NDArray[np.float64] | None = None
 
 
 def capture_windows(
@@ -92,16 +96,22 @@ def sampled_positions(window: Window, num_states: int, sampled_tokens: int, seed
 
 
 class _Boundaries:
-    """Unit vectors and norms of one pass's states, written as the states pass by: no state outlives its block."""
+    """Unit vectors and norms of one pass's states, written as the states pass by: no state outlives its block.
+
+    Attributes:
+        num_windows: B of the pass.
+    """
 
     def __init__(self) -> None:
+        self.num_windows = 0
         self._unit_BLTD = torch.empty(0, 0, 0, 0)
         self._norm_BLT = torch.empty(0, 0, 0)
         self._unit_BTD = torch.empty(0, 0, 0)
         self._passed = 0
 
-    def begin(self, num_boundaries: int, state_BTD: torch.Tensor) -> None:
+    def begin(self, num_boundaries: int, state: torch.Tensor) -> None:
         """Makes room for a pass's states, all shaped as this one; the room of the one before is used if it fits."""
+        state_BTD = by_window(state, self.num_windows)
         windows, tokens, features = state_BTD.shape
         shape = (windows, num_boundaries, tokens, features)
         if self._unit_BLTD.shape != shape:
@@ -111,9 +121,9 @@ class _Boundaries:
             self._unit_BTD = torch.empty(state_BTD.shape, device=device)
         self._passed = 0
 
-    def add(self, state_BTD: torch.Tensor) -> None:
+    def add(self, state: torch.Tensor) -> None:
         """Takes the next boundary's state."""
-        h_BTD = state_BTD.float()
+        h_BTD = by_window(state, self.num_windows).float()
         norm_BT1 = torch.linalg.vector_norm(h_BTD, dim=-1, keepdim=True)
         self._norm_BLT[:, self._passed] = norm_BT1[..., 0]
         self._unit_BLTD[:, self._passed] = torch.div(h_BTD, norm_BT1, out=self._unit_BTD)
@@ -133,10 +143,12 @@ def _capture(
     sampled_tokens: int,
     seed: int,
 ) -> list[WindowCapture]:
-    model.base_model(**feed_of(windows, model).inputs, use_cache=False)
+    feed, boundaries.num_windows = feed_of(windows, model), len(windows)
+    model.base_model(**feed.inputs, use_cache=False)
     loads = choices.of_pass(len(windows)) if choices else [None] * len(windows)
     return [
-        kept_of(window, *boundaries.of(row), sampled_tokens, seed, loads[row]) for row, window in enumerate(windows)
+        kept_of(window, *boundaries.of(row), sampled_tokens, seed, loads[row], feed.image_BT)
+        for row, window in enumerate(windows)
     ]
 
 
@@ -147,6 +159,7 @@ def kept_of(
     sampled_tokens: int,
     seed: int,
     load_NE: NDArray[np.int32] | None,
+    image_1T: torch.Tensor | None,
 ) -> WindowCapture:
     """What is kept of a window, given its states.
 
@@ -157,6 +170,8 @@ def kept_of(
         sampled_tokens: Tokens whose states are kept.
         seed: Of the sampling.
         load_NE: Choices of experts.
+        image_1T: bool, which of the tokens that a model reads are an image's, if there are any; nothing is kept apart
+            of a stack that other tokens pass.
 
     Raises:
         SourceError: A state is zero or not finite, so that there is no cosine.
@@ -164,6 +179,8 @@ def kept_of(
     if not torch.isfinite(norm_LT).all() or (norm_LT == 0).any():
         raise SourceError(f"hidden states of window {window.id} are zero or not finite", "Try --dtype float32")
     positions = sampled_positions(window, norm_LT.shape[1], sampled_tokens, seed)
+    apart = image_1T is not None and image_1T.shape[1] == norm_LT.shape[1]
+    image_T = image_1T[0].to(unit_LTD.device) if apart and image_1T is not None else None
     return WindowCapture(
         window=window,
         num_tokens=norm_LT.shape[1],
@@ -172,6 +189,8 @@ def kept_of(
         units_KLD=unit_LTD[:, positions].transpose(0, 1).cpu().numpy(),
         norms_KL=norm_LT[:, positions].T.contiguous().cpu().numpy(),
         expert_loads_NE=load_NE,
+        num_image_tokens=0 if image_T is None else int(image_T.sum()),
+        image_sums_LL=None if image_T is None else _cosine_sums(unit_LTD[:, image_T]),
     )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from lorp.architectures import Family
-from lorp.body import Body
+from lorp.body import Body, by_window
 from lorp.capture import WindowCapture, kept_of
 from lorp.corpus import Window
 from lorp.expert_load import Choices, counting_choices
@@ -44,9 +44,9 @@ class _Pass:
     norms: list[torch.Tensor]
     loads_BNE: NDArray[np.int32] | None = None
 
-    def add(self, state_BTD: torch.Tensor) -> None:
+    def add(self, state: torch.Tensor) -> None:
         """Takes the next boundary's state."""
-        h_BTD = state_BTD.float()
+        h_BTD = by_window(state, len(self.windows)).float()
         norm_BT1 = torch.linalg.vector_norm(h_BTD, dim=-1, keepdim=True)
         self.norms.append(norm_BT1[..., 0].cpu())
         with self.path.open("ab") as file:
@@ -65,6 +65,7 @@ class _Pass:
                 sampled_tokens,
                 seed,
                 None if self.loads_BNE is None else self.loads_BNE[row],
+                self.feed.image_BT,
             )
             for row, window in enumerate(self.windows)
         ]

@@ -38,11 +38,11 @@ def load_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
     """
     checkpoint, device = open_checkpoint(folder), _device(compute.device)
     if checkpoint.quantization:
-        return _ready(load_quantized(checkpoint, checkpoint.quantization, compute.dtype, device))
+        return _ready(load_quantized(checkpoint, checkpoint.quantization, compute.dtype, device), folder)
     model, loading = from_pretrained(checkpoint, dtype=getattr(torch, compute.dtype))
     if fault := loading_fault(checkpoint, loading):
         raise IntegrityError(f"{folder} loads with {fault}", "Report this")
-    return _ready(model.to(device))
+    return _ready(model.to(device), folder)
 
 
 def stream_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
@@ -62,7 +62,7 @@ def stream_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
     fill(model, checkpoint, device)
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
-    return _ready(model)
+    return _ready(model, folder)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -104,7 +104,9 @@ def cpuinfo_name(path: Path) -> str | None:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
 
 
-def _ready(model: Any) -> PreTrainedModel:
+def _ready(model: Any, folder: Path) -> PreTrainedModel:
+    """For inference; it knows where it comes from, as sounds and images are prepared by the settings that lie there."""
+    model.name_or_path = str(folder)
     for config in (model.config, model.config.get_text_config()):
         for extra in _EXTRA_OUTPUTS:
             if getattr(config, extra, False):

@@ -1,12 +1,14 @@
 """Captures <-> Parquet bytes: two tables, versioned, with page checksums that are verified on reading.
 
 Table `windows`, a row a window: id, document, text_sha256, num_tokens, cosine_sums (L x L float64), and of a model with
-experts expert_loads (N x E int32).
+experts expert_loads (N x E int32). Where images were read with text also num_image_tokens and image_cosine_sums, which
+are those of the images' tokens alone.
 Table `states`, a row a sampled token: window, position, units (L x D float16), norms (L float32).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +18,9 @@ from numpy.typing import NDArray
 from lorp.capture import WindowCapture
 from lorp.errors import IntegrityError
 
+#: Of a stack that reads images with text.
+TokenKind = Literal["image", "text"]
+
 SCHEMA_VERSION = "1"
 _VERSION_KEY = "lorp.schema"
 #: Far more than a shard has: what says that it has more is none.
@@ -24,12 +29,32 @@ _MOST_ROWS, _MOST_BYTES = 1 << 20, 1 << 34
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSums:
-    """What the table `windows` says: ids, documents, tokens (all of length W) and cosine sums (W, L, L) float64."""
+    """What the table `windows` says: ids, documents, tokens (all of length W) and cosine sums (W, L, L) float64.
+
+    The same of the images' tokens alone, where there are images.
+    """
 
     ids: tuple[str, ...]
     documents: tuple[str, ...]
     num_tokens: NDArray[np.int64]
     cosine_sums_WLL: NDArray[np.float64]
+    num_image_tokens: NDArray[np.int64] | None = None
+    image_sums_WLL: NDArray[np.float64] | None = None
+
+    @property
+    def by_kind(self) -> dict[TokenKind, "WindowSums"]:
+        """The same of the images' tokens, and of the text's; nothing where there are no images."""
+        if self.num_image_tokens is None or self.image_sums_WLL is None:
+            return {}
+        image, text = self.num_image_tokens, self.num_tokens - self.num_image_tokens
+        of_text_WLL = self.cosine_sums_WLL - self.image_sums_WLL
+        return {
+            "image": self._of(image, self.image_sums_WLL),
+            "text": self._of(text, of_text_WLL),
+        }
+
+    def _of(self, num_tokens: NDArray[np.int64], sums_WLL: NDArray[np.float64]) -> "WindowSums":
+        return WindowSums(ids=self.ids, documents=self.documents, num_tokens=num_tokens, cosine_sums_WLL=sums_WLL)
 
     def at(self, positions: Sequence[int]) -> "WindowSums":
         """Some of the windows."""
@@ -38,6 +63,8 @@ class WindowSums:
             documents=tuple(self.documents[position] for position in positions),
             num_tokens=self.num_tokens[positions],
             cosine_sums_WLL=self.cosine_sums_WLL[positions],
+            num_image_tokens=None if self.num_image_tokens is None else self.num_image_tokens[positions],
+            image_sums_WLL=None if self.image_sums_WLL is None else self.image_sums_WLL[positions],
         )
 
 
@@ -57,12 +84,22 @@ def joined_windows(shards: Sequence[WindowSums]) -> WindowSums:
         documents=tuple(document for shard in shards for document in shard.documents),
         num_tokens=np.concatenate([shard.num_tokens for shard in shards]),
         cosine_sums_WLL=np.concatenate([shard.cosine_sums_WLL for shard in shards]),
+        num_image_tokens=_joined([shard.num_image_tokens for shard in shards]),
+        image_sums_WLL=_joined([shard.image_sums_WLL for shard in shards]),
     )
+
+
+def _joined(parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """All of them; None unless each is there."""
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there) if len(there) == len(parts) else None
 
 
 def encode_windows(captures: Sequence[WindowCapture], metadata: Mapping[str, str]) -> bytes:
     """The table `windows` as Parquet bytes; `metadata` (digests, versions) goes into its schema."""
     loads = [capture.expert_loads_NE for capture in captures if capture.expert_loads_NE is not None]
+    images = [capture.image_sums_LL for capture in captures if capture.image_sums_LL is not None]
+    num_image = pa.array([capture.num_image_tokens for capture in captures], pa.int64())
     table = pa.table(
         {
             "id": [capture.window.id for capture in captures],
@@ -71,6 +108,9 @@ def encode_windows(captures: Sequence[WindowCapture], metadata: Mapping[str, str
             "num_tokens": pa.array([capture.num_tokens for capture in captures], pa.int64()),
             "cosine_sums": _tensor_column(np.stack([capture.cosine_sums_LL for capture in captures])),
             **({"expert_loads": _tensor_column(np.stack(loads))} if loads else {}),
+            **(
+                {"num_image_tokens": num_image, "image_cosine_sums": _tensor_column(np.stack(images))} if images else {}
+            ),
         }
     )
     return _write(table, metadata, ["cosine_sums.list.element"])
@@ -96,12 +136,15 @@ def decode_windows(data: bytes) -> WindowSums:
         IntegrityError: Not that table, or a page fails its checksum.
     """
     table = read_table(data)
+    images = "image_cosine_sums" in table.column_names
     try:
         return WindowSums(
             ids=tuple(table["id"].to_pylist()),
             documents=tuple(table["document"].to_pylist()),
             num_tokens=table["num_tokens"].to_numpy(),
             cosine_sums_WLL=table["cosine_sums"].combine_chunks().to_numpy_ndarray(),
+            num_image_tokens=table["num_image_tokens"].to_numpy() if images else None,
+            image_sums_WLL=table["image_cosine_sums"].combine_chunks().to_numpy_ndarray() if images else None,
         )
     except (KeyError, AttributeError) as fault:
         raise _unreadable(f"no such column: {fault}") from None

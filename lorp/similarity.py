@@ -4,7 +4,7 @@ Source: arXiv 2605.27786, equations 3 to 6. Shapes: N blocks, L = N + 1 boundari
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lorp.corpus.mixtures import positions_by_corpus
 from lorp.errors import SimilarityError
-from lorp.parquet import WindowSums, joined_windows
+from lorp.parquet import TokenKind, WindowSums, joined_windows
+from lorp.values import LATER
 
 Matrix = NDArray[np.float64]
 
@@ -42,6 +43,23 @@ class CorpusLocality:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KindSimilarity:
+    """How alike the states of one kind of token are, where a stack reads text and images.
+
+    Attributes:
+        kind: `image` or `text`.
+        boundaries: L x L mean cosines in [-1, 1], diagonal 1.
+        rls: Representation Locality Score of the block inputs, in bits; None where it does not exist.
+        num_tokens: Tokens of this kind that were captured.
+    """
+
+    kind: TokenKind
+    boundaries: tuple[tuple[float, ...], ...]
+    rls: float | None
+    num_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Similarity:
     """How alike the hidden states at block boundaries are.
 
@@ -54,6 +72,7 @@ class Similarity:
         num_tokens: Tokens captured.
         num_documents: Documents that they come from.
         corpora: The same by corpus, where there are several.
+        kinds: The same by kind of token, where there are images.
     """
 
     boundaries: tuple[tuple[float, ...], ...]
@@ -64,6 +83,7 @@ class Similarity:
     num_tokens: int
     num_documents: int
     corpora: tuple[CorpusLocality, ...] = ()
+    kinds: tuple[KindSimilarity, ...] = field(default=(), metadata=LATER)
 
     @property
     def num_blocks(self) -> int:
@@ -94,6 +114,7 @@ def similarity_of(shards: Sequence[WindowSums], seed: int, by_corpus: bool = Fal
         boundaries=tuple(tuple(map(float, row)) for row in boundaries),
         num_tokens=int(windows.num_tokens.sum()),
         corpora=tuple(_of_corpus(corpus, windows.at(positions[corpus]), seed) for corpus in positions),
+        kinds=tuple(_of_kind(kind, of_kind) for kind, of_kind in windows.by_kind.items()),
         **_locality(windows, seed),
         **_size(windows),
     )
@@ -121,6 +142,20 @@ def _of_corpus(corpus: int, windows: WindowSums, seed: int) -> CorpusLocality:
         return CorpusLocality(corpus=corpus, **_locality(windows, seed), **_size(windows))
     except SimilarityError:
         return CorpusLocality(corpus=corpus, rls=None, rls_low=None, rls_high=None, **_size(windows))
+
+
+def _of_kind(kind: TokenKind, windows: WindowSums) -> KindSimilarity:
+    boundaries = boundary_similarity(windows)
+    try:
+        score = rls(boundaries[:-1, :-1])
+    except SimilarityError:
+        score = None
+    return KindSimilarity(
+        kind=kind,
+        boundaries=tuple(tuple(map(float, row)) for row in boundaries),
+        rls=score,
+        num_tokens=int(windows.num_tokens.sum()),
+    )
 
 
 def _size(windows: WindowSums) -> dict[str, int]:

@@ -4,16 +4,20 @@ The only stage whose result is of this machine: it is keyed by processor, precis
 other numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from transformers import PreTrainedModel
 
-from lorp.corpus import Windows
+from lorp.corpus import Window, Windows
 from lorp.errors import SpecError
+from lorp.evaluation.decoding import text_prompt
 from lorp.evaluation.speed import SpeedComparison, measure_memory, measure_rounds
+from lorp.feeding import Feed, feed_of, reads_source
 from lorp.models import processor_name
 from lorp.spec import ComputeSpec, SpeedSpec
 from lorp.values import decode, encode
@@ -49,10 +53,10 @@ class CompareSpeed(Request):
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Measures memory, then times."""
         windows = decode(Windows, vault.read(self.windows)).windows
-        prompt = [token for window in windows for token in window.source or window.tokens][: self.spec.prefill_tokens]
         folders = [vault.folder(self.dense), vault.folder(self.variant)]
         try:
             with shared_models(folders, self.compute_spec) as (dense, pruned):
+                prompt = _prompt(dense, windows, self.spec.prefill_tokens)
                 memory = [measure_memory(model, prompt) for model in (dense, pruned)]
                 rounds = measure_rounds(dense, pruned, prompt, self.spec)
         except torch.OutOfMemoryError:
@@ -66,10 +70,18 @@ class CompareSpeed(Request):
             processor=processor_name(self.compute_spec.device),
             dtype=self.compute_spec.dtype,
             threads=torch.get_num_threads(),
-            prefill_tokens=len(prompt),
+            prefill_tokens=prompt.num_read,
             decode_tokens=self.spec.decode_tokens,
             rounds=rounds,
             dense_memory=memory[0],
             pruned_memory=memory[1],
         )
         return {"speed": vault.put("values", encode(comparison), ".json")}
+
+
+def _prompt(model: PreTrainedModel, windows: Sequence[Window], num_tokens: int) -> Feed:
+    """Tokens of the windows' texts or sources, one after the other; for a model that hears, the first sound."""
+    if windows[0].medium and reads_source(model):
+        return feed_of(windows[:1], model)
+    read = (token for window in windows for token in window.source or window.tokens[window.num_given :])
+    return text_prompt(model, [list(islice(read, num_tokens))])

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeGuard, get_args
 
+from lorp.architectures import family_of
+from lorp.architectures.reading import pairs_for
 from lorp.config_file import CONFIG
 from lorp.corpus import Windows
+from lorp.corpus.address import holds_pairs
 from lorp.corpus.documents import Document, documents_digest
+from lorp.corpus.media import MediumKind, PairKind
 from lorp.corpus.mixtures import Mixture, corpus_of, mixtures_of, names_of, of_mixture
 from lorp.corpus.pairs import check_pairs, pair_windows
 from lorp.corpus.split import calibration_and_evaluation
@@ -16,6 +20,7 @@ from lorp.corpus.uses import Dealt, DealtUse, deal, fewest
 from lorp.corpus.windows import cut_windows
 from lorp.digest import digest_value
 from lorp.errors import CorpusError
+from lorp.media import check_media, frame_of
 from lorp.models import load_tokenizer
 from lorp.spec import CalibrationSpec, EvaluationSpec, RecompressSpec
 from lorp.values import encode
@@ -43,7 +48,7 @@ class CutWindows(Request):
         corpus_sha256: Digest of this use's documents.
         model_type: The checkpoint's, which chooses the tokenizer's class where its own files do not name one.
         mixture: The corpora that calibration text is taken from.
-        pairs: Whether windows are pairs, for an encoder-decoder.
+        pairs: What windows' texts are made from, if they are pairs.
     """
 
     STAGE: ClassVar[str] = "windows"
@@ -59,11 +64,15 @@ class CutWindows(Request):
     corpus_sha256: str
     model_type: str | None = None
     mixture: Mixture
-    pairs: bool = False
+    pairs: PairKind | None = None
 
     @property
     def _in_turn(self) -> bool:
         return len(self.mixture) > 1 and not of_evaluation(self.use)
+
+    @property
+    def _medium(self) -> MediumKind | None:
+        return None if self.pairs == "text" else self.pairs
 
     @property
     def spec(self) -> CalibrationSpec | EvaluationSpec:
@@ -90,6 +99,7 @@ class CutWindows(Request):
             "seed": self.spec.seed,
             **({"corpora": "in turn"} if self._in_turn else {}),
             **({"pairs": True} if self.pairs else {}),
+            **({"medium": self.pairs, "config": _config_sha256(self.checkpoint)} if self._medium else {}),
             **(dealt if is_dealt(self.use) else {}),
         }
 
@@ -109,15 +119,20 @@ class CutWindows(Request):
         return {"windows": vault.put("values", encode(value), ".json")}
 
     def _cut(self, corpora: Sequence[Sequence[Document]], vault: Vault) -> Windows:
-        tokenizer, spec = load_tokenizer(vault.folder(self.checkpoint)), self.spec
+        folder, spec = vault.folder(self.checkpoint), self.spec
+        tokenizer = load_tokenizer(folder)
 
         def tokenize(text: str) -> list[int]:
-            ids: list[int] = tokenizer(text, add_special_tokens=self.pairs, verbose=False)["input_ids"]
+            ids: list[int] = tokenizer(text, add_special_tokens=bool(self.pairs), verbose=False)["input_ids"]
             return ids
 
         num_windows = self.skipped + sum(self.sizes)
         at_least = self.skipped + fewest(self.use, self.sizes) if is_dealt(self.use) else None
         asked = (corpora, tokenize, num_windows, spec.window_tokens, spec.seed)
+        if self._medium:
+            windows = pair_windows(*asked, at_least, frame_of(folder, self._medium, tokenizer.bos_token_id))
+            check_media(windows.windows, folder)
+            return windows
         if self.pairs:
             return pair_windows(*asked, at_least)
         return cut_windows(*asked, spec.packing, tokenizer.eos_token_id, at_least)
@@ -184,10 +199,10 @@ def window_requests(
     """
     ours, theirs = calibration_and_evaluation(spec.calibration, spec.evaluation, read_documents(vault, fetched))
     taken = [document for corpus in of_mixture(ours, mixture, len(spec.calibration.corpora)) for document in corpus]
-    pairs = spec.pruning.stack is not None
+    config = _config(vault, checkpoint)
+    pairs = pairs_for(family_of(config, spec.pruning.stack), given=are_pairs(spec))
     check_pairs([*taken, *theirs], pairs)
     digests = documents_digest(taken), documents_digest(theirs)
-    model_type = _model_type(vault, checkpoint)
     requests: dict[WindowsUse, CutWindows] = {}
     dealt = [0, 0]
     for use, sizes in window_sizes(spec).items():
@@ -202,7 +217,7 @@ def window_requests(
             sizes=sizes,
             fetched=tuple(fetched.items()),
             corpus_sha256=digests[text],
-            model_type=model_type,
+            model_type=str(config.get("model_type")),
             mixture=mixture,
             pairs=pairs,
         )
@@ -210,9 +225,17 @@ def window_requests(
     return requests
 
 
-def _model_type(vault: Vault, checkpoint: Reference) -> str | None:
-    for file in checkpoint.files:
-        if file.name == CONFIG:
-            config = Reference(key=f"{checkpoint.key}/{CONFIG}", sha256=file.sha256, bytes=file.bytes)
-            return str(json.loads(vault.read(config)).get("model_type"))
-    return None
+def are_pairs(spec: RecompressSpec) -> bool:
+    """Whether calibration text is pairs, by its addresses."""
+    return any(map(holds_pairs, spec.calibration.corpora))
+
+
+def _config(vault: Vault, checkpoint: Reference) -> dict[str, Any]:
+    sha256, size = next((file.sha256, file.bytes) for file in checkpoint.files if file.name == CONFIG)
+    config = Reference(key=f"{checkpoint.key}/{CONFIG}", sha256=sha256, bytes=size)
+    read: dict[str, Any] = json.loads(vault.read(config))
+    return read
+
+
+def _config_sha256(checkpoint: Reference) -> str:
+    return next(file.sha256 for file in checkpoint.files if file.name == CONFIG)

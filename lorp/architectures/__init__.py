@@ -69,10 +69,6 @@ def check_stack(family: Family, stack: Stack | None) -> None:
     """
     if family.stack is not None and stack is None:
         raise SpecError(f"{family.name} has two stacks of blocks", "Say which with --stack encoder, decoder or both")
-    if family.model_class == "AutoModelForSpeechSeq2Seq":
-        raise SpecError(
-            f"{family.name} makes text of sound, of which no pairs can be given yet", "Cut it with lorp.surgery.prune"
-        )
 
 
 def families_of(config: Mapping[str, Any]) -> tuple[Family, ...]:

@@ -5,13 +5,15 @@ Rows of JSONL and Parquet: `PATH[#COLUMN[,joined]]`. Rows on the hub:
 without `/`, or one of the hub's own `refs/convert/NAME` and `refs/pr/NUMBER`. COLUMN is `text` and SPLIT `train` unless
 given.
 `joined` means that rows are no documents but pieces of one text, such as lines. A COLUMN of the form SOURCE:TARGET
-names two: rows are pairs, of a text and what an encoder-decoder is to make it from.
+names two: rows are pairs, of a text and what a model is to make it from: a text, or with `,sound` or `,image` in place
+of `,joined` that.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lorp.corpus.media import MEDIUM_KINDS, MediumKind
 from lorp.errors import CorpusError
 
 HUB = "hf://"
@@ -33,11 +35,13 @@ class RowFormat:
         column: Which of a row's fields is text.
         joined: Whether rows are pieces of one text; each is a document otherwise.
         source: Which of them is what the text is made from, of pairs.
+        medium: What that is, if it is no text.
     """
 
     column: str = "text"
     joined: bool = False
     source: str | None = None
+    medium: MediumKind | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -105,11 +109,14 @@ def parse_hub(address: str) -> HubCorpus:
 
 def _row_format(text: str) -> RowFormat:
     joined = text.endswith(_JOINED)
-    source, colon, column = text.removesuffix(_JOINED).rpartition(":")
+    medium = next((kind for kind in MEDIUM_KINDS if text.endswith(f",{kind}")), None)
+    source, colon, column = text.removesuffix(_JOINED).removesuffix(f",{medium}").rpartition(":")
     if colon and joined:
         raise CorpusError(f"pairs of {source} and {column} cannot be joined", "Leave ,joined out")
     if colon:
-        return RowFormat(column=column or "target", source=source or "source")
+        return RowFormat(column=column or "target", source=source or "source", medium=medium)
+    if medium:
+        raise CorpusError(f"{text!r} names one column, and a pair has two", f"Write #SOURCE:TARGET,{medium}")
     return RowFormat(column=column or "text", joined=joined)
 
 
@@ -126,3 +133,12 @@ def as_pairs(address: str) -> str:
     if mark and ":" not in columns:
         raise CorpusError(f"{columns!r} is one column, and a pair has two", "Write #SOURCE:TARGET")
     return address if mark else f"{address}#:"
+
+
+def holds_pairs(address: str) -> bool:
+    """Whether the rows at an address are pairs.
+
+    Raises:
+        CorpusError: It does not have the form above.
+    """
+    return (parse_hub(address) if is_hub(address) else parse_local(address)).rows.source is not None

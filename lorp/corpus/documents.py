@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lorp.corpus.media import Medium
 from lorp.digest import digest_bytes, digest_value
 from lorp.errors import CorpusError
 from lorp.plan import Stack
@@ -19,11 +20,13 @@ class Document:
             own name, so that renaming a file changes nothing.
         text: Its text.
         source: What an encoder-decoder is to make it from; None for text by itself.
+        medium: The sound or image that a model is to make it from.
     """
 
     id: str
     text: str
     source: str | None = None
+    medium: Medium | None = None
 
     @property
     def whole(self) -> str:
@@ -32,8 +35,15 @@ class Document:
 
     @property
     def sha256(self) -> str:
-        """Digest of its text, and of its source if it has one."""
+        """Digest of its text, and of what it is made from, if anything."""
+        if self.medium:
+            return digest_value([self.medium.kind, self.medium.sha256, self.text])
         return digest_bytes(self.text.encode()) if self.source is None else digest_value([self.source, self.text])
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether there is something that its text is to be made from."""
+        return self.source is not None or self.medium is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +56,9 @@ class Window:
         text_sha256: Digest of the document's text, or of the packed documents' texts.
         tokens: Token ids, as many as were asked for.
         source: Token ids of the text from which an encoder-decoder is to make them; empty for other models.
+        medium: The sound or image from which a model is to make them.
+        num_given: How many tokens come first that the model is given and does not predict, of an image and what stands
+            around it; one of them is where the image goes.
     """
 
     id: str
@@ -53,9 +66,13 @@ class Window:
     text_sha256: str
     tokens: tuple[int, ...]
     source: tuple[int, ...] = field(default=(), metadata=LATER)
+    medium: Medium | None = field(default=None, metadata=LATER)
+    num_given: int = field(default=0, metadata=LATER)
 
-    def num_states(self, stack: Stack | None) -> int:
-        """Tokens that pass the blocks of a stack."""
+    def num_states(self, stack: Stack | None) -> int | None:
+        """Tokens that pass the blocks of a stack; None where that depends on what the model makes of a medium."""
+        if self.medium and not (self.medium.kind == "sound" and stack == "decoder"):
+            return None
         return len(self.source if stack == "encoder" else self.tokens)
 
 
@@ -73,7 +90,7 @@ def documents_digest(documents: Sequence[Document]) -> str:
 
 
 def distinct(documents: Iterable[Document]) -> tuple[Document, ...]:
-    """The documents that have text, each text once, in their order."""
+    """The documents that have text, and what it is made from if they are pairs, each once, in their order."""
     texts: dict[str, Document] = {}
     for document in documents:
         if document.text.strip() and (document.source is None or document.source.strip()):

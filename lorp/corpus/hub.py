@@ -7,8 +7,9 @@ from socket import gaierror
 from typing import Any
 
 from lorp.corpus.address import HubCorpus, is_hub
-from lorp.corpus.documents import Document, checked_text, distinct
-from lorp.corpus.rows import Row, check_column, row_documents
+from lorp.corpus.documents import Document, distinct
+from lorp.corpus.media import Medium
+from lorp.corpus.rows import Row, check_column, row_documents, row_of
 from lorp.errors import CorpusError, OutageError
 from lorp.values import LATER
 
@@ -34,6 +35,7 @@ class HubRows:
         texts: A text a row, in their order; empty where a row has none.
         source_column: The field that is what texts are made from, of pairs.
         sources: The same of these.
+        media: Instead of these, sounds or images.
     """
 
     dataset: str
@@ -44,6 +46,7 @@ class HubRows:
     texts: tuple[str, ...]
     source_column: str | None = field(default=None, metadata=LATER)
     sources: tuple[str, ...] = field(default=(), metadata=LATER)
+    media: tuple[Medium | None, ...] = field(default=(), metadata=LATER)
 
 
 def resolve_commit(corpus: HubCorpus) -> str:
@@ -81,12 +84,13 @@ def read_rows(corpus: HubCorpus, commit: str, max_characters: int, repository: s
         CorpusError: It cannot be read, would run code, or has no such configuration, split or column.
         OutageError: The hub does not answer.
     """
-    read: list[list[str]] = []
+    read: list[Row] = []
     total = 0
     for row in _rows(corpus, commit, repository or f"hf://datasets/{corpus.dataset}"):
         where = f"row {len(read) + 1} of {corpus.dataset}"
-        read.append([checked_text(row.get(column), where) for column in corpus.rows.columns])
-        total += min(sum(map(len, read[-1])), _MOST_OF_A_PAIR if corpus.rows.source else max_characters) + 1
+        fields = {column: row.get(column) for column in corpus.rows.columns}
+        read.append(row_of(len(read) + 1, corpus.rows, fields, None, where))
+        total += _cost(read[-1], max_characters) + 1
         if total >= max_characters:
             break
     return HubRows(
@@ -95,10 +99,18 @@ def read_rows(corpus: HubCorpus, commit: str, max_characters: int, repository: s
         config=corpus.config,
         split=corpus.split,
         column=corpus.rows.column,
-        texts=tuple(texts[-1] for texts in read),
+        texts=tuple(row.text for row in read),
         source_column=corpus.rows.source,
-        sources=tuple(texts[0] for texts in read) if corpus.rows.source else (),
+        sources=tuple(row.source for row in read if row.source is not None),
+        media=tuple(row.medium for row in read) if corpus.rows.medium else (),
     )
+
+
+def _cost(row: Row, most: int) -> int:
+    """Characters that a row counts."""
+    if row.source is None and row.medium is None:
+        return min(len(row.text), most)
+    return _MOST_OF_A_PAIR if row.medium else min(len(row.text) + len(row.source or ""), _MOST_OF_A_PAIR)
 
 
 def hub_documents(rows: HubRows, joined: bool, window_tokens: int) -> tuple[Document, ...]:
@@ -107,9 +119,12 @@ def hub_documents(rows: HubRows, joined: bool, window_tokens: int) -> tuple[Docu
     Raises:
         CorpusError: They hold no text.
     """
-    sources = rows.sources or [None] * len(rows.texts)
-    pairs = enumerate(zip(rows.texts, sources, strict=True), start=1)
-    numbered = (Row(number=number, text=text, source=source) for number, (text, source) in pairs)
+    nothing = [None] * len(rows.texts)
+    pairs = zip(rows.texts, rows.sources or nothing, rows.media or nothing, strict=True)
+    numbered = (
+        Row(number=number, text=text, source=source, medium=medium)
+        for number, (text, source, medium) in enumerate(pairs, start=1)
+    )
     documents = distinct(row_documents(rows.dataset, numbered, joined, window_tokens))
     if not documents:
         raise CorpusError(f"column {rows.column!r} of {rows.dataset} is empty", "Name another after a #")
@@ -126,7 +141,7 @@ def _rows(corpus: HubCorpus, commit: str, repository: str) -> Iterator[Mapping[s
 
 
 def _opened(corpus: HubCorpus, commit: str, repository: str) -> Iterable[Mapping[str, Any]]:
-    from datasets import load_dataset_builder
+    from datasets import Audio, Image, load_dataset_builder
     from datasets.utils import disable_progress_bars
 
     disable_progress_bars()
@@ -136,9 +151,13 @@ def _opened(corpus: HubCorpus, commit: str, repository: str) -> Iterable[Mapping
     names = rows.column_names or list(next(iter(rows), {}))
     for column in corpus.rows.columns:
         check_column(names, column, f"{corpus.dataset} has no column {column!r}")
-    # Other columns could be images: they are not decoded.
-    columns: Iterable[Mapping[str, Any]] = rows.select_columns(list(corpus.rows.columns))
-    return columns
+    # Other columns could be images: they are not decoded. Nor is the one that is asked for, of a sound or an image.
+    columns: Any = rows.select_columns(list(corpus.rows.columns))
+    if corpus.rows.medium:
+        kinds: Any = {"sound": Audio, "image": Image}
+        columns = columns.cast_column(corpus.rows.source, kinds[corpus.rows.medium](decode=False))
+    found: Iterable[Mapping[str, Any]] = columns
+    return found
 
 
 def _check_data(builder: Any, repository: str, commit: str) -> None:

@@ -46,7 +46,8 @@ def read_local(address: str, window_tokens: int = 1) -> tuple[Document, ...]:
 def _bounded(what: str, texts: Iterable[_Text], separator: str = "") -> Iterator[_Text]:
     total = 0
     for text in texts:
-        total += len(text.text) + len(text.source or "") + len(separator)
+        medium = text.medium.base64 if text.medium else ""
+        total += len(text.text) + len(text.source or "") + len(medium) + len(separator)
         if total > MAX_CHARACTERS:
             raise _too_large(what)
         yield text

@@ -1,13 +1,14 @@
 """Rows of JSONL and Parquet -> texts -> documents. Nothing in a row is trusted: sizes are bounded, kinds checked."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lorp.corpus.address import RowFormat
 from lorp.corpus.documents import Document, checked_text
+from lorp.corpus.media import Medium, medium_of
 from lorp.corpus.stretches import stretches
 from lorp.errors import CorpusError
 
@@ -23,6 +24,7 @@ class Row:
     number: int
     text: str
     source: str | None = None
+    medium: Medium | None = None
 
 
 def row_documents(label: str, rows: Iterable[Row], joined: bool, window_tokens: int) -> Iterator[Document]:
@@ -31,7 +33,7 @@ def row_documents(label: str, rows: Iterable[Row], joined: bool, window_tokens: 
         yield from stretches(label, SEPARATOR.join(row.text for row in rows), window_tokens)
     else:
         for row in rows:
-            yield Document(id=f"{label}/{row.number}", text=row.text, source=row.source)
+            yield Document(id=f"{label}/{row.number}", text=row.text, source=row.source, medium=row.medium)
 
 
 def jsonl_rows(path: Path, form: RowFormat) -> Iterator[Row]:
@@ -43,12 +45,15 @@ def jsonl_rows(path: Path, form: RowFormat) -> Iterator[Row]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
-                row = _json_object(line, f"line {number} of {path}")
-                yield _row(number, [_text(row, column, path, number) for column in form.columns])
+                where = f"line {number} of {path}"
+                row = _json_object(line, where)
+                for column in form.columns:
+                    check_column(list(row), column, f"{where} has no field {column!r}")
+                yield row_of(number, form, row, path.parent, where)
 
 
 def parquet_rows(path: Path, form: RowFormat) -> Iterator[Row]:
-    """The rows of a Parquet file; only the column of texts is decoded.
+    """The rows of a Parquet file; only the columns that are asked for are decoded.
 
     Raises:
         CorpusError: Not Parquet, no such column, or one that holds no text.
@@ -59,12 +64,14 @@ def parquet_rows(path: Path, form: RowFormat) -> Iterator[Row]:
     try:
         _check_schema(pq.read_schema(path), form, path)
         # As a dictionary, a value that repeats a million times is held once.
-        with pq.ParquetFile(path, read_dictionary=list(form.columns)) as file:
+        texts = [column for column in form.columns if not (form.medium and column == form.source)]
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
             number = 0
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(form.columns)):
                 for values in zip(*(batch.column(name) for name in form.columns), strict=True):
                     number += 1
-                    yield _row(number, [checked_text(value.as_py(), f"row {number} of {path}") for value in values])
+                    row = {name: value.as_py() for name, value in zip(form.columns, values, strict=True)}
+                    yield row_of(number, form, row, path.parent, f"row {number} of {path}")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
         raise CorpusError(f"{path} is no readable Parquet file: {fault}", "Give a sound one") from None
 
@@ -76,6 +83,8 @@ def _check_schema(schema: Any, form: RowFormat, path: Path) -> None:
         check_column(schema.names, column, f"{path} has no column {column!r}")
         if schema.names.count(column) > 1:
             raise CorpusError(f"{path} has several columns {column!r}", "Give each a name of its own")
+        if form.medium and column == form.source:
+            continue
         kind = schema.field(column).type
         values = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not (pa.types.is_string(values) or pa.types.is_large_string(values)):
@@ -92,14 +101,26 @@ def _json_object(line: bytes, where: str) -> dict[str, Any]:
     return value
 
 
-def _text(row: dict[str, Any], column: str, path: Path, number: int) -> str:
-    check_column(list(row), column, f"line {number} of {path} has no field {column!r}")
-    return checked_text(row[column], f"line {number} of {path}")
+def row_of(number: int, form: RowFormat, row: Mapping[str, Any], folder: Path | None, where: str) -> Row:
+    """A row of the text alone, or of what it is made from and the text.
 
+    Args:
+        number: Its number from 1.
+        form: Which fields are what.
+        row: The fields.
+        folder: Where files that it names lie; None where it can name none.
+        where: It, in the words of an error.
 
-def _row(number: int, texts: list[str]) -> Row:
-    """Of the text alone, or of its source and the text."""
-    return Row(number=number, text=texts[-1], source=texts[0] if len(texts) > 1 else None)
+    Raises:
+        CorpusError: A field is not what it has to be.
+    """
+    text = checked_text(row[form.column], where)
+    if form.source is None:
+        return Row(number=number, text=text)
+    if form.medium is None:
+        return Row(number=number, text=text, source=checked_text(row[form.source], where))
+    medium = medium_of(form.medium, row[form.source], folder, where)
+    return Row(number=number, text=text if medium else "", medium=medium)
 
 
 def check_column(names: list[str], column: str, reason: str) -> None:

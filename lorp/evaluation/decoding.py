@@ -9,24 +9,29 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from lorp.feeding import reads_source, start_token
+from lorp.feeding import Feed, reads_source, start_token
 
 
-def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Any:
-    """The model's output, KV cache included, for prompts of one length; logits of the last position only."""
-    ids_BT = torch.tensor([list(prompt) for prompt in prompts], device=model.device)
+def text_prompt(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Feed:
+    """Texts of one length to go on from; for an encoder-decoder, sources to make texts from."""
+    ids_BT = torch.tensor([list(tokens) for tokens in prompts], device=model.device)
     if not reads_source(model):
-        return model(input_ids=ids_BT, use_cache=True, logits_to_keep=1)
-    starts_B1 = torch.full_like(ids_BT[:, :1], start_token(model))
-    return model(input_ids=ids_BT, decoder_input_ids=starts_B1, use_cache=True)
+        return Feed(tokens_BT=ids_BT)
+    return Feed(tokens_BT=ids_BT, source_BS=ids_BT, start=start_token(model))
 
 
-def greedy_tokens(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Iterator[torch.Tensor]:
-    """The likeliest next token of each prompt, int64 of shape (B,), again and again; never ends by itself.
+def prefill(model: PreTrainedModel, prompted: Feed) -> Any:
+    """The model's output, KV cache included, for a prompt; logits of the last position only."""
+    last = {} if reads_source(model) else {"logits_to_keep": 1}
+    return model(**prompted.prompt, use_cache=True, **last)
+
+
+def greedy_tokens(model: PreTrainedModel, prompted: Feed) -> Iterator[torch.Tensor]:
+    """The likeliest next token of each text, int64 of shape (B,), again and again; never ends by itself.
 
     Nothing of the checkpoint's own generation settings is used but the token that a decoder starts from.
     """
-    output = prefill(model, prompts)
+    output = prefill(model, prompted)
     read = {"encoder_outputs": (output.encoder_last_hidden_state,)} if reads_source(model) else {"logits_to_keep": 1}
     ids = "decoder_input_ids" if reads_source(model) else "input_ids"
     while True:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from lorp.corpus import Window
 from lorp.evaluation.decoding import end_tokens, greedy_tokens
-from lorp.feeding import reads_source
+from lorp.feeding import prompt_of, reads_source
 from lorp.progress import track
 from lorp.spec import GenerationSpec
 
@@ -96,10 +96,11 @@ def continue_prompts(
 ) -> tuple[Continuation, ...]:
     """Continues the beginnings of the first windows, one from each document before a second from any.
 
-    An encoder-decoder makes texts of their sources.
+    An encoder-decoder makes texts of their sources, and a model that sees says something of their images.
     """
     prompts = choose_prompts(windows, spec.num_prompts)
-    size = 1 if reads_source(model) else _PROMPTS_A_BATCH
+    alone = reads_source(model) or any(window.medium for window in prompts)
+    size = 1 if alone else _PROMPTS_A_BATCH
     batches = [prompts[start : start + size] for start in range(0, len(prompts), size)]
     with torch.inference_mode():
         return tuple(
@@ -132,17 +133,22 @@ def _continue(
     model: PreTrainedModel, windows: Sequence[Window], decode: Decode, spec: GenerationSpec
 ) -> list[Continuation]:
     ends = end_tokens(model)
-    prompts = [window.source or window.tokens[: spec.prompt_tokens] for window in windows]
+    prompted = prompt_of(windows, model, spec.prompt_tokens)
     rows: list[list[int]] = [[] for _ in windows]
-    for _, next_B in zip(range(spec.max_new_tokens), greedy_tokens(model, prompts), strict=False):
+    for _, next_B in zip(range(spec.max_new_tokens), greedy_tokens(model, prompted), strict=False):
         for row, token in zip(rows, next_B.tolist(), strict=True):
             row.append(token)
         if all(ends.intersection(row) for row in rows):
             break
     return [
-        _continuation(window, prompt, row, decode, ends)
-        for window, prompt, row in zip(windows, prompts, rows, strict=True)
+        _continuation(window, _shown(window, spec), row, decode, ends)
+        for window, row in zip(windows, rows, strict=True)
     ]
+
+
+def _shown(window: Window, spec: GenerationSpec) -> Sequence[int]:
+    """What a reader sees of a prompt: of a sound or an image nothing."""
+    return () if window.medium else window.source or window.tokens[: spec.prompt_tokens]
 
 
 def _continuation(

@@ -5,7 +5,7 @@ Times are of this machine, at this load: only their ratios, taken within one rou
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lorp.evaluation.decoding import greedy_tokens, prefill
-from lorp.feeding import reads_source
+from lorp.feeding import Feed, reads_source
 from lorp.progress import track
 from lorp.spec import SpeedSpec
 
@@ -116,9 +116,7 @@ class SpeedComparison:
         return self.pruned_memory.resident(tokens) / self.dense_memory.resident(tokens)
 
 
-def measure_rounds(
-    dense: PreTrainedModel, pruned: PreTrainedModel, prompt: Sequence[int], spec: SpeedSpec
-) -> tuple[Round, ...]:
+def measure_rounds(dense: PreTrainedModel, pruned: PreTrainedModel, prompt: Feed, spec: SpeedSpec) -> tuple[Round, ...]:
     """Times both models `spec.repeats` times, each going first every other time; an untimed round comes before."""
     with torch.inference_mode():
         _round(dense, pruned, prompt, spec)
@@ -128,23 +126,25 @@ def measure_rounds(
         )
 
 
-def measure_memory(model: PreTrainedModel, prompt: Sequence[int]) -> Memory:
+def measure_memory(model: PreTrainedModel, prompt: Feed) -> Memory:
     """Bytes that a model and a prefill of the prompt take; the same in every run of the same software."""
     tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     weights = sum(tensor.nbytes for tensor in tensors.values())
     with torch.inference_mode():
-        cache = prefill(model, [prompt]).past_key_values
+        cache = prefill(model, prompt).past_key_values
         parts = (cache.self_attention_cache, cache.cross_attention_cache) if reads_source(model) else (cache,)
-        kv_bytes = sum(layer.keys.nbytes + layer.values.nbytes for part in parts for layer in part.layers)
-        del cache
+        layers = [layer for part in parts for layer in part.layers]
+        kv_bytes = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
+        longest = max(layer.keys.shape[-2] for layer in layers)
+        del cache, parts, layers
         peak = weights + _peak_bytes(model, prompt)
-    return Memory(weights=weights, kv_token=kv_bytes // len(prompt), peak=peak)
+    return Memory(weights=weights, kv_token=kv_bytes // max(longest, prompt.num_read), peak=peak)
 
 
 def _round(
     dense: PreTrainedModel,
     pruned: PreTrainedModel,
-    prompt: Sequence[int],
+    prompt: Feed,
     spec: SpeedSpec,
     *,
     pruned_first: bool = False,
@@ -156,9 +156,9 @@ def _round(
     return Round(dense=first, pruned=_timing(pruned, prompt, spec.decode_tokens))
 
 
-def _timing(model: PreTrainedModel, prompt: Sequence[int], decode_tokens: int) -> Timing:
+def _timing(model: PreTrainedModel, prompt: Feed, decode_tokens: int) -> Timing:
     start = _now(model)
-    tokens = greedy_tokens(model, [prompt])
+    tokens = greedy_tokens(model, prompt)
     next(tokens)
     prefilled = _now(model)
     for _ in islice(tokens, decode_tokens):
@@ -172,16 +172,16 @@ def _now(model: PreTrainedModel) -> float:
     return time.perf_counter()
 
 
-def _peak_bytes(model: PreTrainedModel, prompt: Sequence[int]) -> int:
+def _peak_bytes(model: PreTrainedModel, prompt: Feed) -> int:
     """Most bytes allocated at once by a prefill, beyond what was allocated before it."""
     if model.device.type == "cuda":
         before = torch.cuda.memory_allocated(model.device)
         torch.cuda.reset_peak_memory_stats(model.device)
-        prefill(model, [prompt])
+        prefill(model, prompt)
         return int(torch.cuda.max_memory_allocated(model.device)) - before
     activities = [torch.profiler.ProfilerActivity.CPU]
     with _standard_error_closed(), torch.profiler.profile(activities=activities, profile_memory=True) as profiler:
-        prefill(model, [prompt])
+        prefill(model, prompt)
     recorded: Any = profiler.profiler
     steps = sorted(
         (event.start_ns(), event.nbytes()) for event in recorded.kineto_results.events() if event.name() == "[memory]"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from transformers import PreTrainedModel
 
-from lorp.evaluation.decoding import end_tokens, greedy_tokens
+from lorp.evaluation.decoding import end_tokens, greedy_tokens, text_prompt
 from lorp.progress import track
 from lorp.promotion.decision import CanaryAnswer
 from lorp.promotion.policy import Canary
@@ -38,7 +38,7 @@ def answer(
 
 def _continued(model: PreTrainedModel, prompt: Sequence[int], ends: frozenset[int], limit: int) -> list[int]:
     tokens: list[int] = []
-    for _, next_B in zip(range(limit), greedy_tokens(model, [prompt]), strict=False):
+    for _, next_B in zip(range(limit), greedy_tokens(model, text_prompt(model, [prompt])), strict=False):
         if int(next_B) in ends:
             break
         tokens.append(int(next_B))

@@ -158,7 +158,7 @@ class ModelTrials:
             if part.scored:
                 continue
             assert wanted_BTD is not None
-            wanted_TD, have_TD = (states_BTD.flatten(0, 1).float() for states_BTD in (wanted_BTD, left[-1]))
+            wanted_TD, have_TD = (states_BTD.flatten(0, -2).float() for states_BTD in (wanted_BTD, left[-1]))
             sums = sums or no_tokens(inputs[-1].shape[1], wanted_TD.shape[1], self._body.device)
             sums.add(inputs[-1], wanted_TD - have_TD, 1 / torch.linalg.vector_norm(wanted_TD, dim=-1))
         if not sums or not sums.finite:

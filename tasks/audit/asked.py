@@ -6,7 +6,7 @@ from typing import Any
 from lorp.spec import CalibrationSpec, EvaluationSpec, RecompressSpec
 from tasks.chain import Chain
 from tasks.vault import Manifest
-from tasks.windows import of_evaluation
+from tasks.windows import are_pairs, of_evaluation
 
 #: Inputs of a kind of stage that follow from the spec.
 _ASKED: Mapping[str, Callable[[RecompressSpec], Mapping[str, Any]]] = {
@@ -45,7 +45,7 @@ def asked_faults(chain: Chain, spec: RecompressSpec) -> list[str]:
 def _asked(chain: Chain, stage: Manifest, spec: RecompressSpec) -> Mapping[str, Any]:
     if stage.stage == "windows":
         text = _text(chain, stage, spec)
-        pairs = True if spec.pruning.stack else None
+        pairs = True if are_pairs(spec) else None
         return {"packing": text.packing, "window_tokens": text.window_tokens, "seed": text.seed, "pairs": pairs}
     dtype = {"dtype": spec.compute.dtype} if stage.stage in _RUN else {}
     return {**dtype, **(_ASKED[stage.stage](spec) if stage.stage in _ASKED else {})}

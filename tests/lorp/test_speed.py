@@ -7,6 +7,7 @@ from pico import NUM_BLOCKS
 from test_surgery import cut
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from lorp.evaluation.decoding import text_prompt
 from lorp.evaluation.speed import Memory, Round, SpeedComparison, Timing, measure_memory, measure_rounds
 from lorp.models import cpuinfo_name, processor_name
 from lorp.spec import SpeedSpec
@@ -37,7 +38,7 @@ def test_speedups_and_memory_worked_by_hand() -> None:
 
 def test_bytes_are_those_of_weights_and_cache_and_the_same_each_time(pico: Path, tmp_path: Path) -> None:
     dense, pruned = load(pico), load(cut(pico, tmp_path / "variant", 1, 2))
-    one, again, fewer = measure_memory(dense, PROMPT), measure_memory(dense, PROMPT), measure_memory(pruned, PROMPT)
+    one, again, fewer = (measure_memory(model, text_prompt(model, [PROMPT])) for model in (dense, dense, pruned))
     assert one == again
     # 2 KV heads of 8 numbers, keys and values, 4 bytes each, a block.
     assert one.kv_token == NUM_BLOCKS * 2 * 2 * 8 * 4
@@ -51,7 +52,8 @@ def test_bytes_are_those_of_weights_and_cache_and_the_same_each_time(pico: Path,
 
 def test_a_longer_prompt_holds_more(pico: Path) -> None:
     model = load(pico)
-    assert measure_memory(model, PROMPT * 2).peak > measure_memory(model, PROMPT).peak
+    twice, once = (text_prompt(model, [PROMPT * times]) for times in (2, 1))
+    assert measure_memory(model, twice).peak > measure_memory(model, once).peak
 
 
 def test_every_round_times_both_and_who_goes_first_alternates(pico: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +61,7 @@ def test_every_round_times_both_and_who_goes_first_alternates(pico: Path, monkey
     order: list[str] = []
     for name, model in (("dense", dense), ("pruned", pruned)):
         model.register_forward_pre_hook(lambda *_, name=name: order.append(name))
-    rounds = measure_rounds(dense, pruned, PROMPT, SpeedSpec(repeats=3, decode_tokens=2))
+    rounds = measure_rounds(dense, pruned, text_prompt(dense, [PROMPT]), SpeedSpec(repeats=3, decode_tokens=2))
     assert len(rounds) == 3
     assert all(value > 0 for entry in rounds for value in (entry.dense.prefill, entry.pruned.decode))
     assert order[::3] == ["dense", "pruned", "dense", "pruned", "pruned", "dense", "dense", "pruned"]

@@ -102,12 +102,12 @@ def test_pairs_of_several_corpora_come_in_turn() -> None:
 
 def test_text_by_itself_and_pairs_are_told_apart() -> None:
     alone, pair = Document(id="a", text="t"), Document(id="b", text="t", source="s")
-    check_pairs([alone], pairs=False)
-    check_pairs([pair], pairs=True)
+    check_pairs([alone], None)
+    check_pairs([pair], "text")
     with pytest.raises(CorpusError, match="a is text by itself"):
-        check_pairs([pair, alone], pairs=True)
+        check_pairs([pair, alone], "text")
     with pytest.raises(CorpusError, match="b is a pair"):
-        check_pairs([alone, pair], pairs=False)
+        check_pairs([alone, pair], None)
 
 
 def test_pairs_whose_sources_are_alike_are_not_in_both_parts(tmp_path: Path) -> None:

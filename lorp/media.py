@@ -1,0 +1,142 @@
+"""Sounds and images as files hold them -> what a model is given, by the settings that its checkpoint comes with.
+
+Shapes: C channels, S samples of a sound.
+"""
+
+import io
+import math
+import wave
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor
+
+from lorp.corpus import Window
+from lorp.corpus.media import Medium, MediumKind
+from lorp.corpus.pairs import Frame
+from lorp.errors import CorpusError, SourceError
+from lorp.progress import track
+
+#: Formats of images that are read, and the most pixels that one may have.
+_FORMATS, _MAX_PIXELS = ("PNG", "JPEG", "WEBP"), 1 << 26
+#: Full scale of whole numbers by their bytes; a sample of one byte has no sign.
+_UNSIGNED, _INT24 = 1, 3
+_AROUND_IMAGE = (
+    ("vision_start_token_id", "boi_token_id"),
+    ("image_token_id",),
+    ("vision_end_token_id", "eoi_token_id"),
+)
+
+
+def prepared(medium: Medium, folder: Path) -> dict[str, torch.Tensor]:
+    """What a model is given for a sound or an image, by name of its argument, as a batch of one.
+
+    Args:
+        medium: The file.
+        folder: The checkpoint, whose feature extractor or image processor prepares it.
+
+    Raises:
+        CorpusError: It is no WAV file, or no PNG, JPEG or WebP; or it is too long or too large.
+        SourceError: The checkpoint does not say how to prepare it.
+    """
+    prepare = _processor(medium.kind, folder)
+    if medium.kind == "sound":
+        return dict(prepare(_sound(medium.data, prepare), sampling_rate=prepare.sampling_rate, return_tensors="pt"))
+    return dict(prepare(images=_image(medium.data), return_tensors="pt"))
+
+
+def frame_of(folder: Path, kind: MediumKind, begin: int | None) -> Frame:
+    """What stands before a text that is made from a sound or an image.
+
+    Args:
+        folder: The checkpoint, whose config names the tokens.
+        kind: What it is made from.
+        begin: The tokenizer's token that begins a text.
+    """
+    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if kind == "sound":
+        return Frame(start=config.decoder_start_token_id, said=True)
+    found = [[getattr(config, name, None) for name in names] for names in _AROUND_IMAGE]
+    tokens = [next((token for token in each if type(token) is int), None) for each in found]
+    return Frame(start=begin, image=tuple(token for token in tokens if token is not None))
+
+
+def check_media(windows: Sequence[Window], folder: Path) -> None:
+    """Prepares every sound and image once, so that what cannot be read is told before anything runs.
+
+    Raises:
+        CorpusError: With the first of them.
+        SourceError: The checkpoint does not say how to prepare it.
+    """
+    for window in track(windows, "check sounds and images"):
+        if window.medium:
+            try:
+                prepared(window.medium, folder)
+            except CorpusError as fault:
+                raise CorpusError(f"{window.document}: {fault.reason}", fault.remedy) from None
+
+
+@lru_cache(maxsize=4)
+def _processor(kind: MediumKind, folder: Path) -> Any:
+    classes: dict[MediumKind, Any] = {"sound": AutoFeatureExtractor, "image": AutoImageProcessor}
+    stock = {"trust_remote_code": False, "local_files_only": True}
+    try:
+        if kind == "sound":
+            return classes[kind].from_pretrained(folder, **stock)
+        return classes[kind].from_pretrained(folder, backend="pil", **stock)  # wherever torchvision is, the same
+    except Exception as fault:  # settings that are not what they should be fail anywhere in it
+        raise SourceError(
+            f"what prepares a {kind} cannot be loaded: {str(fault).splitlines()[0][:200]}",
+            "Add preprocessor_config.json to the checkpoint",
+        ) from fault
+
+
+def _sound(data: bytes, extractor: Any) -> NDArray[np.float32]:
+    """Samples in -1 to 1, one channel, at the rate that the model was trained on."""
+    try:
+        with wave.open(io.BytesIO(data)) as file:
+            rate, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
+            longest = extractor.chunk_length
+            if file.getnframes() > longest * rate:
+                raise CorpusError(
+                    f"a sound of {file.getnframes() / rate:.1f} s is longer than the {longest} s that the model hears",
+                    "Cut it, and its text",
+                )
+            samples = _samples(file.readframes(file.getnframes()), width).reshape(-1, channels).mean(axis=1)
+    except (wave.Error, EOFError, ValueError, ZeroDivisionError) as fault:
+        raise CorpusError(f"a sound is no WAV file of whole numbers: {fault}", "Convert it") from None
+    if not len(samples):
+        raise CorpusError("a sound is empty", "Leave it out")
+    common = math.gcd(rate, extractor.sampling_rate)
+    if rate != extractor.sampling_rate:
+        samples = resample_poly(samples, extractor.sampling_rate // common, rate // common)
+    return np.asarray(samples, np.float32)
+
+
+def _samples(data: bytes, width: int) -> NDArray[np.float64]:
+    if width == _UNSIGNED:
+        return (np.frombuffer(data, np.uint8).astype(np.float64) - 128) / 128
+    if width == _INT24:
+        parts = np.frombuffer(data, np.uint8).reshape(-1, _INT24)
+        wide = np.zeros((len(parts), 4), np.uint8)
+        wide[:, 1:] = parts
+        return wide.view("<i4")[:, 0] / 2.0**31
+    return np.frombuffer(data, f"<i{width}") / 2.0 ** (8 * width - 1)
+
+
+def _image(data: bytes) -> Any:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise CorpusError(f"an image of {image.width} x {image.height} is too large", "Make it smaller")
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
+        raise CorpusError(f"an image cannot be read: {fault}", f"Give one of {', '.join(_FORMATS)}") from None
