@@ -59,18 +59,20 @@ class _Frame:
         return self.start + blocks * self.cell
 
 
-def heat_map(similarity: Matrix, labels: Sequence[int], removed: Sequence[int]) -> Markup:
+def heat_map(similarity: Matrix, labels: Sequence[int], removed: Sequence[int], of: str = "") -> Markup:
     """Draws an N x N similarity.
 
     Args:
         similarity: Mean cosines between block inputs.
         labels: Cluster of each block, drawn as a strip along both axes.
         removed: Blocks marked on both axes and by a line across.
+        of: Which tokens, where a page has several drawings.
     """
     num_blocks = len(similarity)
     frame = _Frame(num_blocks=num_blocks, cell=min(max(_SIDE // num_blocks, _CELL_MIN), _CELL_MAX))
     scale = scale_to_one(float(similarity.min()))
-    name = f"Similarity of the inputs of {num_blocks} blocks; removed: {', '.join(map(str, removed))}"
+    tokens = f", {of} tokens" if of else ""
+    name = f"Similarity of the inputs of {num_blocks} blocks{tokens}; removed: {', '.join(map(str, removed))}"
     return drawing(
         frame.end + _LEGEND,
         frame.end + 8,
@@ -80,7 +82,7 @@ def heat_map(similarity: Matrix, labels: Sequence[int], removed: Sequence[int]) 
         *_strips(labels, frame),
         *(_marks(block, frame) for block in removed),
         _axes(block_labels(num_blocks, removed, frame.cell), frame),
-        _legend(scale, frame),
+        _legend(scale, frame, "-".join(["similarity-scale", *([of] if of else [])])),
         class_="heat-map",
     )
 
@@ -174,14 +176,14 @@ def _turned(x: float, y: float) -> str:
     return f"rotate(-90 {x:g} {y:g})"
 
 
-def _legend(scale: Scale, frame: _Frame) -> Markup:
+def _legend(scale: Scale, frame: _Frame, gradient_id: str) -> Markup:
     """The colour scale, with ticks."""
     left, last = frame.end + 26, len(VIRIDIS) - 1
     stops = (
         element("stop", offset=f"{100 * step / last:g}%", stop_color=VIRIDIS[last - step]) for step in range(last + 1)
     )
-    gradient = element("defs", element("linearGradient", *stops, id="similarity-scale", x1=0, y1=0, x2=0, y2=1))
-    bar = element("rect", x=left, y=frame.start, width=16, height=frame.side, fill="url(#similarity-scale)")
+    gradient = element("defs", element("linearGradient", *stops, id=gradient_id, x1=0, y1=0, x2=0, y2=1))
+    bar = element("rect", x=left, y=frame.start, width=16, height=frame.side, fill=f"url(#{gradient_id})")
     ticks = (
         text(f"{tick:z.2f}", left + 24, frame.end - scale.share(tick) * frame.side, class_="index")
         for tick in scale.ticks

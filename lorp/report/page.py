@@ -23,6 +23,7 @@ from lorp.report.experts import expert_section
 from lorp.report.frontier import frontier_section
 from lorp.report.healing import healing_section
 from lorp.report.heat_map import heat_map
+from lorp.report.kinds import kind_section
 from lorp.report.losses import budget_lines, hardest_hit, model_perplexity
 from lorp.report.measurements import generation_section, speed_section, tasks_section
 from lorp.search.frontier import Frontier
@@ -152,6 +153,7 @@ def render_report(data: ReportData) -> str:
         frontier=frontier_section(data.frontier, data.spec.gate.max_perplexity_ratio),
         healing=healing_section(data.patch),
         experts=expert_section(data.expert_loads, data.plan),
+        kinds=kind_section(data.similarity, data.clustering, data.plan),
         tasks=tasks_section(data.evidence, confidence),
         generation=generation_section(data.evidence, confidence),
         speed=speed_section(data.evidence, confidence),

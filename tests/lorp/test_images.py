@@ -1,0 +1,231 @@
+"""Images and their texts: what a model that sees is given for them, and its image and text tokens told apart."""
+
+import base64
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from families import CASES, Case, make_case
+from seeing import png, save_image_settings
+from transformers import PreTrainedModel
+
+from lorp.body import Body
+from lorp.capture import WindowCapture, capture_windows
+from lorp.capture_streamed import capture_streamed
+from lorp.checkpoint import open_checkpoint
+from lorp.corpus import Window
+from lorp.corpus.media import Medium
+from lorp.errors import CorpusError, LorpError, SourceError
+from lorp.evaluation.decoding import greedy_tokens
+from lorp.evaluation.perplexity import window_losses
+from lorp.feeding import feed_of, passes_of, prompt_of
+from lorp.media import check_media, frame_of, prepared
+from lorp.models import load_model, stream_model
+from lorp.parquet import decode_windows, encode_windows
+from lorp.similarity import similarity_of
+from lorp.spec import ComputeSpec
+
+SEEING = [case for case in CASES if case.data.section and case.stack is None]
+BY_NAME = {str(case): case for case in SEEING}
+PUBLISHED = BY_NAME["LLaVA around Llama: own head, as published"]
+TILED = BY_NAME["LLaVA-NeXT around Llama: own head, as published"]
+#: How many tokens each family's image has, as its processor in transformers counts them.
+IMAGE_TOKENS = {"LLaVA": 4, "LLaVA-NeXT": 14, "Qwen2-VL": 2, "Qwen2.5-VL": 2, "Gemma": 4}
+TEXT = tuple(range(30, 60))
+
+
+def medium(seed: int = 0) -> Medium:
+    return Medium(kind="image", base64=base64.b64encode(png(seed)).decode())
+
+
+class Seeing:
+    """A case's model, and windows of it."""
+
+    def __init__(self, case: Case, folder: Path) -> None:
+        self.folder = make_case(case, folder)
+        save_image_settings(case, self.folder)
+        self.family = open_checkpoint(self.folder).family
+        self.model = load_model(self.folder, ComputeSpec())
+        self.given = (0, *frame_of(self.folder, "image", 0).image)
+
+    def window(self, seed: int = 0) -> Window:
+        return Window(
+            id=f"{seed}@0", document=str(seed), text_sha256="", tokens=(*self.given, *TEXT), medium=medium(seed),
+            num_given=len(self.given),
+        )  # fmt: skip
+
+    @property
+    def windows(self) -> list[Window]:
+        return [self.window(seed) for seed in range(3)]
+
+
+@pytest.fixture
+def seeing(request: pytest.FixtureRequest, tmp_path: Path) -> Seeing:
+    return Seeing(getattr(request, "param", PUBLISHED), tmp_path / "model")
+
+
+every = pytest.mark.parametrize("seeing", SEEING, ids=str, indirect=True)
+
+
+def direct(model: Any, inputs: dict[str, torch.Tensor], **more: Any) -> Any:
+    with torch.inference_mode():
+        return model(**inputs, use_cache=False, **more)
+
+
+@every
+def test_an_image_becomes_the_tokens_that_the_model_makes_of_it(seeing: Seeing, request: Any) -> None:
+    feed, other = (feed_of([seeing.window(seed)], seeing.model) for seed in (0, 1))
+    assert feed.image_BT is not None
+    [name] = {name for name in IMAGE_TOKENS if seeing.family.name.split(" ")[0] == name}
+    assert int(feed.image_BT.sum()) == IMAGE_TOKENS[name]
+    assert feed.num_given == len(seeing.given) - 1 + IMAGE_TOKENS[name]
+    assert feed.tokens_BT[0, feed.num_given :].tolist() == list(TEXT)
+    logits = direct(seeing.model, feed.inputs).logits
+    assert not torch.equal(logits, direct(seeing.model, other.inputs).logits)
+    [(said_TV, ids_T)] = feed.said_of(logits)
+    assert ids_T.tolist() == list(TEXT)
+    assert torch.equal(said_TV, logits[0, -len(TEXT) - 1 : -1])
+
+
+@every
+def test_blocks_run_one_by_one_say_what_the_model_says(seeing: Seeing) -> None:
+    body = Body(seeing.model, seeing.family)
+    feeds = [feed_of([window], seeing.model) for window in seeing.windows]
+    with torch.inference_mode():
+        states = [body.embedded(feed) for feed in feeds]
+        for block in range(body.num_blocks):
+            states = body.step_all(block, states, feeds)
+        for feed, state in zip(feeds, states, strict=True):
+            assert torch.equal(body.logits(feed, state), direct(seeing.model, feed.inputs).logits)
+
+
+@every
+def test_what_is_written_of_an_image_is_what_transformers_writes(seeing: Seeing) -> None:
+    model: Any = seeing.model
+    prompted = prompt_of([seeing.window()], model, 8)
+    with torch.inference_mode():
+        tokens = greedy_tokens(model, prompted)
+        written = [int(next(tokens)) for _ in range(12)]
+        made = model.generate(**prompted.inputs, max_new_tokens=12, min_new_tokens=12, do_sample=False)
+    assert prompted.tokens_BT.shape[1] == prompted.num_given
+    assert written == made[0, -12:].tolist()
+
+
+@every
+def test_image_and_text_tokens_are_summed_up_apart(seeing: Seeing, tmp_path: Path) -> None:
+    captures = capture_windows(seeing.model, seeing.family, seeing.windows, sampled_tokens=4, seed=0)
+    for capture in captures:
+        feed = feed_of([capture.window], seeing.model)
+        assert feed.image_BT is not None
+        states_LTD = boundaries(seeing.model, seeing, feed.inputs)
+        units = states_LTD / states_LTD.norm(dim=-1, keepdim=True)
+        image_T = feed.image_BT[0]
+        for mask_T, sums in ((image_T, capture.image_sums_LL), (torch.ones_like(image_T), capture.cosine_sums_LL)):
+            expected = torch.einsum("atd,btd->ab", units[:, mask_T], units[:, mask_T])
+            np.testing.assert_allclose(sums, expected, atol=2e-2)
+        assert capture.num_image_tokens == int(image_T.sum())
+    streamed = stream_model(seeing.folder, ComputeSpec(capture_mode="streamed"))
+    again = capture_streamed(streamed, seeing.family, seeing.windows, 4, 0, tmp_path)
+    for one, other in zip(captures, again, strict=True):
+        assert one.num_image_tokens == other.num_image_tokens
+        assert one.image_sums_LL is not None
+        np.testing.assert_allclose(one.image_sums_LL, other.image_sums_LL, atol=1e-4)
+
+
+def boundaries(model: PreTrainedModel, seeing: Seeing, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """States at all boundaries, by hooks of this test's own."""
+    blocks: Any = model.get_submodule(seeing.family.blocks_path)
+    states: list[torch.Tensor] = []
+    hooks = [block.register_forward_pre_hook(lambda _, args: states.append(args[0][0].double())) for block in blocks]
+    hooks.append(
+        blocks[-1].register_forward_hook(
+            lambda _module, _args, given: states.append((given[0] if isinstance(given, tuple) else given)[0].double())
+        )
+    )
+    direct(model, inputs)
+    for hook in hooks:
+        hook.remove()
+    return torch.stack([state.reshape(-1, state.shape[-1]) for state in states])
+
+
+def captured(seeing: Seeing) -> list[WindowCapture]:
+    return capture_windows(seeing.model, seeing.family, seeing.windows, sampled_tokens=4, seed=0)
+
+
+def test_kinds_are_scored_apart_and_survive_a_table(seeing: Seeing) -> None:
+    captures = captured(seeing)
+    sums = decode_windows(encode_windows(captures, {}))
+    similarity = similarity_of([sums, sums], seed=0)
+    image, text = similarity.kinds
+    assert (image.kind, text.kind) == ("image", "text")
+    assert image.num_tokens + text.num_tokens == similarity.num_tokens
+    shares = np.array([image.num_tokens, text.num_tokens]) / similarity.num_tokens
+    mixed = shares[0] * np.array(image.boundaries) + shares[1] * np.array(text.boundaries)
+    np.testing.assert_allclose(mixed, similarity.boundaries, atol=1e-9)
+    assert not np.allclose(image.boundaries, text.boundaries, atol=1e-2)
+    assert sums.at([1]).num_image_tokens is not None
+
+
+def test_without_images_there_are_no_kinds(seeing: Seeing) -> None:
+    windows = [replace(window, medium=None, num_given=0, tokens=TEXT) for window in seeing.windows]
+    captures = capture_windows(seeing.model, seeing.family, windows, sampled_tokens=4, seed=0)
+    sums = decode_windows(encode_windows(captures, {}))
+    assert sums.num_image_tokens is None
+    assert similarity_of([sums], seed=0).kinds == ()
+
+
+def test_an_image_is_alone_in_its_pass_and_text_is_not(seeing: Seeing) -> None:
+    alone = [replace(window, medium=None, num_given=0) for window in seeing.windows]
+    assert [len(passed) for passed in passes_of([*seeing.windows, *alone])] == [1, 1, 1, 3]
+
+
+def test_a_loss_is_that_of_the_text_given_the_image(seeing: Seeing) -> None:
+    [loss] = window_losses(seeing.model, [seeing.window()])
+    feed = feed_of([seeing.window()], seeing.model)
+    logits = direct(seeing.model, feed.inputs).logits
+    expected = torch.nn.functional.cross_entropy(logits[0, -len(TEXT) - 1 : -1], torch.tensor(TEXT))
+    assert loss.loss == pytest.approx(float(expected), abs=1e-5)
+    assert loss.num_predicted == len(TEXT)
+
+
+def test_what_prepares_images_is_the_same_wherever_torchvision_is(seeing: Seeing) -> None:
+    [pixels] = prepared(medium(), seeing.folder)["pixel_values"]
+    assert pixels.shape == (3, 8, 8)
+    assert -3 < float(pixels.min()) < float(pixels.max()) < 3
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"no image", "an image cannot be read"),
+        (png(0)[:-30], "an image cannot be read"),
+        (b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "an image cannot be read"),
+    ],
+)
+def test_what_is_no_image_is_said_with_the_document(seeing: Seeing, data: bytes, said: str) -> None:
+    spoilt = replace(seeing.window(7), medium=Medium(kind="image", base64=base64.b64encode(data).decode()))
+    with pytest.raises(CorpusError, match=f"7: {said}"):
+        check_media([seeing.window(), spoilt], seeing.folder)
+
+
+def test_an_image_that_would_fill_the_memory_is_not_decoded(seeing: Seeing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lorp.media._MAX_PIXELS", 100)
+    with pytest.raises(CorpusError, match="an image of 16 x 8 is too large"):
+        prepared(medium(), seeing.folder)
+
+
+def test_a_checkpoint_that_does_not_say_how_is_refused(seeing: Seeing, tmp_path: Path) -> None:
+    bare = make_case(PUBLISHED, tmp_path / "bare")
+    with pytest.raises(SourceError, match="what prepares a image cannot be loaded") as refused:
+        prepared(medium(), bare)
+    assert "\n" not in str(refused.value)
+    assert issubclass(SourceError, LorpError)
+
+
+def test_several_parts_of_an_image_are_all_counted(tmp_path: Path) -> None:
+    seeing = Seeing(TILED, tmp_path / "model")
+    feed = feed_of([seeing.window()], seeing.model)
+    assert feed.media["pixel_values"].shape[1] > 1
