@@ -27,6 +27,7 @@ from lorp.progress import track
 _FORMATS, _MAX_PIXELS = ("PNG", "JPEG", "WEBP"), 1 << 26
 #: Full scale of whole numbers by their bytes; a sample of one byte has no sign.
 _UNSIGNED, _INT24 = 1, 3
+_ONE: dict[MediumKind, str] = {"sound": "a sound", "image": "an image"}
 _AROUND_IMAGE = (
     ("vision_start_token_id", "boi_token_id"),
     ("image_token_id",),
@@ -92,7 +93,7 @@ def _processor(kind: MediumKind, folder: Path) -> Any:
         return classes[kind].from_pretrained(folder, backend="pil", **stock)  # wherever torchvision is, the same
     except Exception as fault:  # settings that are not what they should be fail anywhere in it
         raise SourceError(
-            f"what prepares a {kind} cannot be loaded: {str(fault).splitlines()[0][:200]}",
+            f"what prepares {_ONE[kind]} cannot be loaded: {str(fault).splitlines()[0][:200]}",
             "Add preprocessor_config.json to the checkpoint",
         ) from fault
 

@@ -1,4 +1,4 @@
-"""A small model that sees, and has learnt to name colours, is pruned on images and texts: healed, judged, shown, audited."""
+"""A small model that sees, and has learnt to name colours, is pruned on images and texts, healed, judged and audited."""
 
 import json
 import random
@@ -15,8 +15,8 @@ from support import Lorp
 COLOURS = {"red": (220, 20, 20), "lime": (20, 220, 20), "blue": (20, 20, 220), "grey": (120, 120, 120)}
 SIDE, PATCH, IMAGE = 16, 8, 250
 TEXT, VISION = 6, 6
-#: A model that does not look names each of four patches right once in four times.
-GUESSED = 2.0
+#: Of single bytes: four colours of four and a half bytes are worth two bits each to one who does not look.
+GUESSED = 4 ** (4 / 19)
 OPTIONS = (
     "--calibration-windows=24", "--evaluation-windows=80", "--window-tokens=32", "--speed-rounds=0",
     "--generation-prompts=8", "--generation-tokens=24", "--max-perplexity-ratio=9", "--search-swaps=4", "--json",
@@ -31,9 +31,8 @@ def drawn(seeded: random.Random) -> tuple[list[str], bytes]:
     image = Image.new("RGB", (SIDE, SIDE))
     for place, name in enumerate(names):
         noisy = tuple(min(255, max(0, part + seeded.randrange(-20, 20))) for part in COLOURS[name])
-        image.paste(
-            noisy, (place % 2 * PATCH, place // 2 * PATCH, place % 2 * PATCH + PATCH, place // 2 * PATCH + PATCH)
-        )
+        left, top = place % 2 * PATCH, place // 2 * PATCH
+        image.paste(noisy, (left, top, left + PATCH, top + PATCH))
     file = BytesIO()
     image.save(file, "PNG")
     return names, file.getvalue()
@@ -117,8 +116,7 @@ def test_its_text_stack_is_pruned_on_images_and_texts(
     asked = (f"--pairs={pairs}#image:caption,image", "--remove=2", "--method=greedy")
     plain, healed = (lorp("recompress", trained, *asked, *OPTIONS, f"--heal={heal}") for heal in ("none", "auto"))
     assert (plain.status, healed.status) == (0, 0), plain.err + healed.err
-    print(plain.json["perplexity"], healed.json["perplexity"])
-    assert plain.json["perplexity"]["dense"] < GUESSED
+    assert plain.json["perplexity"]["dense"] < 0.85 * GUESSED
     assert plain.json["perplexity"]["ratio"] > 1
     assert healed.json["perplexity"]["ratio"] < plain.json["perplexity"]["ratio"]
     page = Path(healed.json["report"]).read_text()
