@@ -1,4 +1,4 @@
-"""A small model that sees, and has learnt to name colours, is pruned on images and texts, healed, judged and audited."""
+"""A small model that sees, and has learnt to name colours, is pruned on images and texts, judged and audited."""
 
 import json
 import random
