@@ -71,8 +71,8 @@ def pruned_states(family: Family, config: Mapping[str, Any], num_blocks: int, ke
     """What a config's top has to say of the states that are used outside the stack, where that is another thing.
 
     What leaves a removed block is what leaves the last kept one before it. A state that is counted from the last is
-    still counted so, and changes where blocks after it are gone. A 0 by itself would be no answer to transformers, which
-    takes it for a no: what enters the first block is then counted from the last.
+    still counted so, and changes where blocks after it are gone. A 0 by itself is a no to transformers: what enters the
+    first block is then counted from the last too.
 
     Args:
         family: The family.

@@ -12,7 +12,8 @@ import torch
 from families import CASES, LOOKING, Case, make_case
 from family_row import Row, cut, load
 from pico import NUM_BLOCKS, edit_json
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from seeing import image_of, prompt_with
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -20,7 +21,9 @@ from lorp.architectures import check_stack
 from lorp.checkpoint import open_checkpoint
 from lorp.errors import IntegrityError, SourceError, SpecError
 from lorp.healing import check_healing
+from lorp.models import load_model
 from lorp.plan import Removal, Stack, plan_of
+from lorp.spec import ComputeSpec
 from lorp.surgery import kept_blocks_of, prune
 
 BY_NAME = {str(case): case for case in (*CASES, *LOOKING)}
@@ -281,3 +284,41 @@ def test_a_plan_for_the_other_stack_is_refused(tmp_path: Path, stack: Stack | No
     with pytest.raises(IntegrityError, match=said):
         prune(open_checkpoint(source, stack), plan, tmp_path / "variant")
     assert not any((tmp_path / "variant").iterdir())
+
+
+def quantised(folder: Path) -> Path:
+    """With maps of the text stack and of one vision block in eight bits, and the others named by their blocks."""
+    weights, plain = load_file(folder / "model.safetensors"), []
+    for name, weight in list(weights.items()):
+        path, _, leaf = name.rpartition(".")
+        if leaf != "weight" or weight.ndim != 2 or "embed" in name or "merger" in name:
+            continue
+        if path.startswith("visual.") and path != "visual.blocks.3.mlp.fc1":
+            plain.append(path)
+            continue
+        if path == "lm_head":
+            plain.append(path)
+            continue
+        scale = weight.abs().max() / 448
+        weights |= {name: (weight / scale).to(torch.float8_e4m3fn), f"{path}.weight_scale_inv": scale.reshape(1)}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    merger = ["visual.merger.mlp.0", "visual.merger.mlp.2"]
+    said = {"quant_method": "fp8", "weight_block_size": None, "modules_to_not_convert": [*plain, *merger]}
+    edit_json(folder / "config.json", quantization_config=said)
+    return folder
+
+
+def test_names_of_vision_blocks_in_a_quantisation_config_follow(tmp_path: Path) -> None:
+    source = open_checkpoint(quantised(make_case(FLAT, tmp_path / "dense")), "vision")
+    variant = open_checkpoint(cut(source, (1, 4), tmp_path / "variant"), "vision")
+    named = variant.config["quantization_config"]["modules_to_not_convert"]
+    blocks = {name.partition(".blocks.")[2].partition(".")[0] for name in named if ".blocks." in name}
+    assert blocks == {"0", "1", "2", "3"}
+    assert "visual.blocks.2.mlp.fc1" not in named
+    assert "visual.blocks.2.mlp.fc1.weight_scale_inv" in variant.tensors
+    dense, pruned = (load_model(each.folder, ComputeSpec()) for each in (source, variant))
+    prompt = prompt_with(FLAT, dense, image_of(FLAT))
+    with torch.inference_mode():
+        made = pruned(**prompt).logits
+        with skipping(dense, "model.visual.blocks.1", "model.visual.blocks.4"):
+            assert torch.equal(made, dense(**prompt).logits)
