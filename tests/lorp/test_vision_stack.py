@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
+import transformers
 from families import CASES, LOOKING, Case, make_case
 from family_row import Row, cut, load
 from pico import NUM_BLOCKS, edit_json
@@ -18,6 +19,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from lorp.architectures import check_stack
+from lorp.architectures.blocks import num_blocks_of
 from lorp.checkpoint import open_checkpoint
 from lorp.errors import IntegrityError, SourceError, SpecError
 from lorp.healing import check_healing
@@ -322,3 +324,10 @@ def test_names_of_vision_blocks_in_a_quantisation_config_follow(tmp_path: Path) 
         made = pruned(**prompt).logits
         with skipping(dense, "model.visual.blocks.1", "model.visual.blocks.4"):
             assert torch.equal(made, dense(**prompt).logits)
+
+
+@pytest.mark.parametrize("case", [FLAT, WINDOWED], ids=str)
+def test_a_config_that_says_nothing_of_its_vision_stack_means_transformers_own(case: Case) -> None:
+    [architecture] = case.data.architectures
+    built = getattr(transformers, architecture).config_class()
+    assert num_blocks_of(case.data, {"depth": 5, "num_hidden_layers": 6}) == built.vision_config.depth
