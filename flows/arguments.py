@@ -9,7 +9,7 @@ from flows.options import read_config
 from lorp.plan import Stack
 from lorp.spec import CaptureMode, ClusteringKind, Criterion, DType, HealingMethod, MixtureChoice, Packing
 
-Stacks = Literal["encoder", "decoder", "both"]
+Stacks = Literal["encoder", "decoder", "both", "vision"]
 
 _WHAT, _HOW, _TEXT, _MEASURED = "What to remove", "How to choose", "Text", "What else to measure"
 _BUDGET, _WHERE = "Budget", "Where and how to run"
@@ -54,13 +54,19 @@ OfStack = Annotated[
     typer.Option(
         "--stack",
         help="Of an encoder-decoder, which stack to remove blocks from; both: from the decoder, then from the encoder "
-        "of what that gives, within what is left of the budget.",
+        "of what that gives, within what is left of the budget. Of a model that sees, vision; its text stack unless "
+        "given.",
         rich_help_panel=_WHAT,
     ),
 ]
 OneStack = Annotated[
     Stack | None,
-    typer.Option("--stack", help="Of an encoder-decoder, which stack to remove blocks from.", rich_help_panel=_WHAT),
+    typer.Option(
+        "--stack",
+        help="Of an encoder-decoder, which stack to remove blocks from; of a model that sees, vision; its text "
+        "stack unless given.",
+        rich_help_panel=_WHAT,
+    ),
 ]
 Heal = Annotated[
     HealingMethod,

@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lorp.architectures import Family
+from lorp.errors import SourceError
 from lorp.feeding import Feed
 from lorp.streaming import held
 
@@ -40,6 +41,25 @@ class Body:
     def num_blocks(self) -> int:
         """N."""
         return len(self.blocks)
+
+    @property
+    def num_used(self) -> int:
+        """Blocks from which what the model says follows: all, but where a vision stack's features are an earlier state.
+
+        Raises:
+            SourceError: They are of several states, so that it does not follow from one.
+        """
+        fields = self._family.state_fields
+        states = [getattr(self._model.config, field, default) for field, default in fields]
+        if not states:
+            return self.num_blocks
+        [state] = [state[0] if isinstance(state, list) and len(state) == 1 else state for state in states]
+        if not isinstance(state, int):
+            raise SourceError(
+                f"its images' features are of several states ({fields[0][0]}), where no plan can be tried or healed",
+                "Use --heal none with --method lorp, shortgpt or streamline and a count",
+            )
+        return state if state >= 0 else self.num_blocks + 1 + state
 
     @property
     def device(self) -> torch.device:
@@ -89,7 +109,7 @@ class Body:
             return [self.step(block, state_BTD, feed) for state_BTD, feed in zip(states, feeds, strict=True)]
 
     def logits(self, feed: Feed, state_BTD: torch.Tensor) -> torch.Tensor:
-        """What the model says, B x T x V, where this state leaves its last block."""
+        """What the model says, B x T x V, where this state leaves the last block that is used."""
         nothing = [None] * self._family.hands_on
 
         def giving(_block: int, _own: _Forward) -> _Forward:

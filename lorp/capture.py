@@ -21,7 +21,7 @@ from lorp.body import by_window, state_in
 from lorp.corpus import Window
 from lorp.errors import SourceError
 from lorp.expert_load import Choices, counting_choices
-from lorp.feeding import feed_of, passes_of
+from lorp.feeding import Feed, feed_of, passes_of
 from lorp.progress import report
 
 #: Cosines are taken in products over so many tokens, of so many tokens at a time: on a CPU as stay in its cache, on an
@@ -74,10 +74,12 @@ def capture_windows(
     boundaries = _Boundaries()
     captures: list[WindowCapture] = []
     report("capture windows", 0, len(windows))
+    # Before anything is recorded: counting an image's features runs the blocks that make them.
+    passes = [(passed, feed_of(passed, model)) for passed in passes_of(windows)]
     recording, counting = _recording(model, family, boundaries), counting_choices(model, family)
     with recording, counting as choices, torch.inference_mode():
-        for passed in passes_of(windows):
-            captures += _capture(model, boundaries, choices, passed, sampled_tokens, seed)
+        for passed, feed in passes:
+            captures += _capture(model, boundaries, choices, passed, feed, sampled_tokens, seed)
             report("capture windows", len(captures), len(windows))
     return captures
 
@@ -140,10 +142,11 @@ def _capture(
     boundaries: _Boundaries,
     choices: Choices | None,
     windows: Sequence[Window],
+    feed: Feed,
     sampled_tokens: int,
     seed: int,
 ) -> list[WindowCapture]:
-    feed, boundaries.num_windows = feed_of(windows, model), len(windows)
+    boundaries.num_windows = len(windows)
     model.base_model(**feed.inputs, use_cache=False)
     loads = choices.of_pass(len(windows)) if choices else [None] * len(windows)
     return [

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from lorp.architectures import Family, families_of, family_of
-from lorp.architectures.blocks import lists_in, num_blocks_of, num_extra_blocks_of
+from lorp.architectures.blocks import count_of, lists_in, num_blocks_of, num_extra_blocks_of
 from lorp.config_file import CONFIG, read_config, read_json
 from lorp.errors import SourceError, UnsafeCheckpointError
 from lorp.outline import match, outline_of
-from lorp.plan import Stack
+from lorp.plan import Stack, called
 from lorp.quantization import Quantization, scheme_of
 from lorp.safetensors_file import Tensor, read_tensors
 
@@ -53,9 +53,9 @@ class Checkpoint:
     Attributes:
         folder: Where it lies.
         config: Its parsed `config.json`.
-        family: Its family; of an encoder-decoder, the stack that was asked for.
-        num_blocks: N, the number of its transformer blocks.
-        stacks: What is known of each of its stacks; one, but for an encoder-decoder.
+        family: Its family; of a model with several stacks, the stack that was asked for.
+        num_blocks: N, the number of that stack's transformer blocks.
+        stacks: What is known of each of its stacks.
         depths: The number of blocks of each.
         block_settings: The family's fields about single blocks as its model has them, whether its config gives them
             or transformers derives them from depth.
@@ -100,7 +100,7 @@ def open_checkpoint(folder: Path, stack: Stack | None = None) -> Checkpoint:
 
     Args:
         folder: Where it lies.
-        stack: Which stack of an encoder-decoder is meant; its decoder unless given.
+        stack: Which stack is meant; unless given, the one that continues a text, or an encoder-decoder's decoder.
 
     Raises:
         SpecError: It has no such stack.
@@ -110,14 +110,13 @@ def open_checkpoint(folder: Path, stack: Stack | None = None) -> Checkpoint:
     """
     config = read_config(folder)
     family, stacks = family_of(config, stack), families_of(config)
-    if "is_encoder_decoder" in config and bool(config["is_encoder_decoder"]) != (family.stack is not None):
+    if "is_encoder_decoder" in config and bool(config["is_encoder_decoder"]) != family.is_encoder_decoder:
         raise SourceError(f"is_encoder_decoder in {CONFIG} is not so for {family.name}", "Mend the config")
-    depths = {each.stack: num_blocks_of(each, config) for each in stacks}
+    depths = {each.stack: (num_blocks_of if each is family else count_of)(each, config) for each in stacks}
     scheme, shards = scheme_of(config), _shard_names(folder)
     stored = _stored_tensors(folder, shards)
     for each in stacks:
         _check_depth(each, depths[each.stack], num_extra_blocks_of(each, config), stored)
-    _check_other_parts(family, config, len(stored))
     lists = lists_in(family, family.settings_in(config))
     outline = outline_of(folder, family, tuple(dict.fromkeys((*family.block_fields, *lists))))
     matched = match(family, outline, stored, scheme)
@@ -196,17 +195,5 @@ def _check_depth(family: Family, num_blocks: int, num_extra: int, stored: dict[s
         )
 
 
-def _check_other_parts(family: Family, config: dict[str, Any], num_stored: int) -> None:
-    """Before a model is built: each of the modules that are counted holds weights."""
-    for section, field in family.other_counts:
-        settings = config.get(section) or {}
-        if not isinstance(settings, dict):
-            raise SourceError(f"{section} in {CONFIG} is no section", "Mend the config")
-        if type(settings.get(field, 0)) is not int or settings.get(field, 0) > num_stored:
-            raise SourceError(
-                f"{section} in {CONFIG} says no number of blocks that are stored ({field})", "Mend the config"
-            )
-
-
 def _in(family: Family) -> str:
-    return f" in the {family.stack}" if family.stack else ""
+    return f" in the {called(family.stack)}" if family.stack else ""

@@ -5,8 +5,9 @@ from typing import Literal
 
 from lorp.values import LATER
 
-#: The two of an encoder-decoder, each pruned by itself. The one stack of other models is its decoder.
-Stack = Literal["encoder", "decoder"]
+#: The two of an encoder-decoder, each pruned by itself, or the one that makes features of an image. What has no name is
+#: the stack that continues a text, the only one of most models.
+Stack = Literal["encoder", "decoder", "vision"]
 
 #: Far more than any model has: what says that it has more is no plan.
 MAX_BLOCKS = 10_000
@@ -54,7 +55,7 @@ class PruningPlan:
         removed: Blocks to remove, indices in the dense model, ascending.
         steps: The same blocks in the order they were chosen.
         proposals: What was compared, cheapest first; empty where nothing was.
-        stack: Whose blocks they are; None of a model with one stack.
+        stack: Whose blocks they are; None of the stack that continues a text.
     """
 
     method: str
@@ -87,5 +88,10 @@ def of_stack(stack: Stack | None) -> dict[str, str]:
 
 
 def of_its(stack: Stack | None) -> str:
-    """Whose blocks, of an encoder-decoder: ` of its encoder`."""
-    return f" of its {stack}" if stack else ""
+    """Whose blocks, where a model has several stacks: ` of its encoder`."""
+    return f" of its {called(stack)}" if stack else ""
+
+
+def called(stack: Stack | None) -> str:
+    """What a stack is called: `encoder`, `vision stack`, `text stack`."""
+    return stack if stack in ("encoder", "decoder") else f"{stack or 'text'} stack"

@@ -88,7 +88,7 @@ class PruningSpec(Spec):
         clustering: How LoRP clusters the blocks.
         criterion: How LoRP orders the blocks of a cluster.
         num_clusters: Overrides the number that follows from RLS.
-        stack: Which stack of an encoder-decoder; None for a model with one.
+        stack: Which stack of an encoder-decoder, or `vision`; None for the stack that continues a text.
     """
 
     remove: Count | Literal["auto"] = "auto"

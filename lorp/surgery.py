@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lorp.architectures.blocks import pruned_counts, pruned_pairs, pruned_settings
+from lorp.architectures.blocks import pruned_counts, pruned_pairs, pruned_settings, pruned_states
 from lorp.checkpoint import GENERATION, INDEX, PLAN, Checkpoint
 from lorp.config_file import CONFIG, read_json
 from lorp.errors import CountError, IntegrityError
-from lorp.plan import PruningPlan, of_stack
+from lorp.plan import PruningPlan, called, of_stack
 from lorp.progress import track
 from lorp.quantization import pruned_quantization, written_in_order
 from lorp.safetensors_file import Tensor, encode_header
@@ -48,7 +48,9 @@ def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path, patch: Iterab
         SourceError: Its quantisation config names blocks in a way that cannot be renumbered.
     """
     if plan.stack != checkpoint.family.stack:
-        raise IntegrityError(f"the plan is for the {plan.stack}, not the {checkpoint.family.stack}", "Plan again")
+        raise IntegrityError(
+            f"the plan is for the {called(plan.stack)}, not the {called(checkpoint.family.stack)}", "Plan again"
+        )
     if plan.num_blocks != checkpoint.num_blocks:
         raise CountError(
             f"the plan is for {plan.num_blocks} blocks, and the checkpoint has {checkpoint.num_blocks}", "Plan again"
@@ -175,12 +177,14 @@ def _pruned_config(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, Any]:
     changes = _changed_settings(checkpoint, plan)
     quantization = checkpoint.quantization
     others = {
+        **pruned_states(family, config, plan.num_blocks, plan.kept),
         NOTE: {"kept_blocks": plan.kept, "source_num_blocks": plan.num_blocks, **of_stack(plan.stack)},
         **(pruned_quantization(family, config, quantization, plan.kept) if quantization else {}),
     }
     if settings is config:
         return {**config, **changes, **others}
-    copies = {field: value for field, value in changes.items() if config.get(field) is not None}
+    copied = {} if family.only_in_section else config
+    copies = {field: value for field, value in changes.items() if copied.get(field) is not None}
     return {**config, **copies, str(family.section): {**settings, **changes}, **others}
 
 
@@ -189,7 +193,7 @@ def _changed_settings(checkpoint: Checkpoint, plan: PruningPlan) -> dict[str, An
     family, settings = checkpoint.family, checkpoint.settings
     depths = {**checkpoint.depths, family.stack: len(plan.kept)}
     counts: dict[str, int] = {}
-    for each in checkpoint.stacks:
+    for each in (stack for stack in checkpoint.stacks if stack.section == family.section):
         counts |= pruned_counts(each, settings, depths[each.stack])
     extra = [field for field in family.extra_blocks_fields if field in settings] or family.extra_blocks_fields[:1]
     return {

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class Case:
 
     Attributes:
         family: Its family's name.
-        stack: Which stack is pruned, of an encoder-decoder.
+        stack: Which stack is pruned, where it is not the one that continues a text.
         layout: What is particular about it.
         settings: Its config's, beyond those that all share.
         in_file: Fields to change in `config.json` once saved; None removes one.
@@ -474,3 +474,30 @@ CASES = (
     ),
 )  # fmt: skip
 """At least one of each family."""
+
+
+def _looking(case: Case) -> Case:
+    """The same checkpoint with as many vision blocks as others have, to be cut there."""
+    name, _, text = case.family.partition(" around ")
+    vision = dict(case.settings["vision_config"])
+    vision["depth" if "depth" in vision else "num_hidden_layers"] = NUM_BLOCKS
+    if "fullatt_block_indexes" in vision:
+        vision |= {"fullatt_block_indexes": [1, 4], "window_size": 8}
+    layout = f"around {text}, {case.layout}" if text else case.layout
+    return replace(
+        case, family=name, stack="vision", layout=layout, settings={**case.settings, "vision_config": vision}
+    )
+
+
+LOOKING = (
+    *(_looking(case) for case in CASES if case.data.section),
+    _looking(
+        _llava(
+            "LLaVA around Llama", "own head, SigLIP with its head, states from both ends and between", _UNTIED,
+            {**_SIGLIP, "vision_use_head": True}, vision_feature_select_strategy="full",
+            vision_feature_layer=[0, 3, -3, -1],
+        )
+    ),
+    _looking(_llava("LLaVA around Llama", "own head, state 4", _UNTIED, vision_feature_layer=4)),
+)  # fmt: skip
+"""Vision stacks, in every layout of the above."""

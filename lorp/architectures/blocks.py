@@ -12,22 +12,27 @@ def num_blocks_of(family: Family, config: Mapping[str, Any]) -> int:
 
     Raises:
         SourceError: Blocks cannot be renumbered with these settings; the number is missing or given twice; a list
-            with an entry a block has another length; the section that speaks of the blocks and the rest disagree.
+            with an entry a block has another length; a field names no blocks, or states that no block leaves; the
+            section that speaks of the blocks and the rest disagree.
     """
     if obstacle := family.obstacle_in(config):
         raise SourceError(f"{obstacle.reason} ({obstacle.field})", "Choose a checkpoint without it")
-    settings = family.settings_in(config)
-    num_blocks = _count(family, settings)
-    for field in lists_in(family, settings):
-        if not isinstance(settings[field], list) or len(settings[field]) != num_blocks:
-            raise SourceError(f"{field} in config.json does not have {num_blocks} entries", "Mend the config")
-    for field in family.threshold_fields:
-        if type(settings.get(field, 0)) is not int:
-            raise SourceError(f"{field} in config.json is no block's index", "Mend the config")
-    for cadence, listed in family.cadence_fields:
-        _check_cadence(cadence, settings.get(cadence, 1), listed, settings.get(listed) or [], num_blocks)
-    _check_copies(family, config, settings)
+    settings, num_blocks = family.settings_in(config), count_of(family, config)
+    _check_fields(family, settings, num_blocks)
+    for field, default in family.state_fields:
+        _check_states(field, config.get(field, default), num_blocks)
+    if not family.only_in_section:
+        _check_copies(family, config, settings)
     return num_blocks
+
+
+def count_of(family: Family, config: Mapping[str, Any]) -> int:
+    """N, as the config counts the blocks.
+
+    Raises:
+        SourceError: It is missing or given twice.
+    """
+    return _count(family, family.settings_in(config))
 
 
 def lists_in(family: Family, settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -54,7 +59,35 @@ def pruned_settings(family: Family, settings: Mapping[str, Any], kept: Sequence[
     thresholds = {
         field: sum(block < settings[field] for block in kept) for field in family.threshold_fields if field in settings
     }
-    return {**lists, **thresholds, **_pruned_cadences(family, settings, kept)}
+    indices = {
+        field: [place for place, block in enumerate(kept) if block in settings[field]]
+        for field in family.index_fields
+        if field in settings
+    }
+    return {**lists, **thresholds, **_pruned_cadences(family, settings, kept), **indices}
+
+
+def pruned_states(family: Family, config: Mapping[str, Any], num_blocks: int, kept: Sequence[int]) -> dict[str, Any]:
+    """What a config's top has to say of the states that are used outside the stack, where that is another thing.
+
+    What leaves a removed block is what leaves the last kept one before it. A state that is counted from the last is
+    still counted so, and changes where blocks after it are gone. A 0 by itself is a no to transformers: what enters the
+    first block is then counted from the last too.
+
+    Args:
+        family: The family.
+        config: All of the dense model's.
+        num_blocks: N of the dense model.
+        kept: Indices in it.
+    """
+    pruned: dict[str, Any] = {}
+    for field, default in family.state_fields:
+        said = config.get(field, default)
+        moved = [_moved(state, num_blocks, kept) for state in _listed(said)]
+        new = moved if isinstance(said, list) else moved[0] or -(len(kept) + 1)
+        if new != said:
+            pruned[field] = new
+    return pruned
 
 
 def pruned_counts(family: Family, config: Mapping[str, Any], num_blocks: int) -> dict[str, int]:
@@ -90,6 +123,43 @@ def _pruned_cadences(family: Family, settings: Mapping[str, Any], kept: Sequence
         places = [place for place, block in enumerate(kept) if block in others or (block + 1) % step]
         pruned |= {cadence: 1, listed: places}
     return pruned
+
+
+def _moved(state: int, num_blocks: int, kept: Sequence[int]) -> int:
+    """Where a state is once blocks are gone, counted from the side from which it was."""
+    before = state if state >= 0 else num_blocks + 1 + state
+    left = sum(block < before for block in kept)
+    return left if state >= 0 else left - (len(kept) + 1)
+
+
+def _listed(said: Any) -> list[Any]:
+    return said if isinstance(said, list) else [said]
+
+
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, list) and all(type(value) is int for value in values)
+
+
+def _check_states(field: str, said: object, num_blocks: int) -> None:
+    states = _listed(said)
+    if not states or not _are_numbers(states) or not all(-(num_blocks + 1) <= state <= num_blocks for state in states):
+        raise SourceError(
+            f"{field} in config.json names states that a stack of {num_blocks} blocks does not have", "Mend the config"
+        )
+
+
+def _check_fields(family: Family, settings: Mapping[str, Any], num_blocks: int) -> None:
+    for field in lists_in(family, settings):
+        if not isinstance(settings[field], list) or len(settings[field]) != num_blocks:
+            raise SourceError(f"{field} in config.json does not have {num_blocks} entries", "Mend the config")
+    for field in family.threshold_fields:
+        if type(settings.get(field, 0)) is not int:
+            raise SourceError(f"{field} in config.json is no block's index", "Mend the config")
+    for cadence, listed in family.cadence_fields:
+        _check_cadence(cadence, settings.get(cadence, 1), listed, settings.get(listed) or [], num_blocks)
+    for field in family.index_fields:
+        if not _are_numbers(settings.get(field, [])):
+            raise SourceError(f"{field} in config.json does not list blocks", "Mend the config")
 
 
 def _check_cadence(cadence: str, step: object, listed: str, others: object, num_blocks: int) -> None:

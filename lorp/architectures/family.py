@@ -87,7 +87,7 @@ class Family:
         name: As people call it.
         model_types: `model_type` values of its configs.
         architectures: Class names that its configs may list.
-        stack: Which, of an encoder-decoder; None where it is the only one.
+        stack: Which, of an encoder-decoder, or the one that sees; None of the one that continues a text.
         model_class: The class of transformers that chooses the model's own by its config.
         blocks_path: Path of the block list in the loaded model, `model.layers`; block `i`'s tensors are named
             `<blocks_path>.<i>.<rest>`. On disk the first part, which is the model without its head, may be absent.
@@ -98,8 +98,8 @@ class Family:
             a name; it is that of the tensor which the model has.
         section: Section of the config that speaks of the blocks, where the model has other parts too. A config without
             it speaks of them at its top.
+        only_in_section: Whether the config's top never speaks of the blocks: what it says there is of other ones.
         section_types: Pairs of a section and the `model_type` values that it may have, one of which it must name.
-        other_counts: Pairs of a section and a field of it that counts modules of another part of the model.
         projections: Where a block's linear maps are.
         gives_tuples: Whether a block gives a tuple that begins with the state, and not the state itself.
         hands_on: How many values follow the state in that tuple, which each block takes from the one before it; the
@@ -115,6 +115,10 @@ class Family:
         cadence_fields: Pairs of config fields: how many blocks it takes to come to the next of a kind (with 2 these
             are blocks 1, 3, 5), and a list of blocks that are not of that kind all the same. A pruned config has a
             cadence of 1, and lists all others.
+        index_fields: Config fields that list the blocks of one kind by their indices.
+        state_fields: Pairs of a field at the config's top that says which of this stack's states are used outside it,
+            and what transformers takes where it is left out. A state is a number, or a list holds several: 0 is what
+            enters the first block, k what leaves block k - 1, and negative ones count from the last.
         generation_pairs: Fields of the generation settings that hold pairs of a block and something in it.
         at_least_as_deep: Whether this stack must have at least as many blocks as the other, and what comes of fewer.
         extra_blocks_fields: Config fields that count blocks stored after the last, which the model does not load.
@@ -131,8 +135,8 @@ class Family:
     shared_in_blocks: tuple[str, ...] = ()
     stored_prefixes: tuple[tuple[str, str], ...] = ()
     section: str | None = None
+    only_in_section: bool = False
     section_types: tuple[tuple[str, frozenset[str]], ...] = ()
-    other_counts: tuple[tuple[str, str], ...] = ()
     projections: Projections
     gives_tuples: bool = False
     hands_on: int = 0
@@ -143,6 +147,8 @@ class Family:
     per_block_fields: tuple[str, ...] = ()
     threshold_fields: tuple[str, ...] = ()
     cadence_fields: tuple[tuple[str, str], ...] = ()
+    index_fields: tuple[str, ...] = ()
+    state_fields: tuple[tuple[str, int], ...] = ()
     generation_pairs: tuple[str, ...] = ()
     at_least_as_deep: str | None = None
     extra_blocks_fields: tuple[str, ...] = ()
@@ -157,10 +163,15 @@ class Family:
     def block_fields(self) -> tuple[str, ...]:
         """Every config field that says something of single blocks."""
         cadences = (name for pair in self.cadence_fields for name in pair)
-        return (*self.per_block_fields, *self.threshold_fields, *cadences)
+        return (*self.per_block_fields, *self.threshold_fields, *cadences, *self.index_fields)
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether its models make a text from a source."""
+        return self.stack in ("encoder", "decoder")
 
     def settings_in(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What a config says of the blocks and all around them: a section of it, or itself.
+        """What a config says of the blocks and all around them: a section of it, or itself; nothing if it may not.
 
         Raises:
             SourceError: The section is none.
@@ -168,7 +179,9 @@ class Family:
         found = config.get(self.section) if self.section else None
         if found is not None and not isinstance(found, dict):
             raise SourceError(f"{self.section} in config.json is no section", "Mend the config")
-        return config if found is None else found
+        if found is None:
+            return {} if self.only_in_section else config
+        return found
 
     def types_in(self, config: Mapping[str, Any]) -> dict[str, str | None]:
         """The `model_type` of each section of a config that has to name one; None where it does not."""

@@ -1,13 +1,14 @@
 """Gemma 3, with vision and without.
 
 Every `sliding_window_pattern`-th block (the 6th unless given) attends to everything where no `layer_types` says
-otherwise; the others attend within a sliding window, with a rotary base of their own.
+otherwise; the others attend within a sliding window, with a rotary base of their own. The vision stack is SigLIP's, and
+what leaves its last block is used.
 """
 
 from dataclasses import replace
 
 from lorp.architectures.family import LLAMA_PROJECTIONS, Family
-from lorp.architectures.llava import VISION_PREFIXES
+from lorp.architectures.llava import VISION_PREFIXES, tower_beside
 
 GEMMA3 = Family(
     name="Gemma 3",
@@ -30,5 +31,6 @@ GEMMA3_VISION = replace(
     stored_prefixes=(("language_model.model.", "model.language_model."), *VISION_PREFIXES),
     section="text_config",
     section_types=(("vision_config", frozenset({"siglip_vision_model"})),),
-    other_counts=(("vision_config", "num_hidden_layers"),),
 )
+
+GEMMA3_TOWER = tower_beside(GEMMA3_VISION, "Gemma 3 with vision")

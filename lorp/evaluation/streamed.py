@@ -31,7 +31,7 @@ def streamed_losses(
     with Spill(folder=scratch) as states, torch.inference_mode():
         for number, feed in enumerate(feeds):
             states[number] = body.embedded(feed)
-        for block in track(range(body.num_blocks), "run blocks"):
+        for block in track(range(body.num_used), "run blocks"):
             with body.held(block):
                 for number, feed in enumerate(feeds):
                     states[number] = body.step(block, states[number], feed)

@@ -91,7 +91,7 @@ def _loss(
             values.put(parameters[place.name], place, tensor)
         passes = feeds(windows.windows, model)
         states = [body.embedded(feed) for feed in passes]
-        for block in plan.kept:
+        for block in (block for block in plan.kept if block < body.num_used):
             states = body.step_all(block, states, passes)
         losses: list[float] = []
         for feed, state_BTD in zip(passes, states, strict=True):

@@ -93,15 +93,15 @@ class ModelTrials:
         """By boundary, 0 to N."""
         with torch.inference_mode():
             states: list[_States] = [[self._body.embedded(part.feed) for part in self._passes]]
-            for block in range(self._body.num_blocks):
+            for block in range(self._body.num_used):
                 states.append(self._step_all(block, states[-1]))
         return states
 
     def _run(self, removed: Removed, mended: bool, keep: bool) -> _States:
         """The states that leave the last kept block."""
         block, states = self._start(removed, mended)
-        while block < self._body.num_blocks:
-            following = _following(block, removed, self._body.num_blocks)
+        while block < self._body.num_used:
+            following = _following(block, removed, self._body.num_used)
             if not keep and block > max(removed, default=-1):
                 states = self._scored_only(states)
             if mended and following > block + 1:
@@ -116,7 +116,7 @@ class ModelTrials:
 
     def _start(self, removed: Removed, mended: bool) -> tuple[int, _States]:
         """The deepest kept block before which this plan is like one whose states are held, and those states."""
-        num_blocks = self._body.num_blocks
+        num_blocks = self._body.num_used
         for block in reversed([block for block in range(num_blocks) if block not in removed]):
             before = _before(block, removed)
             if not before:

@@ -110,16 +110,21 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_its_text_stack_is_pruned_on_images_and_texts(
-    trained: Path, pairs: Path, lorp: Lorp, prefect_server: None
+@pytest.mark.parametrize(("stack", "depths"), [(None, (4, 6)), ("vision", (6, 4))])
+def test_a_stack_is_pruned_on_images_and_texts(
+    trained: Path, pairs: Path, lorp: Lorp, prefect_server: None, stack: str | None, depths: tuple[int, int]
 ) -> None:
-    asked = (f"--pairs={pairs}#image:caption,image", "--remove=2", "--method=greedy")
+    named = (f"--stack={stack}",) if stack else ()
+    asked = (*named, f"--pairs={pairs}#image:caption,image", "--remove=2", "--method=greedy")
     plain, healed = (lorp("recompress", trained, *asked, *OPTIONS, f"--heal={heal}") for heal in ("none", "auto"))
     assert (plain.status, healed.status) == (0, 0), plain.err + healed.err
     assert plain.json["perplexity"]["dense"] < 0.85 * GUESSED
     assert plain.json["perplexity"]["ratio"] > 1
     assert healed.json["perplexity"]["ratio"] < plain.json["perplexity"]["ratio"]
     page = Path(healed.json["report"]).read_text()
-    assert re.findall(r'data-kind="(\w+)"', page) == ["image", "text"]
+    assert re.findall(r'data-kind="(\w+)"', page) == ([] if stack else ["image", "text"])
+    variant = Path(healed.json["report"]).parents[1] / "variants" / healed.json["variant"]["digest"]
+    config = json.loads((variant / "config.json").read_text())
+    assert depths == tuple(config[part]["num_hidden_layers"] for part in ("text_config", "vision_config"))
     told = lorp("audit", "--all", "--replay", "--json")
     assert (told.status, told.json["faults"]) == (0, [])

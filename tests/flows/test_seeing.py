@@ -35,6 +35,24 @@ def test_it_is_pruned_healed_judged_registered_and_audited(
     assert (told.status, told.json["faults"]) == (0, [])
 
 
+@pytest.mark.parametrize(
+    ("command", "stack", "said"),
+    [
+        ("recompress", "vision", "the vision stack of Qwen2-VL needs pairs of images and texts"),
+        ("sweep", "vision", "the vision stack of Qwen2-VL needs pairs of images and texts"),
+        ("recompress", "both", "Qwen2-VL has no decoder: its stacks are text and vision"),
+        ("sweep", "encoder", "Qwen2-VL has no encoder: its stacks are text and vision"),
+    ],
+)
+def test_what_cannot_be_pruned_of_it_is_said_in_one_line(
+    tmp_path: Path, lorp: Lorp, prefect_server: None, command: str, stack: str, said: str
+) -> None:
+    [case] = [case for case in CASES if str(case) == "Qwen2-VL: tied head, as transformers 5 saves it"]
+    told = lorp(command, make_case(case, tmp_path), "--remove=1", f"--stack={stack}")
+    *_, last = told.err.splitlines()
+    assert (told.status, said in last) == (2, True), told.err
+
+
 def check_variant(variant: Path) -> None:
     from transformers import AutoModelForImageTextToText
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 import transformers
 from families import Case, make_case
+from numpy.typing import NDArray
+from seeing import SPECIAL_TOKENS, image_of, prompt_with
 from transformers import PreTrainedModel
 
 from lorp.architectures import family_of
@@ -55,6 +57,31 @@ class Row:
         return load_model(self.source, ComputeSpec())
 
     @cached_property
+    def sees(self) -> bool:
+        """Whether its stack is one that makes features of an image, so that an image must be given."""
+        return self.case.stack == "vision"
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """What models are given: a window, or an image and text."""
+        if self.sees:
+            return prompt_with(self.case, self.dense, image_of(self.case))
+        return dict(feed_of([WINDOW], self.dense).inputs)
+
+    @cached_property
+    def prompt(self) -> dict[str, Any]:
+        """What models go on from, and that they make no image of their own."""
+        if self.sees:
+            return {**self.inputs, "suppress_tokens": SPECIAL_TOKENS}
+        return {"input_ids": INPUT[:, :12], "attention_mask": torch.ones_like(INPUT[:, :12])}
+
+    def logits(self, model: PreTrainedModel) -> torch.Tensor:
+        """What a model makes of the inputs."""
+        with torch.inference_mode():
+            made: torch.Tensor = model(**self.inputs).logits
+        return made
+
+    @cached_property
     def captures(self) -> list[WindowCapture]:
         tokenizer = load_tokenizer(self.source)
         text = inspect.getdoc(np.ndarray) or ""
@@ -65,7 +92,7 @@ class Row:
                 document=str(start),
                 text_sha256="0" * 64,
                 tokens=tuple(tokens[start:][:32]),
-                source=tuple(tokens[start + 32 :][:32]) if self.case.stack else (),
+                source=tuple(tokens[start + 32 :][:32]) if self.case.data.is_encoder_decoder else (),
             )
             for start in range(0, 256, 32)
         ]
@@ -73,13 +100,30 @@ class Row:
 
     @cached_property
     def plan(self) -> PruningPlan:
-        similarity = similarity_of([decode_windows(encode_windows(self.captures, {}))], seed=0)
-        clustering = cluster_blocks(similarity.block_inputs, num_clusters_for(similarity.rls), "spectral")
+        similarity, num_clusters = (self._similarity_of_image(), 2) if self.sees else self._similarity_of_text()
+        clustering = cluster_blocks(similarity, num_clusters, "spectral")
         return make_plan(
-            Grounds(similarity=similarity.block_inputs, clustering=clustering),
+            Grounds(similarity=similarity, clustering=clustering),
             2,
             PruningSpec(method="lorp", stack=self.case.stack),
         )
+
+    def _similarity_of_text(self) -> tuple[NDArray[np.float64], int]:
+        similarity = similarity_of([decode_windows(encode_windows(self.captures, {}))], seed=0)
+        return similarity.block_inputs, num_clusters_for(similarity.rls)
+
+    def _similarity_of_image(self) -> NDArray[np.float64]:
+        """Mean cosines between what enters the blocks, as a capture's are."""
+        blocks: Any = self.dense.get_submodule(self.case.data.blocks_path)
+        states: list[torch.Tensor] = []
+        hooks = [block.register_forward_pre_hook(lambda _, args: states.append(args[0].double())) for block in blocks]
+        self.logits(self.dense)
+        for hook in hooks:
+            hook.remove()
+        units = torch.stack(
+            [(state / state.norm(dim=-1, keepdim=True)).reshape(-1, state.shape[-1]) for state in states]
+        )
+        return (torch.einsum("itd,jtd->ij", units, units) / units.shape[1]).numpy()
 
     @cached_property
     def removals(self) -> tuple[tuple[int, ...], ...]:
@@ -97,7 +141,7 @@ class Row:
         for block in removed:
             blocks[block].forward = self._passing(blocks[block].forward)
         try:
-            return logits(self.dense)
+            return self.logits(self.dense)
         finally:
             for block in removed:
                 del blocks[block].forward

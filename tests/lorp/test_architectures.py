@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from families import CASES, Case, make_case
+from families import CASES, LOOKING, Case, make_case
 from family_row import REMOVALS, Row, cut, load, logits
 from pico import NUM_BLOCKS, edit_json
 from safetensors.torch import load_file, save_file
@@ -23,8 +23,9 @@ from lorp.corpus.uses import FitWindows, HealingWindows, RidgeWindows
 from lorp.errors import HealingError, SourceError, UnknownArchitectureError
 from lorp.healing import repair
 
-WITH_CASES = [family for family in FAMILIES if any(case.data is family for case in CASES)]
-BY_NAME = {str(case): case for case in CASES}
+ALL = (*CASES, *LOOKING)
+WITH_CASES = [family for family in FAMILIES if any(case.data is family for case in ALL)]
+BY_NAME = {str(case): case for case in ALL}
 
 
 def model_class(family: Family) -> type[PreTrainedModel]:
@@ -72,6 +73,8 @@ def test_an_unknown_family_is_told_its_file(pico_copy: Path, model_type: str, fi
         ("Qwen2-VL: own head, named as in the model, listed kinds", "layer_types"),
         ("Qwen2.5-VL: own head, named as in the model, config in both forms", "layer_types"),
         ("Gemma 3 with vision: tied head, as published", "layer_types"),
+        ("Qwen2.5-VL vision: tied head, as published", "fullatt_block_indexes"),
+        ("LLaVA vision: around Llama, own head, state 4", "vision_feature_layer"),
     ],
 )
 def test_a_field_that_does_not_follow_shows(tmp_path: Path, name: str, field: str) -> None:
@@ -82,6 +85,8 @@ def test_a_field_that_does_not_follow_shows(tmp_path: Path, name: str, field: st
         per_block_fields=tuple(name for name in described.per_block_fields if name != field),
         threshold_fields=tuple(name for name in described.threshold_fields if name != field),
         cadence_fields=tuple(pair for pair in described.cadence_fields if field not in pair),
+        index_fields=tuple(name for name in described.index_fields if name != field),
+        state_fields=tuple(pair for pair in described.state_fields if field not in pair),
     )
     settings = {name: value for name, value in row.checkpoint.block_settings.items() if name != field}
     stale = dataclasses.replace(row.checkpoint, family=forgetful, block_settings=settings)
@@ -89,7 +94,7 @@ def test_a_field_that_does_not_follow_shows(tmp_path: Path, name: str, field: st
     def is_right(removed: tuple[int, ...]) -> bool:
         variant = cut(stale, removed, tmp_path / f"stale{removed}")
         try:
-            return torch.equal(logits(load(variant)), row.skipped(removed))
+            return torch.equal(row.logits(load(variant)), row.skipped(removed))
         except Exception:  # refused by transformers, which shows too
             return False
 
@@ -115,7 +120,7 @@ def test_a_threshold_says_the_same_as_the_list_beside_it(tmp_path: Path, name: s
 
 @pytest.mark.parametrize("family", WITH_CASES, ids=lambda family: f"{family.name} {family.stack or ''}".strip())
 def test_fields_that_depend_on_depth_are_described(family: Family) -> None:
-    [case, *_] = [case for case in CASES if case.data is family]
+    [case, *_] = [case for case in ALL if case.data is family]
     configs = [config_of(case, depth) for depth in (NUM_BLOCKS, NUM_BLOCKS - 1)]
     settings = [family.settings_in(config) for config in configs]
     differing = {name for name in settings[0] if settings[0][name] != settings[1][name]}
@@ -137,17 +142,22 @@ def config_of(case: Case, depth: int) -> dict[str, object]:
 
 @pytest.mark.parametrize("family", WITH_CASES, ids=lambda family: f"{family.name} {family.stack or ''}".strip())
 def test_what_modelling_does_with_a_blocks_index_is_described(family: Family) -> None:
-    [case, *_] = [case for case in CASES if case.data is family]
+    [case, *_] = [case for case in ALL if case.data is family]
     with torch.device("meta"):
         model = model_class(family)(model_class(family).config_class(**case.settings))
     blocks = model.get_submodule(family.blocks_path)
     source = inspect.getsource(sys.modules[type(blocks[0]).__module__])
     by_index = r"config\.(\w+)\[(?:self\.)?(?:layer_idx|idx|i)\]"
     sums = r"\(?layer_idx(?: \+ 1\))? (?:[%<>]=?|==|not in) config\.(\w+)"
-    assert set(re.findall(by_index, source)) <= set(family.per_block_fields)
-    assert set(re.findall(sums, source)) <= set(family.block_fields)
+    stacks = [each for each in FAMILIES if each.model_types == family.model_types]  # which a module may hold all of
+    assert set(re.findall(by_index, source)) <= {name for each in stacks for name in each.per_block_fields}
+    assert set(re.findall(sums, source)) <= {name for each in stacks for name in each.block_fields}
+    numbered = r"(\w+), \w+ in enumerate\(self\.(?:blocks|layers)\)"
+    listed = {name for index in re.findall(numbered, source) for name in re.findall(rf"{index} in self\.(\w+)", source)}
+    assert listed == {name for each in stacks for name in each.index_fields}
     without = re.sub(sums, "", source)
-    assert bool(re.search(r"layer_idx\s*(?:[-+*/%<>]|==)", without)) == bool(family.obstacles)
+    where = [each for each in family.obstacles if each.field != "tie_last_hidden_states"]
+    assert bool(re.search(r"layer_idx\s*(?:[-+*/%<>]|==)", without)) == bool(where)
 
 
 def gpt2(folder: Path) -> Path:
@@ -296,7 +306,7 @@ def test_a_variant_names_its_tensors_as_the_source_does(tmp_path: Path, case: Ca
     assert set(load_file(row.variant((NUM_BLOCKS - 1,)) / "model.safetensors")) == kept
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.data.section or case.data.stack], ids=str)
+@pytest.mark.parametrize("case", [case for case in ALL if case.data.section or case.data.stack], ids=str)
 def test_a_module_s_path_is_of_the_block_that_its_weights_are_of(tmp_path: Path, case: Case) -> None:
     source = open_checkpoint(make_case(case, tmp_path), case.stack)
     for name in source.tensors:

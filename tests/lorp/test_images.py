@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from families import CASES, Case, make_case
-from seeing import png, save_image_settings
+from images import png, save_image_settings
 from transformers import PreTrainedModel
 
 from lorp.body import Body

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from families import CASES, Case, make_case
 from family_row import INPUT, REMOVALS, Row, cut, load
 from pico import NUM_BLOCKS, edit_json
 from safetensors.torch import load_file, save_file
+from seeing import image_of, prompt_with
 from transformers import PreTrainedModel
 
 from lorp.architectures import FAMILIES
@@ -19,36 +21,12 @@ from lorp.evaluation.decoding import end_tokens
 from lorp.models import load_model, stream_model
 from lorp.spec import ComputeSpec
 
-IMAGE_TOKEN = 250
 SEEING = [case for case in CASES if case.data.section]
 BY_NAME = {str(case): case for case in SEEING}
 PUBLISHED = BY_NAME["LLaVA around Llama: own head, as published"]
 FLAT = BY_NAME["Qwen2-VL: own head, as published, window from block 3 on"]
 NESTED = BY_NAME["Qwen2-VL: own head, named as in the model, listed kinds"]
 BOTH = BY_NAME["Qwen2.5-VL: own head, named as in the model, config in both forms"]
-
-
-def image_of(case: Case, seed: int = 0) -> dict[str, torch.Tensor]:
-    """A random image, as the family's processor would hand it on."""
-    torch.manual_seed(seed)
-    if "Qwen2" in case.data.name and "VL" in case.data.name:
-        return {"pixel_values": torch.randn(16, 3 * 2 * 4 * 4), "image_grid_thw": torch.tensor([[1, 4, 4]])}
-    if "NeXT" in case.data.name:
-        return {"pixel_values": torch.randn(1, 3, 3, 8, 8), "image_sizes": torch.tensor([[8, 16]])}
-    return {"pixel_values": torch.randn(1, 3, 8, 8)}
-
-
-def prompt_with(case: Case, model: Any, image: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Text, the image and more text."""
-    with torch.inference_mode():
-        features = model.get_image_features(**image).pooler_output
-    num_tokens = sum(len(part.reshape(-1, part.shape[-1])) for part in features)
-    tokens = [3, 5, 8, *[IMAGE_TOKEN] * num_tokens, *range(40, 60)]
-    ids = torch.tensor([tokens])
-    kinds = (ids == IMAGE_TOKEN).long()
-    named = {"qwen2_vl": "mm_token_type_ids", "qwen2_5_vl": "mm_token_type_ids", "gemma3": "token_type_ids"}
-    [model_type] = case.data.model_types
-    return {"input_ids": ids, **image, **({named[model_type]: kinds} if model_type in named else {})}
 
 
 def seen(case: Case, model: PreTrainedModel, seed: int = 0) -> torch.Tensor:
@@ -153,15 +131,14 @@ def test_a_variant_of_a_variant_is_that_of_both_cuts(tmp_path: Path, removed: tu
 
 
 def test_blocks_are_counted_as_transformers_does_where_the_config_does_not(tmp_path: Path) -> None:
-    from transformers import LlavaConfig, LlavaNextConfig
-
     for family in FAMILIES:
-        if family.default_count is None:
+        if family.default_count is None or family.section is None:
             continue
-        [model_type], kinds = family.model_types, dict(family.section_types)
-        [text_type] = kinds["text_config"]
-        config_class = {"llava": LlavaConfig, "llava_next": LlavaNextConfig}[model_type]
-        assert config_class(text_config={"model_type": text_type}).text_config.num_hidden_layers == family.default_count
+        [architecture], kinds = family.architectures, dict(family.section_types)
+        for kind in kinds.get(family.section, [None]):
+            said = {family.section: {"model_type": kind}} if kind else {}
+            config = getattr(transformers, architecture).config_class(**said)
+            assert getattr(getattr(config, family.section), family.count_field) == family.default_count
 
 
 def test_a_count_that_the_config_leaves_out_is_written(tmp_path: Path) -> None:
@@ -220,11 +197,11 @@ def test_a_section_of_another_kind_is_refused(tmp_path: Path, case: Case, name: 
         (PUBLISHED, "text_config", {"num_hidden_layers": 10**9}, "1000000000 blocks"),
         (NESTED, "text_config", {"num_hidden_layers": None}, "gives no num_hidden_layers"),
         (NESTED, "text_config", {"per_layer_config": {"2": {"skip": ["mlp"]}}}, "per_layer_config"),
-        (NESTED, "vision_config", {"depth": 10**9}, "no number of blocks that are stored"),
-        (NESTED, "vision_config", {"depth": [3]}, "no number of blocks that are stored"),
-        (NESTED, "vision_config", {"num_hidden_layers": 10**9}, "no number of blocks that are stored"),
-        (PUBLISHED, "vision_config", {"num_hidden_layers": 10**9}, "no number of blocks that are stored"),
-        (PUBLISHED, "vision_config", {"num_hidden_layers": 4}, "vision_tower.* is missing"),
+        (NESTED, "vision_config", {"depth": 10**9}, "1000000000 blocks in the vision stack"),
+        (NESTED, "vision_config", {"depth": [3]}, "gives no depth"),
+        (NESTED, "vision_config", {"num_hidden_layers": 10**9}, "depth and num_hidden_layers .* disagree"),
+        (PUBLISHED, "vision_config", {"num_hidden_layers": 10**9}, "1000000000 blocks in the vision stack"),
+        (PUBLISHED, "vision_config", {"num_hidden_layers": 4}, "4 blocks in the vision stack, but .* those of 3"),
         (BOTH, "text_config", {"layer_types": ["full_attention"] * 6}, "disagree about layer_types"),
     ],
 )  # fmt: skip
