@@ -1,6 +1,7 @@
 """What cannot be done with a checkpoint, found before anything is computed."""
 
 from lorp.architectures import check_stack
+from lorp.architectures.blocks import num_used_of
 from lorp.checkpoint import Checkpoint
 from lorp.depth import check_count, resolve_count
 from lorp.errors import SourceError, SpecError
@@ -29,7 +30,7 @@ def check_possible(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
     """Refuses, before anything is computed, what cannot be done with this checkpoint.
 
     Raises:
-        InputError: A count, a healing, a length or a way to capture that it does not allow.
+        InputError: A count, a method, a healing, a length or a way to capture that it does not allow.
     """
     check_stack(checkpoint.family, spec.pruning.stack)
     check_count(spec.pruning.remove, checkpoint.num_blocks)
@@ -37,6 +38,8 @@ def check_possible(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
     check_context(checkpoint, spec)
     if spec.compute.capture_mode == "streamed":
         check_streamable(checkpoint)
+    if spec.pruning.asks_trials or spec.pruning.remove == "auto" or spec.healing.method == "auto":
+        num_used_of(checkpoint.family, checkpoint.config, checkpoint.num_blocks)
     method = spec.healing.method
     if method != "none" and method != "auto":  # noqa: PLR1714  # mypy follows the comparisons, and not a set
         check_healing(checkpoint, method)

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lorp.architectures import Family
-from lorp.errors import SourceError
+from lorp.architectures.blocks import num_used_of
 from lorp.feeding import Feed
 from lorp.streaming import held
 
@@ -44,22 +44,8 @@ class Body:
 
     @property
     def num_used(self) -> int:
-        """Blocks from which what the model says follows: all, but where a vision stack's features are an earlier state.
-
-        Raises:
-            SourceError: They are of several states, so that it does not follow from one.
-        """
-        fields = self._family.state_fields
-        states = [getattr(self._model.config, field, default) for field, default in fields]
-        if not states:
-            return self.num_blocks
-        [state] = [state[0] if isinstance(state, list) and len(state) == 1 else state for state in states]
-        if not isinstance(state, int):
-            raise SourceError(
-                f"its images' features are of several states ({fields[0][0]}), where no plan can be tried or healed",
-                "Use --heal none with --method lorp, shortgpt or streamline and a count",
-            )
-        return state if state >= 0 else self.num_blocks + 1 + state
+        """Blocks from which what the model says follows, as `num_used_of` says; raises as that does."""
+        return num_used_of(self._family, vars(self._model.config), self.num_blocks)
 
     @property
     def device(self) -> torch.device:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lorp.architectures.family import GENERAL_LISTS, Family
-from lorp.errors import SourceError
+from lorp.errors import SourceError, SpecError
 
 
 def num_blocks_of(family: Family, config: Mapping[str, Any]) -> int:
@@ -33,6 +33,31 @@ def count_of(family: Family, config: Mapping[str, Any]) -> int:
         SourceError: It is missing or given twice.
     """
     return _count(family, family.settings_in(config))
+
+
+def num_used_of(family: Family, config: Mapping[str, Any], num_blocks: int) -> int:
+    """How many blocks there are from whose last state what the model says follows.
+
+    All, but where a vision stack's features are an earlier state.
+
+    Args:
+        family: The family.
+        config: All that it says.
+        num_blocks: N.
+
+    Raises:
+        SpecError: Features are of several states, so that nothing follows from one.
+    """
+    for field, default in family.state_fields:
+        states = _listed(config.get(field, default))
+        if len(states) > 1:
+            raise SpecError(
+                f"its images' features are of {len(states)} states ({field}), where plans can be neither tried nor "
+                "compared as healed",
+                "Give --remove COUNT, --method lorp, shortgpt or streamline, and --heal none, linear, refit or magnitude",
+            )
+        return int(states[0] if states[0] >= 0 else num_blocks + 1 + states[0])
+    return num_blocks
 
 
 def lists_in(family: Family, settings: Mapping[str, Any]) -> tuple[str, ...]:

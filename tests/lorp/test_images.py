@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from families import CASES, Case, make_case
+from families import CASES, LOOKING, Case, make_case
 from images import png, save_image_settings
 from transformers import PreTrainedModel
 
@@ -18,15 +18,20 @@ from lorp.capture_streamed import capture_streamed
 from lorp.checkpoint import open_checkpoint
 from lorp.corpus import Window
 from lorp.corpus.media import Medium
-from lorp.errors import CorpusError, SourceError
+from lorp.corpus.uses import FitWindows, HealingWindows, MendWindows, RidgeWindows, ScoreWindows
+from lorp.errors import CorpusError, SourceError, SpecError
 from lorp.evaluation.decoding import greedy_tokens
 from lorp.evaluation.perplexity import window_losses
 from lorp.feeding import feed_of, passes_of, prompt_of
+from lorp.healing import repair
 from lorp.media import check_media, frame_of, prepared
 from lorp.models import load_model, stream_model
 from lorp.parquet import decode_windows, encode_windows
+from lorp.plan import Removal, plan_of
+from lorp.search.trials import ModelTrials
 from lorp.similarity import similarity_of
 from lorp.spec import ComputeSpec
+from lorp.surgery import prune
 
 SEEING = [case for case in CASES if case.data.section and case.stack is None]
 BY_NAME = {str(case): case for case in SEEING}
@@ -49,7 +54,8 @@ class Seeing:
     def __init__(self, case: Case, folder: Path) -> None:
         self.folder = make_case(case, folder)
         save_image_settings(case, self.folder)
-        self.family = open_checkpoint(self.folder).family
+        self.checkpoint = open_checkpoint(self.folder, case.stack)
+        self.family = self.checkpoint.family
         self.model = load_model(self.folder, ComputeSpec())
         self.given = (0, *frame_of(self.folder, "image", 0).image)
 
@@ -69,6 +75,9 @@ def seeing(request: pytest.FixtureRequest, tmp_path: Path) -> Seeing:
     return Seeing(getattr(request, "param", PUBLISHED), tmp_path / "model")
 
 
+SEVERAL = [case for case in LOOKING if isinstance(case.settings.get("vision_feature_layer"), list)]
+TOWERS = [case for case in LOOKING if case not in SEVERAL]
+every_tower = pytest.mark.parametrize("seeing", TOWERS, ids=str, indirect=True)
 every = pytest.mark.parametrize("seeing", SEEING, ids=str, indirect=True)
 
 
@@ -230,3 +239,58 @@ def test_several_parts_of_an_image_are_all_counted(tmp_path: Path) -> None:
     seeing = Seeing(TILED, tmp_path / "model")
     feed = feed_of([seeing.window()], seeing.model)
     assert feed.media["pixel_values"].shape[1] > 1
+
+
+@every_tower
+def test_vision_blocks_run_one_by_one_say_what_the_model_says(seeing: Seeing) -> None:
+    body = Body(seeing.model, seeing.family)
+    feeds = [feed_of([window], seeing.model) for window in seeing.windows]
+    with torch.inference_mode():
+        states = [body.embedded(feed) for feed in feeds]
+        for block in range(body.num_used):
+            states = body.step_all(block, states, feeds)
+        for feed, state in zip(feeds, states, strict=True):
+            assert torch.equal(body.logits(feed, state), direct(seeing.model, feed.inputs).logits)
+
+
+@every_tower
+def test_a_trial_costs_what_the_variant_without_these_vision_blocks_loses(seeing: Seeing, tmp_path: Path) -> None:
+    trials = ModelTrials(seeing.model, seeing.checkpoint, MendWindows(tuple(seeing.windows)), score(seeing))
+    for number, removed in enumerate([(1,), (2, 3), (1, 3)]):
+        steps = [Removal(block=block, cluster=None, score=0.0) for block in removed]
+        plan = replace(plan_of("by hand", seeing.checkpoint.num_blocks, steps), stack="vision")
+        (folder := tmp_path / str(number)).mkdir()
+        prune(seeing.checkpoint, plan, folder)
+        expected = [item.loss for item in window_losses(load_model(folder, ComputeSpec()), score(seeing).windows)]
+        assert trials.losses(removed, mended=False) == pytest.approx(expected, abs=1e-6)
+        assert trials.losses(removed, mended=True) != pytest.approx(expected, abs=1e-9)
+        assert np.mean(trials.losses(removed, mended=True)) < 50
+
+
+@every_tower
+def test_vision_blocks_are_healed_towards_what_they_made_of_other_images(seeing: Seeing) -> None:
+    steps = [Removal(block=2, cluster=None, score=0.0)]
+    plan = replace(plan_of("by hand", seeing.checkpoint.num_blocks, steps), stack="vision")
+    windows = HealingWindows(
+        fit=FitWindows(tuple(seeing.window(seed) for seed in range(12))), ridge=RidgeWindows(score(seeing).windows)
+    )
+    for method in ("linear", "refit"):
+        repaired = repair(seeing.model, seeing.checkpoint, plan, windows, method)
+        [first, *_] = repaired.repairs
+        assert (first.block, first.site) == (1, "mlp_write")
+        assert first.error is not None
+        assert 0 < first.error <= 1
+        assert repaired.tensors
+        assert all(seeing.family.block_of(name) is not None for name in repaired.tensors)
+
+
+def score(seeing: Seeing) -> ScoreWindows:
+    return ScoreWindows(tuple(seeing.window(seed) for seed in range(20, 24)))
+
+
+@pytest.mark.parametrize("seeing", SEVERAL, ids=str, indirect=True)
+def test_where_features_are_of_several_states_nothing_is_tried_and_it_is_said(seeing: Seeing) -> None:
+    with pytest.raises(SpecError, match=r"are of \d states") as refused:
+        ModelTrials(seeing.model, seeing.checkpoint, MendWindows(tuple(seeing.windows)), score(seeing))
+    assert "--heal none" in str(refused.value)
+    assert window_losses(seeing.model, seeing.windows)[0].loss is not None
