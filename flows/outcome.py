@@ -69,6 +69,7 @@ def _similarity(values: RunValues) -> dict[str, Any]:
         "num_clusters": len(clusters),
         "clusters": [list(members) for members in clusters],
         "corpora": [vars(entry) for entry in similarity.corpora],
+        "kinds": [{"kind": each.kind, "rls": each.rls, "num_tokens": each.num_tokens} for each in similarity.kinds],
     }
 
 

@@ -54,7 +54,7 @@ def num_used_of(family: Family, config: Mapping[str, Any], num_blocks: int) -> i
             raise SpecError(
                 f"its images' features are of {len(states)} states ({field}), where plans can be neither tried nor "
                 "compared as healed",
-                "Give --remove COUNT, --method lorp, shortgpt or streamline, and --heal none, linear, refit or magnitude",
+                "Give a count, --method lorp, shortgpt or streamline, and a --heal that is not auto",
             )
         return int(states[0] if states[0] >= 0 else num_blocks + 1 + states[0])
     return num_blocks

@@ -122,9 +122,75 @@ def test_a_stack_is_pruned_on_images_and_texts(
     assert plain.json["perplexity"]["ratio"] > 1
     assert healed.json["perplexity"]["ratio"] < plain.json["perplexity"]["ratio"]
     page = Path(healed.json["report"]).read_text()
-    assert re.findall(r'data-kind="(\w+)"', page) == ([] if stack else ["image", "text"])
+    kinds = [each["kind"] for each in healed.json["similarity"]["kinds"]]
+    assert kinds == re.findall(r'data-kind="(\w+)"', page) == ([] if stack else ["image", "text"])
     variant = Path(healed.json["report"]).parents[1] / "variants" / healed.json["variant"]["digest"]
     config = json.loads((variant / "config.json").read_text())
     assert depths == tuple(config[part]["num_hidden_layers"] for part in ("text_config", "vision_config"))
     told = lorp("audit", "--all", "--replay", "--json")
     assert (told.status, told.json["faults"]) == (0, [])
+
+
+def test_as_many_vision_blocks_as_the_budget_allows_and_how_much_faster(
+    trained: Path, pairs: Path, lorp: Lorp, prefect_server: None
+) -> None:
+    asked = ("--stack=vision", f"--pairs={pairs}#image:caption,image", "--method=shortgpt", "--heal=linear")
+    found = lorp("recompress", trained, *asked, *OPTIONS, "--max-perplexity-ratio=1.2", "--speed-rounds=3")
+    assert found.status == 0, found.err
+    assert found.json["perplexity"]["upper_bound"] < 1.2
+    assert 1 <= len(found.json["plan"]["removed"]) < VISION
+    assert found.json["measured"]["memory_ratio"] < 1
+
+
+def test_streamed_it_comes_to_the_same(trained: Path, pairs: Path, lorp: Lorp, prefect_server: None) -> None:
+    asked = (f"--pairs={pairs}#image:caption,image", "--remove=2", "--method=lorp", "--generation-prompts=0")
+    one, other = (
+        lorp("recompress", trained, *asked, *OPTIONS, f"--capture-mode={mode}") for mode in ("memory", "streamed")
+    )
+    assert (one.status, other.status) == (0, 0), one.err + other.err
+    assert one.json["plan"]["removed"] == other.json["plan"]["removed"]
+    for name in ("dense", "pruned"):
+        assert one.json["perplexity"][name] == pytest.approx(other.json["perplexity"][name], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--stack=vision"], "is text by itself, and the model makes it from an image. Give pairs"),
+        (["--stack=encoder", "--pairs=PAIRS#image:caption,image"], "its stacks are text and vision"),
+        (["--pairs=PAIRS#image:caption"], "is a pair of another kind (text): the model makes it from an image"),
+        (["--pairs=PAIRS#image:caption,sound"], "is a pair of another kind (sound): the model makes it from an image"),
+        (["--pairs=PAIRS#picture:caption,image"], "has no field 'picture'; it has image, caption"),
+        (["--pairs=PAIRS#caption,image"], "is one column, and a pair has two. Write #SOURCE:TARGET"),
+        (["--pairs=PAIRS#caption:caption,image"], "which is no file in"),
+        (["--pairs=PAIRS#image:caption,image", "--tasks=copa"], "tasks are for models that continue a text"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_said_in_one_line(
+    trained: Path, pairs: Path, lorp: Lorp, prefect_server: None, options: list[str], said: str
+) -> None:
+    words = [option.replace("PAIRS", str(pairs)) for option in options]
+    told = lorp("recompress", trained, "--remove=1", *OPTIONS[:-1], *words)
+    *_, last = told.err.splitlines()
+    assert (told.status, said in last) == (2, True), told.err
+
+
+def test_an_image_that_is_none_is_said_before_anything_runs(
+    trained: Path, pairs: Path, lorp: Lorp, prefect_server: None, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    for row in rows:
+        (tmp_path / row["image"]).write_bytes(b"no image")
+    (tmp_path / "pairs.jsonl").write_bytes(pairs.read_bytes())
+    told = lorp(
+        "recompress", trained, "--remove=1", *OPTIONS[:-1], f"--pairs={tmp_path}/pairs.jsonl#image:caption,image"
+    )
+    *_, last = told.err.splitlines()
+    assert (told.status, "an image cannot be read" in last, "rows/" in last) == (2, True, True), told.err
+
+
+def test_a_model_of_text_takes_no_images(pico: Path, pairs: Path, lorp: Lorp, prefect_server: None) -> None:
+    told = lorp("recompress", pico, "--remove=1", f"--pairs={pairs}#image:caption,image", *OPTIONS[:-1])
+    assert (told.status, "is a pair, and the model makes no text from a source" in told.err) == (2, True), told.err
+    other = lorp("recompress", pico, "--remove=1", "--stack=vision")
+    assert (other.status, "has no vision stack" in other.err) == (2, True), other.err
