@@ -23,9 +23,10 @@ from lorp.architectures.blocks import num_blocks_of
 from lorp.checkpoint import open_checkpoint
 from lorp.errors import IntegrityError, SourceError, SpecError
 from lorp.healing import check_healing
-from lorp.models import load_model
+from lorp.models import load_model, stream_model
 from lorp.plan import Removal, Stack, plan_of
 from lorp.spec import ComputeSpec
+from lorp.streaming import streamed_block_of
 from lorp.surgery import kept_blocks_of, prune
 
 BY_NAME = {str(case): case for case in (*CASES, *LOOKING)}
@@ -331,3 +332,12 @@ def test_a_config_that_says_nothing_of_its_vision_stack_means_transformers_own(c
     [architecture] = case.data.architectures
     built = getattr(transformers, architecture).config_class()
     assert num_blocks_of(case.data, {"depth": 5, "num_hidden_layers": 6}) == built.vision_config.depth
+
+
+@pytest.mark.parametrize("case", [PUBLISHED, WINDOWED, GEMMA], ids=str)
+def test_vision_blocks_are_streamed_too(tmp_path: Path, case: Case) -> None:
+    row = Row(case, tmp_path)
+    streamed = stream_model(row.source, ComputeSpec())
+    blocks: Any = streamed.get_submodule(case.data.blocks_path)
+    assert all(streamed_block_of(parameter) for parameter in blocks.parameters())
+    assert torch.equal(row.logits(streamed), row.logits(row.dense))
