@@ -156,13 +156,24 @@ def _feed_of_medium(window: Window, tokens_1T: torch.Tensor, model: PreTrainedMo
     return _with_image(window, tokens_1T, media, model)
 
 
+def _num_parts(media: dict[str, torch.Tensor], model: Any) -> int:
+    try:
+        with torch.inference_mode():
+            features = model.get_image_features(**media).pooler_output
+    except (ValueError, RuntimeError) as fault:
+        said = next(iter(str(fault).splitlines()), "")[:200]
+        raise SourceError(
+            f"an image as preprocessor_config.json prepares it is none for the model: {said}",
+            "Fetch the checkpoint again",
+        ) from fault
+    return sum(int(part.shape[:-1].numel()) for part in features)
+
+
 def _with_image(window: Window, tokens_1T: torch.Tensor, media: dict[str, torch.Tensor], model: Any) -> Feed:
     """The token that stands for an image becomes as many as the model makes features of it."""
     known = inspect.signature(model.get_image_features).parameters
     media = {name: value for name, value in media.items() if name in known}
-    with torch.inference_mode():
-        features = model.get_image_features(**media).pooler_output
-    num_parts = sum(part.shape[:-1].numel() for part in features)
+    num_parts = _num_parts(media, model)
     is_image_T = tokens_1T[0] == model.config.image_token_id
     repeats_T = torch.where(is_image_T, num_parts, 1)
     tokens_1T, image_1T = (each.repeat_interleave(repeats_T)[None] for each in (tokens_1T[0], is_image_T))

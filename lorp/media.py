@@ -6,7 +6,7 @@ Shapes: C channels, S samples of a sound.
 import io
 import math
 import wave
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from lorp.corpus.pairs import Frame
 from lorp.errors import CorpusError, SourceError
 from lorp.progress import track
 
-#: Formats of images that are read, and the most pixels that one may have.
-_FORMATS, _MAX_PIXELS = ("PNG", "JPEG", "WEBP"), 1 << 26
+#: Formats of images that are read, the most pixels that one may have, before and after it is prepared, and how many
+#: times as long as wide it may be.
+_FORMATS, _MAX_PIXELS, _MAX_SIDE, _MAX_ASPECT = ("PNG", "JPEG", "WEBP"), 1 << 26, 1 << 13, 200
 #: Full scale of whole numbers by their bytes; a sample of one byte has no sign.
 _UNSIGNED, _INT24 = 1, 3
 _ONE: dict[MediumKind, str] = {"sound": "a sound", "image": "an image"}
@@ -49,7 +50,11 @@ def prepared(medium: Medium, folder: Path) -> dict[str, torch.Tensor]:
     prepare = _processor(medium.kind, folder)
     if medium.kind == "sound":
         return dict(prepare(_sound(medium.data, prepare), sampling_rate=prepare.sampling_rate, return_tensors="pt"))
-    return dict(prepare(images=_image(medium.data), return_tensors="pt"))
+    image = _image(medium.data)
+    try:
+        return dict(prepare(images=image, return_tensors="pt"))
+    except Exception as fault:  # so do settings that do not fit each other
+        raise SourceError(f"an image cannot be prepared: {_said(fault)}", "Look at preprocessor_config.json") from fault
 
 
 def frame_of(folder: Path, kind: MediumKind, begin: int | None) -> Frame:
@@ -90,12 +95,38 @@ def _processor(kind: MediumKind, folder: Path) -> Any:
     try:
         if kind == "sound":
             return classes[kind].from_pretrained(folder, **stock)
-        return classes[kind].from_pretrained(folder, backend="pil", **stock)  # wherever torchvision is, the same
+        # With or without torchvision the same.
+        return _looking(classes[kind].from_pretrained(folder, backend="pil", **stock))
+    except SourceError:
+        raise
     except Exception as fault:  # settings that are not what they should be fail anywhere in it
         raise SourceError(
-            f"what prepares {_ONE[kind]} cannot be loaded: {str(fault).splitlines()[0][:200]}",
+            f"what prepares {_ONE[kind]} cannot be loaded: {_said(fault)}",
             "Add preprocessor_config.json to the checkpoint",
         ) from fault
+
+
+def _looking(processor: Any) -> Any:
+    """The processor, if no image that it makes fills the memory.
+
+    Raises:
+        SourceError: It may.
+    """
+    # Processors that join patches count an image's pixels where others count those along a side.
+    areas = ("shortest_edge", "longest_edge") if hasattr(processor, "merge_size") else ()
+    largest = max(_whole_numbers(processor.to_dict(), areas), default=0)
+    if largest > _MAX_SIDE:
+        raise SourceError(f"preprocessor_config.json asks for images of {largest} pixels", "Fetch the checkpoint again")
+    return processor
+
+
+def _whole_numbers(value: Any, areas: Sequence[str]) -> Iterator[int]:
+    """All in some settings; of areas their roots."""
+    for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(inner, dict | list):
+            yield from _whole_numbers(inner, areas)
+        elif type(inner) is int:
+            yield math.isqrt(abs(inner)) if name in areas else abs(inner)
 
 
 def _sound(data: bytes, extractor: Any) -> NDArray[np.float32]:
@@ -138,6 +169,12 @@ def _image(data: bytes) -> Any:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
                 raise CorpusError(f"an image of {image.width} x {image.height} is too large", "Make it smaller")
+            if max(image.size) > _MAX_ASPECT * min(image.size):
+                raise CorpusError(f"an image of {image.width} x {image.height} is a line", "Leave it out")
             return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
         raise CorpusError(f"an image cannot be read: {fault}", f"Give one of {', '.join(_FORMATS)}") from None
+
+
+def _said(fault: Exception) -> str:
+    return next(iter(str(fault).splitlines()), "")[:200] or type(fault).__name__

@@ -10,6 +10,7 @@ import pytest
 import torch
 from families import CASES, LOOKING, Case, make_case
 from images import png, save_image_settings
+from pico import edit_json
 from transformers import PreTrainedModel
 
 from lorp.body import Body
@@ -292,5 +293,28 @@ def score(seeing: Seeing) -> ScoreWindows:
 def test_where_features_are_of_several_states_nothing_is_tried_and_it_is_said(seeing: Seeing) -> None:
     with pytest.raises(SpecError, match=r"are of \d states") as refused:
         ModelTrials(seeing.model, seeing.checkpoint, MendWindows(tuple(seeing.windows)), score(seeing))
-    assert "--heal none" in str(refused.value)
+    assert "a --heal that is not auto" in str(refused.value)
     assert window_losses(seeing.model, seeing.windows)[0].loss is not None
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"crop_size": {"height": 1 << 20, "width": 8}}, "asks for images of 1048576 pixels"),
+        ({"size": {"shortest_edge": 1 << 40}}, "asks for images of"),
+        ({"crop_size": {"height": 16, "width": 16}}, "is none for the model"),
+        ({"image_mean": [0.5]}, "an image cannot be prepared"),
+        ({"size": "large"}, "what prepares an image cannot be loaded"),
+    ],
+)
+def test_settings_that_cannot_be_are_said_in_one_line(seeing: Seeing, settings: dict[str, object], said: str) -> None:
+    edit_json(seeing.folder / "preprocessor_config.json", **settings)
+    with pytest.raises(SourceError, match=said) as refused:
+        feed_of([seeing.window()], seeing.model)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_image_that_is_a_line_is_not_made_a_wall(seeing: Seeing) -> None:
+    line = Medium(kind="image", base64=base64.b64encode(png(0, 1, 1000)).decode())
+    with pytest.raises(CorpusError, match="an image of 1 x 1000 is a line"):
+        prepared(line, seeing.folder)
