@@ -119,7 +119,7 @@ def open_checkpoint(folder: Path, stack: Stack | None = None) -> Checkpoint:
         _check_depth(each, depths[each.stack], num_extra_blocks_of(each, config), stored)
     lists = lists_in(family, family.settings_in(config))
     outline = outline_of(folder, family, tuple(dict.fromkeys((*family.block_fields, *lists))))
-    matched = match(family, outline, stored, scheme)
+    matched = match(family, outline, stored, scheme, [each for each in stacks if each is not family])
     checkpoint = Checkpoint(
         folder=folder,
         config=config,

@@ -90,8 +90,15 @@ def _refuse_misread(quantization: Quantization) -> None:
 def _ignored_names(checkpoint: Checkpoint) -> set[str]:
     """Names of the tensors that the model does not load, on disk and as transformers would put them together."""
     family = checkpoint.family
-    blocks = {name: block for name in checkpoint.ignored if (block := family.block_of(name)) is not None}
-    inner = {f"{family.blocks_path}.{block}.{family.place_in_block(name).name}" for name, block in blocks.items()}
-    others = {other for name in checkpoint.ignored if name not in blocks for other in family.possible_names(name)}
     scales = {name for name in checkpoint.tensors if checkpoint.quantization and is_cache_scale(name)}
-    return {*checkpoint.ignored, *inner, *others, *scales}
+    inner = {name: inside for name in (*checkpoint.ignored, *scales) if (inside := _name_in_block(checkpoint, name))}
+    others = {other for name in checkpoint.ignored if name not in inner for other in family.possible_names(name)}
+    return {*checkpoint.ignored, *inner.values(), *others, *scales}
+
+
+def _name_in_block(checkpoint: Checkpoint, name: str) -> str | None:
+    """The name in the model of what is stored with a block of any stack; None for what is stored with none."""
+    for family in checkpoint.stacks:
+        if (block := family.block_of(name)) is not None:
+            return f"{family.blocks_path}.{block}.{family.place_in_block(name).name}"
+    return None

@@ -4,7 +4,7 @@ A config and stored tensor headers come in; those of the tensors that belong to 
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -90,7 +90,13 @@ def outline_of(folder: Path, family: Family, fields: tuple[str, ...]) -> ModelOu
     )
 
 
-def match(family: Family, outline: ModelOutline, stored: Mapping[str, Tensor], scheme: Scheme | None = None) -> Matched:
+def match(
+    family: Family,
+    outline: ModelOutline,
+    stored: Mapping[str, Tensor],
+    scheme: Scheme | None = None,
+    others: Sequence[Family] = (),
+) -> Matched:
     """Splits stored tensors, by their names on disk, into those that the model loads and the others.
 
     Args:
@@ -98,6 +104,7 @@ def match(family: Family, outline: ModelOutline, stored: Mapping[str, Tensor], s
         outline: What the model is made of.
         stored: By name on disk.
         scheme: By which weights are quantised; None where none may be.
+        others: The model's other stacks.
 
     Raises:
         SourceError: A tensor is missing, stored twice, of another shape or dtype, of no expert, or quantised otherwise.
@@ -110,7 +117,7 @@ def match(family: Family, outline: ModelOutline, stored: Mapping[str, Tensor], s
     tensors = {**{tensor.name: tensor for tensor in plain.values()}, **parts}
     if maps is None or scheme is None:
         return Matched(tensors=tensors, ignored=tuple(sorted(stored.keys() - tensors.keys())), quantization=None)
-    tensors |= _beside(family, outline, [tensor for name, tensor in stored.items() if name not in tensors])
+    tensors |= _beside(family, others, outline, [tensor for name, tensor in stored.items() if name not in tensors])
     quantized = frozenset(weight.linear.module for weight in packed)
     return Matched(
         tensors=tensors,
@@ -133,14 +140,25 @@ def _plain(family: Family, outline: ModelOutline, stored: Mapping[str, Tensor]) 
     return loaded
 
 
-def _beside(family: Family, outline: ModelOutline, left_over: list[Tensor]) -> dict[str, Tensor]:
+def _beside(
+    family: Family, others: Sequence[Family], outline: ModelOutline, left_over: list[Tensor]
+) -> dict[str, Tensor]:
     """What a quantised checkpoint holds beside its model, and must not lose."""
-    blocks = frozenset(block for name in outline.shapes if (block := family.block_of(name)) is not None)
+    blocks = _blocks_of(family, outline)
     ours = [tensor for tensor in left_over if (block := family.block_of(tensor.name)) is None or block in blocks]
     scales = {tensor.name: tensor for tensor in ours if is_cache_scale(tensor.name)}
-    check_cache_scales(family, blocks, scales.values())
+    of_others: set[str] = set()
+    for other in others:
+        owned = [tensor for tensor in scales.values() if other.block_of(tensor.name) is not None]
+        check_cache_scales(other, _blocks_of(other, outline), owned)
+        of_others.update(tensor.name for tensor in owned)
+    check_cache_scales(family, blocks, [tensor for name, tensor in scales.items() if name not in of_others])
     check_left_over(family, blocks, [tensor for tensor in ours if tensor.name not in scales])
     return scales
+
+
+def _blocks_of(family: Family, outline: ModelOutline) -> frozenset[int]:
+    return frozenset(block for name in outline.shapes if (block := family.block_of(name)) is not None)
 
 
 def _num_weights(plain: Mapping[Place, Tensor], packed: tuple[Packed, ...]) -> dict[Place, int]:

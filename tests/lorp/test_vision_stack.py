@@ -304,6 +304,7 @@ def quantised(folder: Path) -> Path:
             continue
         scale = weight.abs().max() / 448
         weights |= {name: (weight / scale).to(torch.float8_e4m3fn), f"{path}.weight_scale_inv": scale.reshape(1)}
+    weights |= {f"model.layers.{block}.self_attn.k_scale": torch.tensor(block + 0.5) for block in range(NUM_BLOCKS)}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     merger = ["visual.merger.mlp.0", "visual.merger.mlp.2"]
     said = {"quant_method": "fp8", "weight_block_size": None, "modules_to_not_convert": [*plain, *merger]}
@@ -319,6 +320,9 @@ def test_names_of_vision_blocks_in_a_quantisation_config_follow(tmp_path: Path) 
     assert blocks == {"0", "1", "2", "3"}
     assert "visual.blocks.2.mlp.fc1" not in named
     assert "visual.blocks.2.mlp.fc1.weight_scale_inv" in variant.tensors
+    cached = [name for name in variant.tensors if name.endswith("k_scale")]
+    assert cached == [name for name in source.tensors if name.endswith("k_scale")]
+    assert len(cached) == NUM_BLOCKS
     dense, pruned = (load_model(each.folder, ComputeSpec()) for each in (source, variant))
     prompt = prompt_with(FLAT, dense, image_of(FLAT))
     with torch.inference_mode():
@@ -341,3 +345,12 @@ def test_vision_blocks_are_streamed_too(tmp_path: Path, case: Case) -> None:
     blocks: Any = streamed.get_submodule(case.data.blocks_path)
     assert all(streamed_block_of(parameter) for parameter in blocks.parameters())
     assert torch.equal(row.logits(streamed), row.logits(row.dense))
+
+
+def test_a_scale_of_another_stack_s_cache_that_is_missing_is_missed(tmp_path: Path) -> None:
+    source = quantised(make_case(FLAT, tmp_path))
+    weights = load_file(source / "model.safetensors")
+    del weights["model.layers.2.self_attn.k_scale"]
+    save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(SourceError, match=r"model\.layers\.2\.self_attn\.k_scale is missing"):
+        open_checkpoint(source, "vision")
