@@ -1,5 +1,6 @@
 """A family's checkpoint and what is made of it."""
 
+import base64
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,8 +12,8 @@ import numpy as np
 import torch
 import transformers
 from families import Case, make_case
-from numpy.typing import NDArray
-from seeing import SPECIAL_TOKENS, image_of, prompt_with
+from images import png, save_image_settings
+from seeing import SPECIAL_TOKENS
 from transformers import PreTrainedModel
 
 from lorp.architectures import family_of
@@ -22,7 +23,9 @@ from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.clustering import cluster_blocks, num_clusters_for
 from lorp.config_file import read_json
 from lorp.corpus import Window
-from lorp.feeding import feed_of
+from lorp.corpus.media import Medium
+from lorp.feeding import feed_of, prompt_of
+from lorp.media import frame_of
 from lorp.models import load_model, load_tokenizer
 from lorp.parquet import decode_windows, encode_windows
 from lorp.plan import PruningPlan, Removal, plan_of
@@ -46,7 +49,10 @@ class Row:
 
     @cached_property
     def source(self) -> Path:
-        return make_case(self.case, self.folder / "dense")
+        folder = make_case(self.case, self.folder / "dense")
+        if self.sees:
+            save_image_settings(self.case, folder)
+        return folder
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -62,17 +68,40 @@ class Row:
         return self.case.stack == "vision"
 
     @cached_property
+    def windows(self) -> list[Window]:
+        """Text, of an encoder-decoder with a source, or images with their texts."""
+        tokenizer = load_tokenizer(self.source)
+        tokens = tokenizer(inspect.getdoc(np.ndarray) or "", add_special_tokens=False)["input_ids"]
+        texts = {start: tuple(tokens[start:][:32]) for start in range(0, 288, 32)}
+        made = [
+            Window(id=f"{start}@0", document=str(start), text_sha256="0" * 64, tokens=texts[start])
+            for start in range(0, 256, 32)
+        ]
+        if self.case.data.is_encoder_decoder:
+            return [replace(window, source=texts[start + 32]) for start, window in zip(texts, made, strict=False)]
+        return [self.with_image(window, seed) for seed, window in enumerate(made)] if self.sees else made
+
+    def with_image(self, window: Window, seed: int) -> Window:
+        """The window's text, made from an image."""
+        given = frame_of(self.source, "image", None).image
+        image = Medium(kind="image", base64=base64.b64encode(png(seed)).decode())
+        return replace(window, tokens=(*given, *window.tokens), medium=image, num_given=len(given))
+
+    @cached_property
+    def window(self) -> Window:
+        """The one that is looked at most closely."""
+        return self.with_image(WINDOW, 99) if self.sees else WINDOW
+
+    @cached_property
     def inputs(self) -> dict[str, Any]:
-        """What models are given: a window, or an image and text."""
-        if self.sees:
-            return prompt_with(self.case, self.dense, image_of(self.case))
-        return dict(feed_of([WINDOW], self.dense).inputs)
+        """What models are given for it."""
+        return dict(feed_of([self.window], self.dense).inputs)
 
     @cached_property
     def prompt(self) -> dict[str, Any]:
         """What models go on from, and that they make no image of their own."""
         if self.sees:
-            return {**self.inputs, "suppress_tokens": SPECIAL_TOKENS}
+            return {**prompt_of([self.window], self.dense, 0).inputs, "suppress_tokens": SPECIAL_TOKENS}
         return {"input_ids": INPUT[:, :12], "attention_mask": torch.ones_like(INPUT[:, :12])}
 
     def logits(self, model: PreTrainedModel) -> torch.Tensor:
@@ -83,47 +112,17 @@ class Row:
 
     @cached_property
     def captures(self) -> list[WindowCapture]:
-        tokenizer = load_tokenizer(self.source)
-        text = inspect.getdoc(np.ndarray) or ""
-        tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
-        windows = [
-            Window(
-                id=f"{start}@0",
-                document=str(start),
-                text_sha256="0" * 64,
-                tokens=tuple(tokens[start:][:32]),
-                source=tuple(tokens[start + 32 :][:32]) if self.case.data.is_encoder_decoder else (),
-            )
-            for start in range(0, 256, 32)
-        ]
-        return capture_windows(self.dense, self.checkpoint.family, windows, sampled_tokens=4, seed=0)
+        return capture_windows(self.dense, self.checkpoint.family, self.windows, sampled_tokens=4, seed=0)
 
     @cached_property
     def plan(self) -> PruningPlan:
-        similarity, num_clusters = (self._similarity_of_image(), 2) if self.sees else self._similarity_of_text()
-        clustering = cluster_blocks(similarity, num_clusters, "spectral")
+        similarity = similarity_of([decode_windows(encode_windows(self.captures, {}))], seed=0)
+        clustering = cluster_blocks(similarity.block_inputs, num_clusters_for(similarity.rls), "spectral")
         return make_plan(
-            Grounds(similarity=similarity, clustering=clustering),
+            Grounds(similarity=similarity.block_inputs, clustering=clustering),
             2,
             PruningSpec(method="lorp", stack=self.case.stack),
         )
-
-    def _similarity_of_text(self) -> tuple[NDArray[np.float64], int]:
-        similarity = similarity_of([decode_windows(encode_windows(self.captures, {}))], seed=0)
-        return similarity.block_inputs, num_clusters_for(similarity.rls)
-
-    def _similarity_of_image(self) -> NDArray[np.float64]:
-        """Mean cosines between what enters the blocks, as a capture's are."""
-        blocks: Any = self.dense.get_submodule(self.case.data.blocks_path)
-        states: list[torch.Tensor] = []
-        hooks = [block.register_forward_pre_hook(lambda _, args: states.append(args[0].double())) for block in blocks]
-        self.logits(self.dense)
-        for hook in hooks:
-            hook.remove()
-        units = torch.stack(
-            [(state / state.norm(dim=-1, keepdim=True)).reshape(-1, state.shape[-1]) for state in states]
-        )
-        return (torch.einsum("itd,jtd->ij", units, units) / units.shape[1]).numpy()
 
     @cached_property
     def removals(self) -> tuple[tuple[int, ...], ...]:

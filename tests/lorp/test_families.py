@@ -7,6 +7,7 @@ it (`LORP_WRITE_DOCS=1 pytest tests/lorp/test_families.py`).
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from families import CASES, LOOKING, Case
-from family_row import INPUT, WINDOW, Row, load, logits
+from family_row import INPUT, Row, load
 from pico import NUM_BLOCKS
 from safetensors.torch import load_file
 from transformers import PreTrainedConfig
@@ -69,14 +70,8 @@ def unused(row: Row) -> range:
 
 def boundaries_captured(row: Row) -> None:
     """The N + 1 boundaries are transformers' hidden states, the last one before what follows the blocks."""
-    last: list[torch.Tensor] = []
-    after = row.dense.get_submodule(row.case.after_blocks)
-    hook = after.register_forward_pre_hook(lambda _, args: last.extend(args[:1] if row.case.after_blocks else ()))
     for capture in row.captures[:2]:
-        with torch.inference_mode():
-            output = row.dense(**feed_of([capture.window], row.dense).inputs, output_hidden_states=True)
-        seen = output[f"{row.case.stack}_hidden_states" if row.case.stack else "hidden_states"]
-        states = torch.stack([*seen[:-1], last.pop() if last else seen[-1]])[:, 0].double()
+        states = (vision_states if row.sees else hidden_states)(row, capture.window)
         norms = states.norm(dim=-1)
         unit = states / norms[..., None]
         expected = torch.einsum("itd,jtd->ij", unit, unit).numpy()
@@ -84,7 +79,31 @@ def boundaries_captured(row: Row) -> None:
         np.testing.assert_allclose(capture.cosine_sums_LL, expected, rtol=0, atol=32 * 1e-4)
         np.testing.assert_allclose(capture.norms_KL, norms[:, capture.positions_K].T, rtol=1e-5)
         np.testing.assert_allclose(capture.units_KLD, unit[:, capture.positions_K].transpose(0, 1), atol=1e-3)
+
+
+def hidden_states(row: Row, window: Window) -> torch.Tensor:
+    """As transformers gives them, L x T x D."""
+    last: list[torch.Tensor] = []
+    after = row.dense.get_submodule(row.case.after_blocks)
+    hook = after.register_forward_pre_hook(lambda _, args: last.extend(args[:1] if row.case.after_blocks else ()))
+    with torch.inference_mode():
+        output = row.dense(**feed_of([window], row.dense).inputs, output_hidden_states=True)
     hook.remove()
+    seen = output[f"{row.case.stack}_hidden_states" if row.case.stack else "hidden_states"]
+    return torch.stack([*seen[:-1], last.pop() if last else seen[-1]])[:, 0].double()
+
+
+def vision_states(row: Row, window: Window) -> torch.Tensor:
+    """What the blocks are given and what the last one gives, L x T x D."""
+    feed, blocks = feed_of([window], row.dense), list(row.dense.get_submodule(row.case.data.blocks_path).children())
+    states: list[torch.Tensor] = []
+    hooks = [block.register_forward_pre_hook(lambda _, args: states.append(args[0])) for block in blocks]
+    hooks.append(blocks[-1].register_forward_hook(lambda _module, _args, given: states.append(given)))
+    with torch.inference_mode():
+        row.dense(**feed.inputs)
+    for hook in hooks:
+        hook.remove()
+    return torch.stack([state.reshape(-1, state.shape[-1]) for state in states]).double()
 
 
 def pruned(row: Row) -> None:
@@ -145,41 +164,41 @@ def evaluated(row: Row) -> None:
     """Losses are finite, greedy tokens are transformers' own, answering changes no weight, memory shrinks."""
     model = load(row.variant((2, 5)))
     prompt = tuple(INPUT[0, :12].tolist())
-    source = prompt if row.case.stack else ()
-    windows = [Window(id=f"{n}", document="d", text_sha256="", tokens=prompt, source=source) for n in range(3)]
+    source = prompt if row.case.data.is_encoder_decoder else ()
+    text = Window(id="w", document="d", text_sha256="", tokens=prompt, source=source)
+    windows = [row.window] if row.sees else [replace(text, id=str(number)) for number in range(3)]
     spec = GenerationSpec(prompt_tokens=12, max_new_tokens=NEW_TOKENS)
     wanted = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": False}
-    made = model.generate(input_ids=INPUT[:, :12], attention_mask=torch.ones_like(INPUT[:, :12]), **wanted)
+    made = model.generate(**{**row.prompt, "suppress_tokens": None}, **wanted)
     for written in continue_prompts(model, windows, str, spec):
-        assert written.tokens == tuple(made[0, 1 if row.case.stack else 12 :].tolist())
+        assert written.tokens == tuple(made[0, -NEW_TOKENS:].tolist())
     assert all(item.loss is not None for item in window_losses(model, windows))
     dense, variant = (measure_memory(each, text_prompt(each, [prompt])) for each in (row.dense, model))
     assert (variant.weights < dense.weights, variant.peak < dense.peak) == (True, True)
     assert variant.kv_token > 0
+    assert (variant.kv_token < dense.kv_token) == (row.case.stack in (None, "decoder"))
     if row.case.stack:
-        assert (variant.kv_token < dense.kv_token) == (row.case.stack == "decoder")
         return
-    before = logits(model)
+    before = row.logits(model)
     question = Question(
         task="t", item="1", cluster="1", metric="acc", label=0, contexts=("ab", "ab"), continuations=(" c", " d"),
         lengths=(1, 1),
     )  # fmt: skip
     model.config.get_text_config().bos_token_id = 0
     assert answer_questions(model, load_tokenizer(row.source), [question])[0].valid
-    assert torch.equal(logits(model), before)
-    assert variant.kv_token < dense.kv_token
+    assert torch.equal(row.logits(model), before)
 
 
 def healed(row: Row) -> None:
     """Its blocks run one by one as they do together, and refitted weights leave states closer to the dense model's."""
-    body, windows = Body(row.dense, row.case.data), [capture.window for capture in row.captures]
-    feed = feed_of([WINDOW], row.dense)
-    with torch.inference_mode():
-        state = body.embedded(feed)
-        for block in range(body.num_blocks):
-            state = body.step(block, state, feed)
-        assert torch.equal(body.logits(feed, state), logits(row.dense))
-    uses = HealingWindows(fit=FitWindows(tuple(windows[:6])), ridge=RidgeWindows(tuple(windows[:6])))
+    if not several_states(row):
+        body, feed = Body(row.dense, row.case.data), feed_of([row.window], row.dense)
+        with torch.inference_mode():
+            state = body.embedded(feed)
+            for block in range(body.num_used):
+                state = body.step(block, state, feed)
+            assert torch.equal(body.logits(feed, state), row.logits(row.dense))
+    uses = HealingWindows(fit=FitWindows(tuple(row.windows[:6])), ridge=RidgeWindows(tuple(row.windows[:6])))
     done = repair(row.dense, row.checkpoint, row.plan, uses, "refit")
     writes = {entry.block for entry in done.repairs if entry.site.endswith("write")}
     expected = row.case.data.projections.writes_freely(row.checkpoint.settings)
@@ -196,7 +215,12 @@ def healed(row: Row) -> None:
         block = row.case.data.block_of(name)
         assert block is not None
         assert torch.equal(stored[row.case.data.renumbered(name, index[block])], tensor)
-    assert not torch.equal(logits(load(variant)), logits(load(row.variant(row.plan.removed))))
+    assert not torch.equal(row.logits(load(variant)), row.logits(load(row.variant(row.plan.removed))))
+
+
+def several_states(row: Row) -> bool:
+    """Whether what the model says follows from several states of the stack, and not from one."""
+    return any(isinstance(row.checkpoint.config.get(field), list) for field, _ in row.case.data.state_fields)
 
 
 def comparable(config: PreTrainedConfig) -> dict[str, Any]:
@@ -214,9 +238,6 @@ CHECKS: dict[str, Callable[[Row], None]] = {
     "evaluated": evaluated,
     "healed": healed,
 }
-
-#: What is not tried of a vision stack: it takes windows that hold an image.
-WITH_WINDOWS = ("boundaries", "evaluated", "healed")
 
 Measure = Callable[[Case, str], Exception | None]
 
@@ -241,13 +262,8 @@ def measure(rows: Callable[[Case], Row]) -> Measure:
     return run
 
 
-def tried(case: Case) -> list[str]:
-    """The checks that a case goes through."""
-    return [check for check in CHECKS if case.stack != "vision" or check not in WITH_WINDOWS]
-
-
 @pytest.mark.parametrize(
-    ("case", "check"), [pytest.param(case, check, id=f"{case}-{check}") for case in ALL for check in tried(case)]
+    ("case", "check"), [pytest.param(case, check, id=f"{case}-{check}") for case in ALL for check in CHECKS]
 )
 def test_a_family_passes(measure: Measure, case: Case, check: str) -> None:
     if fault := measure(case, check):
@@ -298,8 +314,6 @@ def refused_table() -> str:
 
 def checks_table(measure: Measure) -> str:
     def passed(case: Case, check: str) -> str:
-        if check not in tried(case):
-            return "-"
         return "no" if measure(case, check) else "yes"
 
     rows = [(titled(case.family, case.stack), case.layout, *(passed(case, check) for check in CHECKS)) for case in ALL]
