@@ -38,8 +38,8 @@ def test_it_is_pruned_healed_judged_registered_and_audited(
 @pytest.mark.parametrize(
     ("command", "stack", "said"),
     [
-        ("recompress", "vision", "the vision stack of Qwen2-VL needs pairs of images and texts"),
-        ("sweep", "vision", "the vision stack of Qwen2-VL needs pairs of images and texts"),
+        ("recompress", "vision", "is text by itself, and the model makes it from an image"),
+        ("sweep", "vision", "is text by itself, and the model makes it from an image"),
         ("recompress", "both", "Qwen2-VL has no decoder: its stacks are text and vision"),
         ("sweep", "encoder", "Qwen2-VL has no encoder: its stacks are text and vision"),
     ],
