@@ -1,0 +1,132 @@
+"""A small Whisper that has learnt to spell what it hears is pruned in each stack: healed, judged, shown and audited.
+
+Each letter is a tone of its own, and a full stop is silence; texts end with it.
+"""
+
+import json
+import math
+import random
+import shutil
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pico import edit_json
+from support import Lorp
+from trained import train
+
+LETTERS, LONGEST, TONE = "abcdefghijkl", 9, 0.1
+ENCODER, DECODER = 5, 4
+#: Where models are trained, and of the files: they have to be resampled.
+RATE, FILE_RATE = 16_000, 8_000
+#: Of single bytes; one that does not listen comes no lower than 9, and in silence this one says worse.
+LEARNT = 2.0
+SETTINGS = {
+    "vocab_size": 256, "d_model": 48, "encoder_layers": ENCODER, "decoder_layers": DECODER, "dropout": 0.0,
+    "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 96, "decoder_ffn_dim": 96,
+    "num_mel_bins": 16, "max_source_positions": 40, "max_target_positions": 64, "decoder_start_token_id": 0,
+    "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 13, "begin_suppress_tokens": None, "suppress_tokens": None,
+}  # fmt: skip
+OPTIONS = (
+    "--calibration-windows=24", "--evaluation-windows=64", "--window-tokens=32", "--speed-rounds=0",
+    "--generation-prompts=8", "--generation-tokens=16", "--max-perplexity-ratio=9", "--search-swaps=4", "--json",
+)  # fmt: skip
+
+
+def extractor() -> Any:
+    from transformers import WhisperFeatureExtractor
+
+    return WhisperFeatureExtractor(feature_size=16, chunk_length=1, hop_length=200)  # type: ignore[no-untyped-call]
+
+
+def spoken(text: str, rate: int) -> NDArray[np.float32]:
+    times = np.arange(round(TONE * rate)) / rate
+    tones = [0.5 * np.sin(2 * math.pi * (400 + 250 * LETTERS.index(letter)) * times) for letter in text.rstrip(".")]
+    return np.concatenate(tones).astype(np.float32)
+
+
+def some_text(seeded: random.Random) -> str:
+    return "".join(seeded.choice(LETTERS) for _ in range(LONGEST)) + "."
+
+
+def heard(seeded: random.Random) -> dict[str, Any]:
+    import torch
+
+    texts = [some_text(seeded) for _ in range(16)]
+    sounds = [spoken(text, RATE) for text in texts]
+    features = extractor()(sounds, sampling_rate=RATE, return_tensors="pt")["input_features"]
+    return {"input_features": features, "labels": torch.tensor([token_ids(text) for text in texts])}
+
+
+def token_ids(text: str) -> list[int]:
+    """Of the tokenizer whose tokens are the bytes in the order of their printable names."""
+    return [ord(character) - ord("!") for character in text]
+
+
+def write_wav(path: Path, samples: NDArray[np.float32], rate: int = FILE_RATE) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, len(samples), "NONE", ""))
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+
+
+@pytest.fixture(scope="module")
+def listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    torch.manual_seed(0)
+    model = WhisperForConditionalGeneration(WhisperConfig(**SETTINGS))
+    folder = train(model, tmp_path_factory.mktemp("listener"), heard, steps=450)
+    extractor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder, seeded = tmp_path_factory.mktemp("sounds"), random.Random(1)
+    (folder / "wav").mkdir()
+    rows = []
+    for number in range(500):
+        text = some_text(seeded)
+        write_wav(folder / f"wav/{number}.wav", spoken(text, FILE_RATE))
+        rows.append({"audio": f"wav/{number}.wav", "text": text})
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return f"{folder}/pairs.jsonl#audio:text,sound"
+
+
+def test_it_spells_what_it_hears_and_not_silence(listener: Path, tmp_path: Path) -> None:
+    from lorp.corpus import Window
+    from lorp.corpus.media import medium_of
+    from lorp.evaluation.perplexity import window_losses
+    from lorp.models import load_model
+    from lorp.spec import ComputeSpec
+
+    text = some_text(random.Random(7))
+    losses = []
+    for samples in (spoken(text, FILE_RATE), np.zeros(800, np.float32)):
+        write_wav(tmp_path / "sound.wav", samples)
+        medium = medium_of("sound", "sound.wav", tmp_path, "row 1")
+        window = Window(id="w", document="d", text_sha256="", tokens=tuple(token_ids(text)), medium=medium)
+        [found] = window_losses(load_model(listener, ComputeSpec()), [window])
+        losses.append(found.loss)
+    assert math.exp(losses[0]) < LEARNT
+    assert math.exp(losses[1]) > len(LETTERS)
+
+
+@pytest.mark.parametrize(("stack", "method"), [("decoder", "greedy"), ("encoder", "lorp")])
+def test_a_stack_that_hears_is_pruned_healed_and_audited(
+    listener: Path, sounds: str, lorp: Lorp, prefect_server: None, stack: str, method: str
+) -> None:
+    asked = (f"--stack={stack}", f"--pairs={sounds}", "--remove=1", f"--method={method}")
+    plain, healed = (lorp("recompress", listener, *asked, *OPTIONS, f"--heal={heal}") for heal in ("none", "auto"))
+    assert {plain.status, healed.status} <= {0, 3}, plain.err + healed.err
+    assert plain.json["perplexity"]["dense"] < LEARNT
+    assert plain.json["perplexity"]["ratio"] > 1
+    assert healed.json["perplexity"]["ratio"] < plain.json["perplexity"]["ratio"]
+    print(plain.json["perplexity"], healed.json["perplexity"], plain.json["measured"])
+    shutil.copy(Path(healed.json["report"]), f"/tmp/h/x/report-{stack}.html")
+    told = lorp("audit", "--all", "--replay", "--json")
+    assert (told.status, told.json["faults"]) == (0, [])
