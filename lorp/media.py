@@ -23,10 +23,12 @@ from lorp.corpus.pairs import Frame
 from lorp.errors import CorpusError, SourceError
 from lorp.progress import track
 
+#: Most samples a second of a file, and most samples that a model hears: what asks for more takes all memory there is.
+_MAX_RATE, _MAX_SAMPLES = 384_000, 1 << 26
 #: Formats of images that are read, and the most pixels that one may have.
 _FORMATS, _MAX_PIXELS = ("PNG", "JPEG", "WEBP"), 1 << 26
-#: Full scale of whole numbers by their bytes; a sample of one byte has no sign.
-_UNSIGNED, _INT24 = 1, 3
+#: Bytes of a sample that has no sign, of one that no kind of number has, and of all that are read.
+_UNSIGNED, _INT24, _WIDTHS = 1, 3, (1, 2, 3, 4)
 _AROUND_IMAGE = (
     ("vision_start_token_id", "boi_token_id"),
     ("image_token_id",),
@@ -43,11 +45,11 @@ def prepared(medium: Medium, folder: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         CorpusError: It is no WAV file, or no PNG, JPEG or WebP; or it is too long or too large.
-        SourceError: The checkpoint does not say how to prepare it.
+        SourceError: The checkpoint does not say how to prepare it, or says something else than its model takes.
     """
     prepare = _processor(medium.kind, folder)
     if medium.kind == "sound":
-        return dict(prepare(_sound(medium.data, prepare), sampling_rate=prepare.sampling_rate, return_tensors="pt"))
+        return {"input_features": _features(_sound(medium.data, prepare), prepare)}
     return dict(prepare(images=_image(medium.data), return_tensors="pt"))
 
 
@@ -88,13 +90,49 @@ def _processor(kind: MediumKind, folder: Path) -> Any:
     stock = {"trust_remote_code": False, "local_files_only": True}
     try:
         if kind == "sound":
-            return classes[kind].from_pretrained(folder, **stock)
+            return _listening(classes[kind].from_pretrained(folder, **stock), folder)
         return classes[kind].from_pretrained(folder, backend="pil", **stock)  # wherever torchvision is, the same
+    except SourceError:
+        raise
     except Exception as fault:  # settings that are not what they should be fail anywhere in it
         raise SourceError(
             f"what prepares a {kind} cannot be loaded: {str(fault).splitlines()[0][:200]}",
             "Add preprocessor_config.json to the checkpoint",
         ) from fault
+
+
+def _listening(extractor: Any, folder: Path) -> Any:
+    """The extractor, if it gives what the model takes; it adds no noise, so that it gives the same each time.
+
+    Raises:
+        SourceError: It gives something else.
+    """
+    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    # Two convolutions, of which the second halves the frames, make of them what the first block is given.
+    taken = config.num_mel_bins, 2 * config.max_source_positions
+    given = extractor.feature_size, extractor.nb_max_frames
+    if given != taken:
+        raise SourceError(
+            f"preprocessor_config.json makes {given[1]} frames of {given[0]} bands of a sound, and the model takes "
+            f"{taken[1]} of {taken[0]}",
+            "Fetch the checkpoint again",
+        )
+    if not extractor.sampling_rate <= _MAX_RATE or not extractor.n_samples <= _MAX_SAMPLES:
+        raise SourceError(
+            f"preprocessor_config.json asks for {extractor.n_samples} samples of a sound", "Fetch the checkpoint again"
+        )
+    extractor.dither = 0.0
+    return extractor
+
+
+def _features(samples: NDArray[np.float32], extractor: Any) -> torch.Tensor:
+    try:
+        given = extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+    except Exception as fault:  # settings that are not what they should be fail anywhere in it
+        said = next(iter(str(fault).splitlines()), "")[:200] or type(fault).__name__
+        raise SourceError(f"a sound cannot be prepared: {said}", "Look at preprocessor_config.json") from fault
+    features: torch.Tensor = given["input_features"]
+    return features
 
 
 def _sound(data: bytes, extractor: Any) -> NDArray[np.float32]:
@@ -103,12 +141,20 @@ def _sound(data: bytes, extractor: Any) -> NDArray[np.float32]:
         with wave.open(io.BytesIO(data)) as file:
             rate, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
             longest = extractor.chunk_length
+            if width not in _WIDTHS or rate > _MAX_RATE:
+                raise CorpusError(
+                    f"a sound has {8 * width} bits a sample, {rate} times a second",
+                    f"Convert it to at most {8 * _WIDTHS[-1]} bits and {_MAX_RATE} samples a second",
+                )
             if file.getnframes() > longest * rate:
                 raise CorpusError(
                     f"a sound of {file.getnframes() / rate:.1f} s is longer than the {longest} s that the model hears",
                     "Cut it, and its text",
                 )
-            samples = _samples(file.readframes(file.getnframes()), width).reshape(-1, channels).mean(axis=1)
+            read = file.readframes(file.getnframes())
+            if len(read) != file.getnframes() * width * channels:
+                raise CorpusError("a sound is cut off: its file says that there is more", "Fetch or write it again")
+            samples = _samples(read, width).reshape(-1, channels).mean(axis=1)
     except (wave.Error, EOFError, ValueError, ZeroDivisionError) as fault:
         raise CorpusError(f"a sound is no WAV file of whole numbers: {fault}", "Convert it") from None
     if not len(samples):
