@@ -7,12 +7,14 @@ import json
 import math
 import random
 import re
+import shutil
 import wave
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from families import CASES, make_case
 from numpy.typing import NDArray
 from pico import edit_json
 from support import Lorp
@@ -125,10 +127,9 @@ def test_a_stack_that_hears_is_pruned_healed_and_audited(
     options = (*asked, *OPTIONS, f"--speed-rounds={rounds}")
     plain, healed = (lorp("recompress", listener, *options, f"--heal={heal}") for heal in ("none", "auto"))
     assert (plain.status, healed.status) == (0, 0), plain.err + healed.err
-    print(plain.json["perplexity"], healed.json["perplexity"], plain.json["measured"])
     assert plain.json["perplexity"]["dense"] < LEARNT
-    assert plain.json["perplexity"]["ratio"] > 1.01
-    assert healed.json["perplexity"]["ratio"] < plain.json["perplexity"]["ratio"]
+    assert plain.json["perplexity"]["ratio"] > 1.2
+    assert healed.json["perplexity"]["ratio"] < 1.1
     check_variant(Path(healed.json["variant"]["uri"].removeprefix("file://")), stack)
     check_page(Path(healed.json["report"]), stack, rounds)
     told = lorp("audit", "--all", "--replay", "--json")
@@ -189,3 +190,86 @@ def test_as_many_blocks_of_an_encoder_that_hears_as_the_budget_allows(
     assert lorp("promote", "listener").status == 0
     assert lorp("pull", "listener@production", "--to", tmp_path / "pulled").status == 0
     assert (tmp_path / "pulled/preprocessor_config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "options", "said"),
+    [
+        ("SOUNDS#text:text", [], "is a pair of another kind (text): the model makes it from a sound. Write --pairs"),
+        ("SOUNDS#audio:text,image", [], "is a pair of another kind (image): the model makes it from a sound."),
+        (None, [], "is text by itself, and the model makes it from a sound. Give pairs with --pairs"),
+        ("SOUNDS#audio,sound", [], "'audio,sound' is one column, and a pair has two. Write #SOURCE:TARGET"),
+        ("SOUNDS#audio:text,sound,joined", [], "cannot be joined"),
+        ("SOUNDS#sound:text,sound", [], "has no field 'sound'; it has audio, text"),
+        ("SOUNDS#audio:text,sound", ["--window-tokens=65"], "windows of 65 tokens are longer than the model's context of"),
+        ("SOUNDS#audio:text,sound", ["--tasks=copa"], "Give --tasks none"),
+        ("SOUNDS#audio:text,sound", ["--generation-tokens=65"], "continuations of 65 tokens are longer"),
+    ],
+)
+def test_what_cannot_be_heard_is_said_in_one_line(
+    listener: Path, sounds: Path, lorp: Lorp, prefect_server: None, pairs: str | None, options: list[str], said: str
+) -> None:
+    named = [f"--pairs={pairs}".replace("SOUNDS", str(sounds))] if pairs else []
+    told = lorp("recompress", listener, "--remove=1", "--stack=encoder", *OPTIONS[:-1], *named, *options)
+    *_, last = told.err.splitlines()
+    assert (told.status, said in last) == (2, True), told.err
+
+
+@pytest.mark.parametrize("family", ["T5", "Llama"])
+def test_a_model_that_does_not_hear_is_given_no_sounds(
+    family: str, sounds: Path, lorp: Lorp, prefect_server: None, tmp_path: Path
+) -> None:
+    case = next(case for case in CASES if case.family == family)
+    stack = [f"--stack={case.stack}"] if case.stack else []
+    options = ("--remove=1", *OPTIONS[:-1], f"--pairs={sounds}#audio:text,sound", "--tasks=none", *stack)
+    told = lorp("recompress", make_case(case, tmp_path / "deaf"), *options)
+    said = {"T5": "is a pair of another kind (sound): an encoder-decoder makes it from a source", "Llama": "is a pair, and"}
+    assert (told.status, said[family] in told.err.splitlines()[-1]) == (2, True), told.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (None, "what prepares a sound cannot be loaded"),
+        ({"chunk_length": 2}, "makes 160 frames of 16 bands of a sound, and the model takes 80 of 16"),
+        ({"feature_size": 80}, "makes 80 frames of 80 bands of a sound, and the model takes 80 of 16"),
+    ],
+)
+def test_settings_that_do_not_fit_the_model_are_said_in_one_line(
+    listener: Path, sounds: Path, lorp: Lorp, prefect_server: None, tmp_path: Path, settings: Any, said: str
+) -> None:
+    copy = Path(shutil.copytree(listener, tmp_path / "copy"))
+    if settings:
+        edit_json(copy / "preprocessor_config.json", **settings)
+    else:
+        (copy / "preprocessor_config.json").unlink()
+    options = ("--remove=1", "--stack=decoder", f"--pairs={sounds}#audio:text,sound", *OPTIONS[:-1])
+    told = lorp("recompress", copy, *options)
+    assert (told.status, said in told.err.splitlines()[-1]) == (2, True), told.err
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"ID3 no sound", "a sound is no WAV file of whole numbers: file does not start with RIFF id. Convert it"),
+        ("long", "a sound of 1.5 s is longer than the 1 s that the model hears. Cut it, and its text"),
+        (b"", "has 0 bytes"),
+    ],
+)
+def test_a_bad_sound_is_said_with_its_row(
+    listener: Path, sounds: Path, lorp: Lorp, prefect_server: None, tmp_path: Path, data: Any, said: str
+) -> None:
+    folder = Path(shutil.copytree(sounds.parent, tmp_path / "copy"))
+    bad = folder / "wav/bad.wav"
+    if data == "long":
+        write_wav(bad, np.ones(12_000, np.float32))
+    else:
+        bad.write_bytes(data)
+    lines = (folder / "pairs.jsonl").read_text().splitlines(keepends=True)
+    text = json.dumps({"audio": "wav/bad.wav", "text": "abc."}) + "\n"
+    (folder / "pairs.jsonl").write_text("".join([text, *lines[1:120]]))
+    options = ("--remove=1", "--stack=decoder", f"--pairs={folder}/pairs.jsonl#audio:text,sound", *OPTIONS[:-1])
+    told = lorp("recompress", listener, *options, "--calibration-windows=32", "--heal-windows=8", "--search-windows=8")
+    *_, last = told.err.splitlines()
+    named = "rows/1: " in last or "line 1 of" in last
+    assert (told.status, said in last, named) == (2, True, True), told.err
