@@ -5,7 +5,6 @@ Shapes: C channels, S samples of a sound.
 
 import io
 import math
-import wave
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,20 +14,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
-from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor
+from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, WhisperFeatureExtractor
 
 from lorp.corpus import Window
 from lorp.corpus.media import Medium, MediumKind
 from lorp.corpus.pairs import Frame
 from lorp.errors import CorpusError, SourceError
 from lorp.progress import track
+from lorp.wav import read_wav
 
 #: Most samples a second of a file, and most samples that a model hears: what asks for more takes all memory there is.
 _MAX_RATE, _MAX_SAMPLES = 384_000, 1 << 26
 #: Formats of images that are read, and the most pixels that one may have.
 _FORMATS, _MAX_PIXELS = ("PNG", "JPEG", "WEBP"), 1 << 26
-#: Bytes of a sample that has no sign, of one that no kind of number has, and of all that are read.
-_UNSIGNED, _INT24, _WIDTHS = 1, 3, (1, 2, 3, 4)
 _AROUND_IMAGE = (
     ("vision_start_token_id", "boi_token_id"),
     ("image_token_id",),
@@ -108,6 +106,11 @@ def _listening(extractor: Any, folder: Path) -> Any:
         SourceError: It gives something else.
     """
     config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if not isinstance(extractor, WhisperFeatureExtractor):
+        raise SourceError(
+            f"preprocessor_config.json is for {type(extractor).__name__}, and not for Whisper",
+            "Fetch the checkpoint again",
+        )
     # Two convolutions, of which the second halves the frames, make of them what the first block is given.
     taken = config.num_mel_bins, 2 * config.max_source_positions
     given = extractor.feature_size, extractor.nb_max_frames
@@ -137,43 +140,21 @@ def _features(samples: NDArray[np.float32], extractor: Any) -> torch.Tensor:
 
 def _sound(data: bytes, extractor: Any) -> NDArray[np.float32]:
     """Samples in -1 to 1, one channel, at the rate that the model was trained on."""
-    try:
-        with wave.open(io.BytesIO(data)) as file:
-            rate, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
-            longest = extractor.chunk_length
-            if width not in _WIDTHS or rate > _MAX_RATE:
-                raise CorpusError(
-                    f"a sound has {8 * width} bits a sample, {rate} times a second",
-                    f"Convert it to at most {8 * _WIDTHS[-1]} bits and {_MAX_RATE} samples a second",
-                )
-            if file.getnframes() > longest * rate:
-                raise CorpusError(
-                    f"a sound of {file.getnframes() / rate:.1f} s is longer than the {longest} s that the model hears",
-                    "Cut it, and its text",
-                )
-            read = file.readframes(file.getnframes())
-            if len(read) != file.getnframes() * width * channels:
-                raise CorpusError("a sound is cut off: its file says that there is more", "Fetch or write it again")
-            samples = _samples(read, width).reshape(-1, channels).mean(axis=1)
-    except (wave.Error, EOFError, ValueError, ZeroDivisionError) as fault:
-        raise CorpusError(f"a sound is no WAV file of whole numbers: {fault}", "Convert it") from None
-    if not len(samples):
+    found, longest = read_wav(data), extractor.chunk_length
+    if not found.num_samples:
         raise CorpusError("a sound is empty", "Leave it out")
-    common = math.gcd(rate, extractor.sampling_rate)
-    if rate != extractor.sampling_rate:
-        samples = resample_poly(samples, extractor.sampling_rate // common, rate // common)
+    if found.rate > _MAX_RATE:
+        raise CorpusError(f"a sound has {found.rate} samples a second", f"Convert it to {extractor.sampling_rate}")
+    if found.seconds > longest:
+        raise CorpusError(
+            f"a sound of {found.seconds:.7g} s is longer than the {longest} s that the model hears",
+            "Cut it, and its text",
+        )
+    common = math.gcd(found.rate, extractor.sampling_rate)
+    samples = found.samples
+    if found.rate != extractor.sampling_rate:
+        samples = resample_poly(samples, extractor.sampling_rate // common, found.rate // common)
     return np.asarray(samples, np.float32)
-
-
-def _samples(data: bytes, width: int) -> NDArray[np.float64]:
-    if width == _UNSIGNED:
-        return (np.frombuffer(data, np.uint8).astype(np.float64) - 128) / 128
-    if width == _INT24:
-        parts = np.frombuffer(data, np.uint8).reshape(-1, _INT24)
-        wide = np.zeros((len(parts), 4), np.uint8)
-        wide[:, 1:] = parts
-        return wide.view("<i4")[:, 0] / 2.0**31
-    return np.frombuffer(data, f"<i{width}") / 2.0 ** (8 * width - 1)
 
 
 def _image(data: bytes) -> Any:

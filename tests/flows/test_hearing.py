@@ -251,7 +251,7 @@ def test_settings_that_do_not_fit_the_model_are_said_in_one_line(
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"ID3 no sound", "a sound is no WAV file of whole numbers: file does not start with RIFF id. Convert it"),
+        (b"ID3 no sound", "a sound is no WAV file of whole numbers: it does not begin like one. Write it as WAV"),
         ("long", "a sound of 1.5 s is longer than the 1 s that the model hears. Cut it, and its text"),
         (b"", "has 0 bytes"),
     ],
