@@ -56,8 +56,14 @@ def header(num_bytes: int, kind: int = 1, channels: int = 1, rate: int = 16_000,
     frame = channels * ((bits + 7) // 8)
     form = struct.pack("<HHIIHH", kind, channels, rate, rate * frame & 0xFFFFFFFF, frame & 0xFFFF, bits)
     size = (num_bytes + 36) & 0xFFFFFFFF
-    return b"RIFF" + struct.pack("<I", size) + b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack(
-        "<I", num_bytes
+    return (
+        b"RIFF"
+        + struct.pack("<I", size)
+        + b"WAVEfmt "
+        + struct.pack("<I", 16)
+        + form
+        + b"data"
+        + struct.pack("<I", num_bytes)
     )
 
 

@@ -20,7 +20,9 @@ def text_prompt(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Fee
         SpecError: It makes texts from sounds.
     """
     if hears(model):
-        raise SpecError("the model makes texts from sounds, and cannot be asked with a text", "Leave canaries out of the policy")
+        raise SpecError(
+            "the model makes texts from sounds, and cannot be asked with a text", "Leave canaries out of the policy"
+        )
     ids_BT = torch.tensor([list(tokens) for tokens in prompts], device=model.device)
     if not reads_source(model):
         return Feed(tokens_BT=ids_BT)

@@ -85,7 +85,8 @@ def generation_section(evidence: Evidence, confidence: float) -> GenerationSecti
         num_prompts=len(pairs),
         rows=_generation_rows(dense, pruned, repetition_increase(evidence, confidence)),
         samples=tuple(
-            Sample(prompt=one.prompt_text or one.document, dense=one, pruned=other) for one, other in _chosen(pairs)[:_SAMPLES]
+            Sample(prompt=one.prompt_text or one.document, dense=one, pruned=other)
+            for one, other in _chosen(pairs)[:_SAMPLES]
         ),
     )
 

@@ -158,7 +158,9 @@ def check_page(report: Path, stack: str, rounds: int) -> None:
     assert '<th scope="col">Made from the sound of</th>' in page
     label = "rows" if stack == "decoder" else "pairs.jsonl"
     samples = page[page.index('<table class="samples">') :]
-    assert len(re.findall(rf'<th scope="row"><bdi>{label}/\d+</bdi></th><td><bdi>[{LETTERS}]+</bdi></td>', samples)) == 4
+    assert (
+        len(re.findall(rf'<th scope="row"><bdi>{label}/\d+</bdi></th><td><bdi>[{LETTERS}]+</bdi></td>', samples)) == 4
+    )
     assert ("a sound, of which the encoder makes 40 states, then 8 tokens" in page) == bool(rounds)
 
 
@@ -201,7 +203,11 @@ def test_as_many_blocks_of_an_encoder_that_hears_as_the_budget_allows(
         ("SOUNDS#audio,sound", [], "'audio,sound' is one column, and a pair has two. Write #SOURCE:TARGET"),
         ("SOUNDS#audio:text,sound,joined", [], "cannot be joined"),
         ("SOUNDS#sound:text,sound", [], "has no field 'sound'; it has audio, text"),
-        ("SOUNDS#audio:text,sound", ["--window-tokens=65"], "windows of 65 tokens are longer than the model's context of"),
+        (
+            "SOUNDS#audio:text,sound",
+            ["--window-tokens=65"],
+            "windows of 65 tokens are longer than the model's context of",
+        ),
         ("SOUNDS#audio:text,sound", ["--tasks=copa"], "Give --tasks none"),
         ("SOUNDS#audio:text,sound", ["--generation-tokens=65"], "continuations of 65 tokens are longer"),
     ],
@@ -223,7 +229,10 @@ def test_a_model_that_does_not_hear_is_given_no_sounds(
     stack = [f"--stack={case.stack}"] if case.stack else []
     options = ("--remove=1", *OPTIONS[:-1], f"--pairs={sounds}#audio:text,sound", "--tasks=none", *stack)
     told = lorp("recompress", make_case(case, tmp_path / "deaf"), *options)
-    said = {"T5": "is a pair of another kind (sound): an encoder-decoder makes it from a source", "Llama": "is a pair, and"}
+    said = {
+        "T5": "is a pair of another kind (sound): an encoder-decoder makes it from a source",
+        "Llama": "is a pair, and",
+    }
     assert (told.status, said[family] in told.err.splitlines()[-1]) == (2, True), told.err
 
 

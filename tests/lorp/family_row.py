@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import transformers
 from families import Case, make_case
+from sounds import noise, sound, wav
 from transformers import PreTrainedModel
 
 from lorp.architectures import family_of
@@ -20,7 +21,7 @@ from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.clustering import cluster_blocks, num_clusters_for
 from lorp.config_file import read_json
 from lorp.corpus import Window
-from lorp.feeding import feed_of
+from lorp.feeding import feed_of, hears
 from lorp.models import load_model, load_tokenizer
 from lorp.parquet import decode_windows, encode_windows
 from lorp.plan import PruningPlan, Removal, plan_of
@@ -32,6 +33,7 @@ from lorp.surgery import prune
 INPUT = torch.arange(40).unsqueeze(0) * 5 % 256
 SOURCE = torch.arange(24).unsqueeze(0) * 7 % 256
 WINDOW = Window(id="w", document="d", text_sha256="", tokens=tuple(INPUT[0].tolist()), source=tuple(SOURCE[0].tolist()))
+HEARD = replace(WINDOW, source=(), medium=sound(wav(noise(0))))
 #: Blocks to remove: one, those before a cadence, all of one kind, every other one, all but the ends.
 REMOVALS = ((1,), (0, 1), (0, 3), (2, 5), (0, 2, 4), (1, 2, 3, 4))
 
@@ -65,7 +67,8 @@ class Row:
                 document=str(start),
                 text_sha256="0" * 64,
                 tokens=tuple(tokens[start:][:32]),
-                source=tuple(tokens[start + 32 :][:32]) if self.case.stack else (),
+                source=tuple(tokens[start + 32 :][:32]) if self.case.stack and not hears(self.dense) else (),
+                medium=sound(wav(noise(start))) if hears(self.dense) else None,
             )
             for start in range(0, 256, 32)
         ]
@@ -132,4 +135,9 @@ def load(folder: Path) -> PreTrainedModel:
 
 def logits(model: PreTrainedModel) -> torch.Tensor:
     with torch.inference_mode():
-        return model(**feed_of([WINDOW], model).inputs).logits
+        return model(**feed_of([window_for(model)], model).inputs).logits
+
+
+def window_for(model: PreTrainedModel) -> Window:
+    """A text and what the model makes it from."""
+    return HEARD if hears(model) else WINDOW

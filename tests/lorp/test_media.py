@@ -190,7 +190,10 @@ def test_settings_may_lie_where_processors_are_saved_whole(listening: Path, tmp_
     ("changes", "said"),
     [
         ({"feature_extractor_type": "NoSuchExtractor"}, "cannot be loaded"),
-        ({"feature_extractor_type": "Wav2Vec2FeatureExtractor"}, "is for Wav2Vec2FeatureExtractor, and not for Whisper"),
+        (
+            {"feature_extractor_type": "Wav2Vec2FeatureExtractor"},
+            "is for Wav2Vec2FeatureExtractor, and not for Whisper",
+        ),
         ({"hop_length": 0}, "cannot be loaded"),
         ({"chunk_length": "one"}, "cannot be loaded"),
         ({"chunk_length": 30}, "makes 1200 frames of 8 bands of a sound, and the model takes 40 of 8"),

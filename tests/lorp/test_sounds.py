@@ -127,7 +127,9 @@ def test_a_text_that_is_made_of_a_sound_ends_where_the_model_ends_it(whisper: Pa
 
 
 def test_half_precision_hears_about_the_same(whisper: Path) -> None:
-    losses = [window_losses(load_model(whisper, ComputeSpec(dtype=dtype)), WINDOWS) for dtype in ("float32", "bfloat16")]
+    losses = [
+        window_losses(load_model(whisper, ComputeSpec(dtype=dtype)), WINDOWS) for dtype in ("float32", "bfloat16")
+    ]
     for one, other in zip(*losses, strict=True):
         assert math.isfinite(other.loss)
         assert other.loss == pytest.approx(one.loss, rel=0.05)
