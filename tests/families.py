@@ -443,7 +443,10 @@ CASES = (
         family="BART", stack="decoder", layout="tied head, depth of its encoder as num_hidden_layers too",
         settings=_BART, in_file={"num_hidden_layers": NUM_BLOCKS}, after_blocks="",
     ),
-    Case(family="Whisper", stack="encoder", layout="tied head", settings=_WHISPER, after_blocks="model.encoder.layer_norm"),
+    Case(
+        family="Whisper", stack="encoder", layout="tied head", settings=_WHISPER,
+        after_blocks="model.encoder.layer_norm",
+    ),
     Case(
         family="Whisper", stack="decoder", layout="tied head, depth of its encoder as num_hidden_layers too",
         settings=_WHISPER, in_file={"num_hidden_layers": NUM_BLOCKS}, after_blocks="model.decoder.layer_norm",

@@ -126,9 +126,9 @@ def test_a_link_that_stays_inside_is_followed(tmp_path: Path) -> None:
 
 def test_a_sound_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lorp.corpus.media.MAX_MEDIUM_BYTES", len(ONE) - 1)
-    with pytest.raises(CorpusError, match=f"line 1 of .* names a file of over {len(ONE) - 1} bytes"):
+    with pytest.raises(CorpusError, match=rf"line 1 of .* names a file of over {len(ONE) - 1} bytes"):
         heard(jsonl(tmp_path / "named", "wav/1.wav"))
-    with pytest.raises(CorpusError, match=f"the sound of line 1 of .* has {len(ONE)} bytes"):
+    with pytest.raises(CorpusError, match=rf"the sound of line 1 of .* has {len(ONE)} bytes"):
         heard(jsonl(tmp_path / "held", {"bytes": encoded(ONE)}))
 
 
