@@ -154,9 +154,9 @@ def test_an_address_says_that_rows_are_sounds() -> None:
     assert as_pairs("rows.jsonl#audio:text,sound") == "rows.jsonl#audio:text,sound"
     assert as_pairs("a#b/rows.jsonl#audio:text,sound") == "a#b/rows.jsonl#audio:text,sound"
     for address in ("rows.jsonl#audio,sound", "rows.jsonl#,sound", f"{PLACES}#audio,sound"):
-        with pytest.raises(CorpusError, match="a pair has two. Write #SOURCE:TARGET"):
+        with pytest.raises(CorpusError, match=r"a pair has two\. Write #SOURCE:TARGET"):
             as_pairs(address)
-    with pytest.raises(CorpusError, match="names one column, and a pair has two. Write #SOURCE:TARGET,sound"):
+    with pytest.raises(CorpusError, match=r"names one column, and a pair has two\. Write #SOURCE:TARGET,sound"):
         parse_local("rows.jsonl#audio,sound")
     with pytest.raises(CorpusError, match="cannot be joined"):
         parse_local("rows.jsonl#audio:text,sound,joined")
