@@ -127,7 +127,8 @@ Pairs = Annotated[
     str | None,
     typer.Option(
         help="For an encoder-decoder, in place of --calibration and --evaluation: .jsonl, .parquet or a dataset on the "
-        "hub whose rows are pairs; #SOURCE:TARGET names the columns, source and target unless given.",
+        "hub whose rows are pairs; #SOURCE:TARGET names the columns, source and target unless given, and ,sound after "
+        "it says that sources are sounds.",
         rich_help_panel=_TEXT,
         metavar="ROWS",
     ),

@@ -2,6 +2,7 @@
 
 from lorp.architectures import check_stack
 from lorp.architectures.blocks import num_used_of
+from lorp.architectures.reading import SPEECH
 from lorp.checkpoint import Checkpoint
 from lorp.depth import check_count, resolve_count
 from lorp.errors import SourceError, SpecError
@@ -67,20 +68,30 @@ def check_context(checkpoint: Checkpoint, spec: RecompressSpec) -> None:
     Raises:
         SpecError: They are.
     """
-    settings = checkpoint.settings
-    context = settings.get("max_position_embeddings", settings.get("n_positions"))
-    generation, speed = spec.generation, spec.speed
-    asked = {
-        "windows": (max(spec.calibration.window_tokens, spec.evaluation.window_tokens), "--window-tokens"),
-        "continuations": (
-            generation.num_prompts and generation.prompt_tokens + generation.max_new_tokens,
-            "--generation-tokens",
-        ),
-        "timed prompts": (speed.repeats and speed.prefill_tokens + speed.decode_tokens, "--speed-tokens"),
-    }
-    for what, (longest, option) in asked.items():
+    writes = next(family for family in checkpoint.stacks if family.stack != "vision")
+    settings = writes.settings_in(checkpoint.config)
+    names = ("max_position_embeddings", "n_positions", "max_target_positions")
+    context = next((settings[name] for name in names if name in settings), None)
+    for what, (longest, option) in _lengths(checkpoint, spec).items():
         if isinstance(context, int) and longest > context:
             raise SpecError(
                 f"{what} of {longest} tokens are longer than the model's context of {context}",
                 f"Ask for fewer with {option}",
             )
+
+
+def _lengths(checkpoint: Checkpoint, spec: RecompressSpec) -> dict[str, tuple[int, str]]:
+    """The longest of what is read and written, in tokens, with the option that asks for it.
+
+    An encoder reads a source by itself, and a sound takes no tokens.
+    """
+    generation, speed, family = spec.generation, spec.speed, checkpoint.family
+    written, timed = generation.prompt_tokens + generation.max_new_tokens, speed.prefill_tokens + speed.decode_tokens
+    if family.stack in ("encoder", "decoder"):
+        read = 0 if family.model_class == SPEECH else speed.prefill_tokens
+        written, timed = generation.max_new_tokens, max(read, 1 + speed.decode_tokens)
+    return {
+        "windows": (max(spec.calibration.window_tokens, spec.evaluation.window_tokens), "--window-tokens"),
+        "continuations": (generation.num_prompts and written, "--generation-tokens"),
+        "timed prompts": (speed.repeats and timed, "--speed-tokens"),
+    }

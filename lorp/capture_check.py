@@ -51,7 +51,7 @@ def capture_fault(
             rows = [place for place, of in enumerate(states.windows) if of == name]
             known, captured = windows[name].num_states(stack), int(sums.num_tokens[row])
             tokens = sizes[name] = captured if known is None else known
-            expected = sampled_positions(windows[name], tokens, sampled_tokens, seed)
+            expected = sampled_positions(windows[name], tokens, sampled_tokens, seed) if tokens > 0 else None
             if states.positions_R[rows].tolist() != expected or captured != tokens:
                 return f"window {name} was not sampled as its seed says"
             if sums.documents[row] != windows[name].document:

@@ -35,6 +35,7 @@ class Feed:
         media: Arguments that are made of sounds and images.
         image_BT: bool; which tokens are an image's, None where there is none.
         num_given: How many tokens come first that are not predicted.
+        num_heard: How many states an encoder makes of a sound.
     """
 
     tokens_BT: torch.Tensor
@@ -43,6 +44,7 @@ class Feed:
     media: Mapping[str, torch.Tensor] = field(default_factory=dict)
     image_BT: torch.Tensor | None = None
     num_given: int = 0
+    num_heard: int = 0
 
     @property
     def inputs(self) -> dict[str, torch.Tensor]:
@@ -66,8 +68,8 @@ class Feed:
 
     @property
     def num_read(self) -> int:
-        """Tokens of a source, or of a text that is gone on from."""
-        return int((self.tokens_BT if self.source_BS is None else self.source_BS).shape[1])
+        """Tokens of a source, or of a text that is gone on from; of a sound the states that an encoder makes of it."""
+        return self.num_heard or int((self.tokens_BT if self.source_BS is None else self.source_BS).shape[1])
 
     @property
     def by_shape(self) -> bool:
@@ -112,6 +114,11 @@ def reads_source(model: PreTrainedModel) -> bool:
     return bool(getattr(model.config, "is_encoder_decoder", False))
 
 
+def hears(model: PreTrainedModel) -> bool:
+    """Whether what its encoder reads is a sound."""
+    return reads_source(model) and model.main_input_name == "input_features"
+
+
 def start_token(model: PreTrainedModel) -> int:
     """The token before the first that a decoder with an encoder predicts, by its config or its generation settings.
 
@@ -152,7 +159,8 @@ def _feed_of_medium(window: Window, tokens_1T: torch.Tensor, model: PreTrainedMo
         for name, value in prepared(window.medium, Path(str(model.name_or_path))).items()
     }
     if window.medium.kind == "sound":
-        return Feed(tokens_BT=tokens_1T, start=start_token(model), media=media)
+        heard = model.config.max_source_positions
+        return Feed(tokens_BT=tokens_1T, start=start_token(model), media=media, num_heard=heard)
     return _with_image(window, tokens_1T, media, model)
 
 

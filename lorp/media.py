@@ -5,7 +5,6 @@ Shapes: C channels, S samples of a sound.
 
 import io
 import math
-import wave
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,19 +14,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
-from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor
+from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, WhisperFeatureExtractor
 
 from lorp.corpus import Window
 from lorp.corpus.media import Medium, MediumKind
 from lorp.corpus.pairs import Frame
 from lorp.errors import CorpusError, SourceError
 from lorp.progress import track
+from lorp.wav import read_wav
 
+#: Most samples a second of a file, and most samples that a model hears: what asks for more takes all memory there is.
+_MAX_RATE, _MAX_SAMPLES = 384_000, 1 << 26
 #: Formats of images that are read, the most pixels that one may have, before and after it is prepared, and how many
 #: times as long as wide it may be.
 _FORMATS, _MAX_PIXELS, _MAX_SIDE, _MAX_ASPECT = ("PNG", "JPEG", "WEBP"), 1 << 26, 1 << 13, 200
-#: Full scale of whole numbers by their bytes; a sample of one byte has no sign.
-_UNSIGNED, _INT24 = 1, 3
 _ONE: dict[MediumKind, str] = {"sound": "a sound", "image": "an image"}
 _AROUND_IMAGE = (
     ("vision_start_token_id", "boi_token_id"),
@@ -45,15 +45,15 @@ def prepared(medium: Medium, folder: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         CorpusError: It is no WAV file, or no PNG, JPEG or WebP; or it is too long or too large.
-        SourceError: The checkpoint does not say how to prepare it.
+        SourceError: The checkpoint does not say how to prepare it, or says something else than its model takes.
     """
     prepare = _processor(medium.kind, folder)
     if medium.kind == "sound":
-        return dict(prepare(_sound(medium.data, prepare), sampling_rate=prepare.sampling_rate, return_tensors="pt"))
+        return {"input_features": _features(_sound(medium.data, prepare), prepare)}
     image = _image(medium.data)
     try:
         return dict(prepare(images=image, return_tensors="pt"))
-    except Exception as fault:  # so do settings that do not fit each other
+    except Exception as fault:  # settings that do not fit each other fail anywhere in it
         raise SourceError(f"an image cannot be prepared: {_said(fault)}", "Look at preprocessor_config.json") from fault
 
 
@@ -94,7 +94,7 @@ def _processor(kind: MediumKind, folder: Path) -> Any:
     stock = {"trust_remote_code": False, "local_files_only": True}
     try:
         if kind == "sound":
-            return classes[kind].from_pretrained(folder, **stock)
+            return _listening(classes[kind].from_pretrained(folder, **stock), folder)
         # With or without torchvision the same.
         return _looking(classes[kind].from_pretrained(folder, backend="pil", **stock))
     except SourceError:
@@ -129,37 +129,61 @@ def _whole_numbers(value: Any, areas: Sequence[str]) -> Iterator[int]:
             yield math.isqrt(abs(inner)) if name in areas else abs(inner)
 
 
+def _listening(extractor: Any, folder: Path) -> Any:
+    """The extractor, if it gives what the model takes; it adds no noise, so that it gives the same each time.
+
+    Raises:
+        SourceError: It gives something else.
+    """
+    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if not isinstance(extractor, WhisperFeatureExtractor):
+        raise SourceError(
+            f"preprocessor_config.json is for {type(extractor).__name__}, and not for Whisper",
+            "Fetch the checkpoint again",
+        )
+    # Two convolutions, of which the second halves the frames, make of them what the first block is given.
+    taken = config.num_mel_bins, 2 * config.max_source_positions
+    given = extractor.feature_size, extractor.nb_max_frames
+    if given != taken:
+        raise SourceError(
+            f"preprocessor_config.json makes {given[1]} frames of {given[0]} bands of a sound, and the model takes "
+            f"{taken[1]} of {taken[0]}",
+            "Fetch the checkpoint again",
+        )
+    if not extractor.sampling_rate <= _MAX_RATE or not extractor.n_samples <= _MAX_SAMPLES:
+        raise SourceError(
+            f"preprocessor_config.json asks for {extractor.n_samples} samples of a sound", "Fetch the checkpoint again"
+        )
+    extractor.dither = 0.0
+    return extractor
+
+
+def _features(samples: NDArray[np.float32], extractor: Any) -> torch.Tensor:
+    try:
+        given = extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+    except Exception as fault:  # settings that are not what they should be fail anywhere in it
+        raise SourceError(f"a sound cannot be prepared: {_said(fault)}", "Look at preprocessor_config.json") from fault
+    features: torch.Tensor = given["input_features"]
+    return features
+
+
 def _sound(data: bytes, extractor: Any) -> NDArray[np.float32]:
     """Samples in -1 to 1, one channel, at the rate that the model was trained on."""
-    try:
-        with wave.open(io.BytesIO(data)) as file:
-            rate, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
-            longest = extractor.chunk_length
-            if file.getnframes() > longest * rate:
-                raise CorpusError(
-                    f"a sound of {file.getnframes() / rate:.1f} s is longer than the {longest} s that the model hears",
-                    "Cut it, and its text",
-                )
-            samples = _samples(file.readframes(file.getnframes()), width).reshape(-1, channels).mean(axis=1)
-    except (wave.Error, EOFError, ValueError, ZeroDivisionError) as fault:
-        raise CorpusError(f"a sound is no WAV file of whole numbers: {fault}", "Convert it") from None
-    if not len(samples):
+    found, longest = read_wav(data), extractor.chunk_length
+    if not found.num_samples:
         raise CorpusError("a sound is empty", "Leave it out")
-    common = math.gcd(rate, extractor.sampling_rate)
-    if rate != extractor.sampling_rate:
-        samples = resample_poly(samples, extractor.sampling_rate // common, rate // common)
+    if found.rate > _MAX_RATE:
+        raise CorpusError(f"a sound has {found.rate} samples a second", f"Convert it to {extractor.sampling_rate}")
+    if found.seconds > longest:
+        raise CorpusError(
+            f"a sound of {found.seconds:.7g} s is longer than the {longest} s that the model hears",
+            "Cut it, and its text",
+        )
+    common = math.gcd(found.rate, extractor.sampling_rate)
+    samples = found.samples
+    if found.rate != extractor.sampling_rate:
+        samples = resample_poly(samples, extractor.sampling_rate // common, found.rate // common)
     return np.asarray(samples, np.float32)
-
-
-def _samples(data: bytes, width: int) -> NDArray[np.float64]:
-    if width == _UNSIGNED:
-        return (np.frombuffer(data, np.uint8).astype(np.float64) - 128) / 128
-    if width == _INT24:
-        parts = np.frombuffer(data, np.uint8).reshape(-1, _INT24)
-        wide = np.zeros((len(parts), 4), np.uint8)
-        wide[:, 1:] = parts
-        return wide.view("<i4")[:, 0] / 2.0**31
-    return np.frombuffer(data, f"<i{width}") / 2.0 ** (8 * width - 1)
 
 
 def _image(data: bytes) -> Any:

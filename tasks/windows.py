@@ -10,7 +10,7 @@ from lorp.architectures import family_of
 from lorp.architectures.reading import pairs_for
 from lorp.config_file import CONFIG
 from lorp.corpus import Windows
-from lorp.corpus.address import holds_pairs
+from lorp.corpus.address import pair_kind
 from lorp.corpus.documents import Document, documents_digest
 from lorp.corpus.media import MediumKind, PairKind
 from lorp.corpus.mixtures import Mixture, corpus_of, mixtures_of, names_of, of_mixture
@@ -227,7 +227,7 @@ def window_requests(
 
 def are_pairs(spec: RecompressSpec) -> bool:
     """Whether calibration text is pairs, by its addresses."""
-    return any(map(holds_pairs, spec.calibration.corpora))
+    return any(map(pair_kind, spec.calibration.corpora))
 
 
 def _config(vault: Vault, checkpoint: Reference) -> dict[str, Any]:

@@ -41,6 +41,12 @@ _BART = {
     "max_position_embeddings": 128, "bos_token_id": None, "eos_token_id": None, "pad_token_id": 1,
     "forced_eos_token_id": None, "decoder_start_token_id": 2,
 }  # fmt: skip
+_WHISPER = {
+    "vocab_size": 256, "d_model": 32, "encoder_layers": NUM_BLOCKS, "decoder_layers": NUM_BLOCKS,
+    "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 40,
+    "num_mel_bins": 8, "max_source_positions": 20, "max_target_positions": 128, "bos_token_id": None,
+    "eos_token_id": None, "pad_token_id": 1, "decoder_start_token_id": 2, "begin_suppress_tokens": None,
+}  # fmt: skip
 
 Weights = dict[str, Any]
 
@@ -101,7 +107,18 @@ def make_case(case: Case, folder: Path) -> Path:
     config.write_text(json.dumps(case.config_as_stored(json.loads(config.read_text()))))
     _edit(config, case.in_file)
     save_byte_tokenizer(folder)
+    if case.family == "Whisper":
+        _save_extractor(case, folder)
     return folder
+
+
+def _save_extractor(case: Case, folder: Path) -> None:
+    """What makes of a second of sound the frames that the model takes."""
+    from transformers import WhisperFeatureExtractor
+
+    hop = 16_000 // (2 * case.settings["max_source_positions"])
+    settings = {"feature_size": case.settings["num_mel_bins"], "chunk_length": 1, "hop_length": hop}
+    WhisperFeatureExtractor(**settings).save_pretrained(folder)  # type: ignore[no-untyped-call]
 
 
 def _edit(config: Path, changes: Mapping[str, Any]) -> None:
@@ -425,6 +442,14 @@ CASES = (
     Case(
         family="BART", stack="decoder", layout="tied head, depth of its encoder as num_hidden_layers too",
         settings=_BART, in_file={"num_hidden_layers": NUM_BLOCKS}, after_blocks="",
+    ),
+    Case(
+        family="Whisper", stack="encoder", layout="tied head", settings=_WHISPER,
+        after_blocks="model.encoder.layer_norm",
+    ),
+    Case(
+        family="Whisper", stack="decoder", layout="tied head, depth of its encoder as num_hidden_layers too",
+        settings=_WHISPER, in_file={"num_hidden_layers": NUM_BLOCKS}, after_blocks="model.decoder.layer_norm",
     ),
     Case(
         family="Falcon", layout="own head, one norm a block",

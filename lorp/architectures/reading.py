@@ -3,9 +3,12 @@
 from lorp.architectures.family import Family
 from lorp.corpus.media import PairKind
 
+#: The class of models that make a text of a sound.
+SPEECH = "AutoModelForSpeechSeq2Seq"
+
 _READ: dict[str, PairKind] = {
     "AutoModelForSeq2SeqLM": "text",
-    "AutoModelForSpeechSeq2Seq": "sound",
+    SPEECH: "sound",
     "AutoModelForImageTextToText": "image",
 }
 

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorp.corpus.media import MEDIUM_KINDS, MediumKind
+from lorp.corpus.media import MEDIUM_KINDS, MediumKind, PairKind
 from lorp.errors import CorpusError
 
 HUB = "hf://"
@@ -126,7 +126,7 @@ def as_pairs(address: str) -> str:
     Raises:
         CorpusError: It is not of rows, or names one column.
     """
-    path, mark, columns = address.partition("#")
+    path, mark, columns = address.rpartition("#") if "#" in address else (address, "", "")
     if not is_hub(path) and not path.lower().endswith(ROW_SUFFIXES) and not (path and Path(path).is_dir()):
         remedy = "Give a .jsonl or .parquet file, a folder of those, or a dataset on the hub"
         raise CorpusError(f"{path!r} holds no rows that could be pairs", remedy)
@@ -135,10 +135,17 @@ def as_pairs(address: str) -> str:
     return address if mark else f"{address}#:"
 
 
-def holds_pairs(address: str) -> bool:
-    """Whether the rows at an address are pairs.
+def pair_kind(address: str) -> PairKind | None:
+    """From what the texts of an address are made; None if it is text by itself.
+
+    The address alone tells: whoever reads it elsewhere, where there is no such file, reads the same.
 
     Raises:
         CorpusError: It does not have the form above.
     """
-    return (parse_hub(address) if is_hub(address) else parse_local(address)).rows.source is not None
+    columns = address.rpartition("#")[2] if "#" in address else ""
+    if is_hub(address):
+        rows = parse_hub(address).rows
+    else:
+        rows = _row_format(columns) if ":" in columns and "/" not in columns else RowFormat()
+    return None if rows.source is None else rows.medium or "text"

@@ -18,6 +18,7 @@ _FORMATS = ("csv", "json", "parquet", "text")
 _SHOWN_CHARACTERS = 200
 #: A pair is one window, however long it is.
 _MOST_OF_A_PAIR = 8_192
+_MOST_OF_MEDIA = 1 << 30
 _TOO_MANY, _SERVER_FAULT = 429, 500
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -72,7 +73,7 @@ def resolve_commit(corpus: HubCorpus) -> str:
 def read_rows(corpus: HubCorpus, commit: str, max_characters: int, repository: str | None = None) -> HubRows:
     """Streams rows in their order until `max_characters` are read, or all are.
 
-    A row counts at least one character, and a pair 8,192 at most.
+    A row counts at least one character, and a pair 8,192 at most; no more than a gigabyte of sounds or images is read.
 
     Args:
         corpus: Which dataset, configuration, split and column.
@@ -85,13 +86,14 @@ def read_rows(corpus: HubCorpus, commit: str, max_characters: int, repository: s
         OutageError: The hub does not answer.
     """
     read: list[Row] = []
-    total = 0
+    total = held = 0
     for row in _rows(corpus, commit, repository or f"hf://datasets/{corpus.dataset}"):
         where = f"row {len(read) + 1} of {corpus.dataset}"
         fields = {column: row.get(column) for column in corpus.rows.columns}
         read.append(row_of(len(read) + 1, corpus.rows, fields, None, where))
         total += _cost(read[-1], max_characters) + 1
-        if total >= max_characters:
+        held += len(read[-1].medium.base64) if read[-1].medium else 0
+        if total >= max_characters or held >= _MOST_OF_MEDIA:
             break
     return HubRows(
         dataset=corpus.dataset,

@@ -54,6 +54,8 @@ def medium_of(kind: MediumKind, value: Any, folder: Path | None, where: str) -> 
         CorpusError: Neither; a file is missing, outside the folder, or too large.
     """
     if isinstance(value, dict):
+        if not {"bytes", "path"} & value.keys():
+            raise CorpusError(f"{where} has neither bytes nor the path of a {kind}", "Give one of both")
         value = _encoded(value["bytes"], where) if value.get("bytes") is not None else value.get("path")
     if value is None:
         return None
@@ -89,4 +91,4 @@ def _file(name: str, folder: Path | None, where: str) -> bytes:
             raise CorpusError(f"{where} names a file of over {MAX_MEDIUM_BYTES} bytes", "Give a smaller one")
         return path.read_bytes()
     except (OSError, ValueError) as fault:
-        raise CorpusError(f"{where} names a file that cannot be read: {fault}", "Look at it") from None
+        raise CorpusError(f"{where} names a file that cannot be read: {str(fault)[:200]}", "Look at it") from None

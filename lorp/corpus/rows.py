@@ -15,6 +15,8 @@ from lorp.errors import CorpusError
 #: Between rows that are joined.
 SEPARATOR = "\n\n"
 _BATCH_ROWS = 1024
+#: Of sounds and images, each of which may have megabytes.
+_BATCH_MEDIA = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,9 @@ def parquet_rows(path: Path, form: RowFormat) -> Iterator[Row]:
         texts = [column for column in form.columns if not (form.medium and column == form.source)]
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             number = 0
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(form.columns)):
+            for batch in file.iter_batches(
+                batch_size=_BATCH_MEDIA if form.medium else _BATCH_ROWS, columns=list(form.columns)
+            ):
                 for values in zip(*(batch.column(name) for name in form.columns), strict=True):
                     number += 1
                     row = {name: value.as_py() for name, value in zip(form.columns, values, strict=True)}

@@ -121,10 +121,15 @@ def _overlapping(
 ) -> list[tuple[Document, float]]:
     from lorp.corpus.overlap import overlapping
 
-    return overlapping(_usable(ours, calibration), _usable(theirs, evaluation))
+    known = {document.medium.sha256 for document in ours if document.medium}
+    again = [document for document in theirs if document.medium and document.medium.sha256 in known]
+    others = [document for document in theirs if document not in again] if again else theirs
+    return [(document, 1.0) for document in again] + overlapping(
+        _usable(ours, calibration), _usable(others, evaluation)
+    )
 
 
 def _usable(documents: Sequence[Document], spec: CalibrationSpec | EvaluationSpec) -> list[Document]:
     """The documents of which windows may come: any pair; of others, a token stands for a byte or more."""
     at_least = spec.window_tokens if spec.packing == "long" else 1
-    return [each for each in documents if each.source is not None or len(each.text.encode()) >= at_least]
+    return [each for each in documents if each.is_pair or len(each.text.encode()) >= at_least]

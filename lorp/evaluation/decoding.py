@@ -9,11 +9,20 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from lorp.feeding import Feed, reads_source, start_token
+from lorp.errors import SpecError
+from lorp.feeding import Feed, hears, reads_source, start_token
 
 
 def text_prompt(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Feed:
-    """Texts of one length to go on from; for an encoder-decoder, sources to make texts from."""
+    """Texts of one length to go on from; for an encoder-decoder, sources to make texts from.
+
+    Raises:
+        SpecError: It makes texts from sounds.
+    """
+    if hears(model):
+        raise SpecError(
+            "the model makes texts from sounds, and cannot be asked with a text", "Leave canaries out of the policy"
+        )
     ids_BT = torch.tensor([list(tokens) for tokens in prompts], device=model.device)
     if not reads_source(model):
         return Feed(tokens_BT=ids_BT)

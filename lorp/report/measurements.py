@@ -27,7 +27,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One prompt with both continuations."""
+    """One prompt with both continuations; of a sound or an image the name of its document stands for it."""
 
     prompt: str
     dense: Continuation
@@ -85,7 +85,8 @@ def generation_section(evidence: Evidence, confidence: float) -> GenerationSecti
         num_prompts=len(pairs),
         rows=_generation_rows(dense, pruned, repetition_increase(evidence, confidence)),
         samples=tuple(
-            Sample(prompt=one.prompt_text, dense=one, pruned=other) for one, other in _chosen(pairs)[:_SAMPLES]
+            Sample(prompt=one.prompt_text or one.document, dense=one, pruned=other)
+            for one, other in _chosen(pairs)[:_SAMPLES]
         ),
     )
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lorp.clustering import Clustering
+from lorp.corpus.address import pair_kind
+from lorp.corpus.media import PairKind
 from lorp.evaluation.perplexity import PerplexityEvaluation
 from lorp.expert_load import ExpertLoad
 from lorp.gate import CriterionResult, Evidence, Verdict
@@ -124,6 +126,12 @@ class ReportData:
         return self.evidence.pruned.perplexity
 
     @property
+    def pairs(self) -> PairKind | None:
+        """From what the texts that were evaluated are made; None if they are texts by themselves."""
+        named = next((kind for kind in map(pair_kind, self.spec.evaluation.corpora) if kind), None)
+        return named or ("text" if self.plan.stack else None)
+
+    @property
     def ratio(self) -> CriterionResult | None:
         """The criterion of the perplexity ratio, if the gate has it."""
         return next((item for item in self.verdict.criteria if item.name == text.RATIO), None)
@@ -220,4 +228,5 @@ def filters() -> dict[str, Callable[..., str]]:
         "named": text.named_blocks,
         "limit": text.limit,
         "counted": text.counted,
+        "made_from": text.made_from,
     }

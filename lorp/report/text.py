@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 
+from lorp.corpus.media import PairKind
 from lorp.gate import CriterionResult, Verdict
 from lorp.plan import PruningPlan, of_its
 from lorp.report.axes import block_runs
@@ -84,6 +85,11 @@ def size(num_bytes: int) -> str:
 def counted(count: object, noun: str) -> str:
     """`1 block`, `3 blocks`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def made_from(kind: PairKind) -> str:
+    """What a text is made from, with its article."""
+    return {"text": "a source", "sound": "a sound", "image": "an image"}[kind]
 
 
 def limit(criterion: CriterionResult) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lorp.corpus.address import pair_kind
+from lorp.corpus.media import MEDIUM_KINDS
 from lorp.spec import CalibrationSpec, EvaluationSpec, RecompressSpec
 from tasks.chain import Chain
 from tasks.vault import Manifest
@@ -45,8 +47,13 @@ def asked_faults(chain: Chain, spec: RecompressSpec) -> list[str]:
 def _asked(chain: Chain, stage: Manifest, spec: RecompressSpec) -> Mapping[str, Any]:
     if stage.stage == "windows":
         text = _text(chain, stage, spec)
-        pairs = True if are_pairs(spec) else None
-        return {"packing": text.packing, "window_tokens": text.window_tokens, "seed": text.seed, "pairs": pairs}
+        return {
+            "packing": text.packing,
+            "window_tokens": text.window_tokens,
+            "seed": text.seed,
+            "pairs": True if are_pairs(spec) else None,
+            "medium": next((kind for kind in map(pair_kind, text.corpora) if kind in MEDIUM_KINDS), None),
+        }
     dtype = {"dtype": spec.compute.dtype} if stage.stage in _RUN else {}
     return {**dtype, **(_ASKED[stage.stage](spec) if stage.stage in _ASKED else {})}
 

@@ -47,3 +47,26 @@ def test_what_fits_is_taken(checkpoint: Checkpoint) -> None:
 def test_what_does_not_is_refused(checkpoint: Checkpoint, changes: dict[str, object], option: str) -> None:
     with pytest.raises(SpecError, match=f"context of 128.*{option}"):
         check_context(checkpoint, spec(**changes))
+
+
+def stacked(family: str, folder: Path) -> Checkpoint:
+    case = next(case for case in CASES if case.family == family)
+    return open_checkpoint(make_case(case, folder), case.stack)
+
+
+@pytest.mark.parametrize("family", ["BART", "Whisper"])
+def test_what_a_decoder_writes_does_not_come_after_what_its_encoder_reads(family: str, tmp_path: Path) -> None:
+    checkpoint = stacked(family, tmp_path / "checkpoint")
+    check_context(checkpoint, spec(generation={"max_new_tokens": 128}, speed={"decode_tokens": 127}))
+    for changes in ({"generation": {"max_new_tokens": 129}}, {"evaluation": {"window_tokens": 129}}):
+        with pytest.raises(SpecError, match="of 129 tokens are longer than the model's context of 128"):
+            check_context(checkpoint, spec(**changes))
+    with pytest.raises(SpecError, match="timed prompts of 129 tokens"):
+        check_context(checkpoint, spec(speed={"decode_tokens": 128}))
+
+
+def test_a_sound_takes_no_tokens(tmp_path: Path) -> None:
+    long = spec(speed={"prefill_tokens": 129, "decode_tokens": 1})
+    check_context(stacked("Whisper", tmp_path / "hearing"), long)
+    with pytest.raises(SpecError, match="timed prompts of 129 tokens"):
+        check_context(stacked("BART", tmp_path / "reading"), long)

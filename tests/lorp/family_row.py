@@ -14,6 +14,7 @@ import transformers
 from families import Case, make_case
 from images import png, save_image_settings
 from seeing import SPECIAL_TOKENS
+from sounds import noise, sound, wav
 from transformers import PreTrainedModel
 
 from lorp.architectures import family_of
@@ -24,7 +25,7 @@ from lorp.clustering import cluster_blocks, num_clusters_for
 from lorp.config_file import read_json
 from lorp.corpus import Window
 from lorp.corpus.media import Medium
-from lorp.feeding import feed_of, prompt_of
+from lorp.feeding import feed_of, hears, prompt_of
 from lorp.media import frame_of
 from lorp.models import load_model, load_tokenizer
 from lorp.parquet import decode_windows, encode_windows
@@ -37,6 +38,7 @@ from lorp.surgery import prune
 INPUT = torch.arange(40).unsqueeze(0) * 5 % 256
 SOURCE = torch.arange(24).unsqueeze(0) * 7 % 256
 WINDOW = Window(id="w", document="d", text_sha256="", tokens=tuple(INPUT[0].tolist()), source=tuple(SOURCE[0].tolist()))
+HEARD = replace(WINDOW, source=(), medium=sound(wav(noise(0))))
 #: Blocks to remove: one, those before a cadence, all of one kind, every other one, all but the ends.
 REMOVALS = ((1,), (0, 1), (0, 3), (2, 5), (0, 2, 4), (1, 2, 3, 4))
 
@@ -69,7 +71,7 @@ class Row:
 
     @cached_property
     def windows(self) -> list[Window]:
-        """Text, of an encoder-decoder with a source, or images with their texts."""
+        """Text, of an encoder-decoder with a source, or sounds or images with their texts."""
         tokenizer = load_tokenizer(self.source)
         tokens = tokenizer(inspect.getdoc(np.ndarray) or "", add_special_tokens=False)["input_ids"]
         texts = {start: tuple(tokens[start:][:32]) for start in range(0, 288, 32)}
@@ -77,6 +79,8 @@ class Row:
             Window(id=f"{start}@0", document=str(start), text_sha256="0" * 64, tokens=texts[start])
             for start in range(0, 256, 32)
         ]
+        if hears(self.dense):
+            return [replace(window, medium=sound(wav(noise(seed)))) for seed, window in enumerate(made)]
         if self.case.data.is_encoder_decoder:
             return [replace(window, source=texts[start + 32]) for start, window in zip(texts, made, strict=False)]
         return [self.with_image(window, seed) for seed, window in enumerate(made)] if self.sees else made
@@ -90,7 +94,7 @@ class Row:
     @cached_property
     def window(self) -> Window:
         """The one that is looked at most closely."""
-        return self.with_image(WINDOW, 99) if self.sees else WINDOW
+        return self.with_image(WINDOW, 99) if self.sees else window_for(self.dense)
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
@@ -102,6 +106,8 @@ class Row:
         """What models go on from, and that they make no image of their own."""
         if self.sees:
             return {**prompt_of([self.window], self.dense, 0).inputs, "suppress_tokens": SPECIAL_TOKENS}
+        if hears(self.dense):
+            return feed_of([self.window], self.dense).read
         return {"input_ids": INPUT[:, :12], "attention_mask": torch.ones_like(INPUT[:, :12])}
 
     def logits(self, model: PreTrainedModel) -> torch.Tensor:
@@ -175,4 +181,9 @@ def load(folder: Path) -> PreTrainedModel:
 
 def logits(model: PreTrainedModel) -> torch.Tensor:
     with torch.inference_mode():
-        return model(**feed_of([WINDOW], model).inputs).logits
+        return model(**feed_of([window_for(model)], model).inputs).logits
+
+
+def window_for(model: PreTrainedModel) -> Window:
+    """A text and what the model makes it from."""
+    return HEARD if hears(model) else WINDOW

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from families import CASES, Case, make_case
-from family_row import WINDOW, logits
+from family_row import logits, window_for
 from pico import NUM_BLOCKS
 from torch import nn
 
@@ -54,7 +54,7 @@ def test_it_says_what_the_loaded_model_says(tmp_path: Path, case: Case, dtype: D
     body = Body(streamed, case.data)
     assert not any(present(block) for block in body.blocks)
     with torch.inference_mode():
-        feed = feed_of([WINDOW], streamed)
+        feed = feed_of([window_for(streamed)], streamed)
         state = body.embedded(feed)
         for block in range(body.num_blocks):
             assert not any(present(each) for each in body.blocks)
