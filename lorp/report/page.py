@@ -16,7 +16,7 @@ from lorp.evaluation.perplexity import PerplexityEvaluation
 from lorp.expert_load import ExpertLoad
 from lorp.gate import CriterionResult, Evidence, Verdict
 from lorp.healing.patch import Patch
-from lorp.plan import PruningPlan
+from lorp.plan import PruningPlan, of_its
 from lorp.report import text
 from lorp.report.budget_line import budget_line
 from lorp.report.colours import cluster_swatch
@@ -229,4 +229,5 @@ def filters() -> dict[str, Callable[..., str]]:
         "limit": text.limit,
         "counted": text.counted,
         "made_from": text.made_from,
+        "of_its": of_its,
     }

@@ -39,7 +39,6 @@ def test_it_is_pruned_healed_judged_registered_and_audited(
     ("command", "stack", "said"),
     [
         ("recompress", "vision", "is text by itself, and the model makes it from an image"),
-        ("sweep", "vision", "is text by itself, and the model makes it from an image"),
         ("recompress", "both", "Qwen2-VL has no decoder: its stacks are text and vision"),
         ("sweep", "encoder", "Qwen2-VL has no encoder: its stacks are text and vision"),
     ],

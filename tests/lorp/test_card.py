@@ -1,5 +1,7 @@
 """The model card: what it must say, and that nothing given to it becomes Markdown or front matter."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 from test_report import make_data
@@ -51,6 +53,22 @@ def test_of_a_model_that_sees_it_says_so_and_that_only_text_was_looked_at() -> N
     assert [front(card)["pipeline_tag"] for card in cards] == ["text-generation", "image-text-to-text"]
     assert [f'    {SEEING}.from_pretrained("FOLDER")' in card for card in cards] == [False, True]
     assert ["on text alone. What the model makes of images" in card for card in cards] == [False, True]
+
+
+def test_of_images_it_says_that_they_were_looked_at() -> None:
+    data = make_data()
+    corpora = ("pairs.jsonl#image:caption,image",)
+    asked = data.spec.model_copy(update={"evaluation": data.spec.evaluation.model_copy(update={"corpora": corpora})})
+    seen = replace(data, spec=asked, plan=replace(data.plan, stack="vision"))
+    card = render_card(seen, facts(model_class=SEEING), (1,))
+    for words in (
+        "A causal language model that sees images, from which",
+        "transformer blocks of its vision stack without",
+        "pairs of an image and its text",
+        "on images with a text each",
+    ):
+        assert words in card, words
+    assert "on text alone" not in card
 
 
 def test_the_same_data_give_the_same_bytes() -> None:
