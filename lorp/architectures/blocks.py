@@ -48,16 +48,27 @@ def num_used_of(family: Family, config: Mapping[str, Any], num_blocks: int) -> i
     Raises:
         SpecError: Features are of several states, so that nothing follows from one.
     """
-    for field, default in family.state_fields:
-        states = _listed(config.get(field, default))
-        if len(states) > 1:
-            raise SpecError(
-                f"its images' features are of {len(states)} states ({field}), where plans can be neither tried nor "
-                "compared as healed",
-                "Give a count, --method lorp, shortgpt or streamline, and a --heal that is not auto",
-            )
-        return int(states[0] if states[0] >= 0 else num_blocks + 1 + states[0])
-    return num_blocks
+    states = used_states_of(family, config, num_blocks)
+    if len(states) > 1:
+        fields = ", ".join(field for field, _ in family.state_fields)
+        raise SpecError(
+            f"its images' features are of {len(states)} states ({fields}), where plans can be neither tried nor "
+            "compared as healed",
+            "Give a count, --method lorp, shortgpt or streamline, and a --heal that is not auto",
+        )
+    return states[0]
+
+
+def used_states_of(family: Family, config: Mapping[str, Any], num_blocks: int) -> tuple[int, ...]:
+    """The states that are used outside the stack: 0 is what enters the first block, k what leaves block k - 1.
+
+    Args:
+        family: The family.
+        config: All that it says.
+        num_blocks: N.
+    """
+    said = [state for field, default in family.state_fields for state in _listed(config.get(field, default))]
+    return tuple(state if state >= 0 else num_blocks + 1 + state for state in said) or (num_blocks,)
 
 
 def lists_in(family: Family, settings: Mapping[str, Any]) -> tuple[str, ...]:

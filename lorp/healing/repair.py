@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from transformers import PreTrainedModel
 
+from lorp.architectures.blocks import used_states_of
 from lorp.architectures.experts import Place
 from lorp.body import Body
 from lorp.checkpoint import Checkpoint
@@ -95,7 +96,8 @@ def repair_from(begun: Start, checkpoint: Checkpoint, plan: PruningPlan, method:
     `linear` (ReplaceMe): before each gap, the MLP's output M becomes `M + M X`, as close as it comes to the state that
     the block after the gap had in the dense model. `refit`: from the first gap on, what attention and MLP read is
     mapped to what they read in the dense model, and what they write makes up for what is missing by then. `magnitude`
-    (Prune&Comp): what blocks after a gap write is scaled, and nothing is fitted.
+    (Prune&Comp): what blocks after a gap write is scaled, and nothing is fitted. Nothing is fitted to a state past the
+    last that is used.
 
     Args:
         begun: States of the dense model on what is fitted on, and on what the ridge is chosen.
@@ -155,9 +157,10 @@ def _fit(
 ) -> list[SiteRepair]:
     projections = checkpoint.family.projections
     writes, scale = projections.writes_freely(checkpoint.settings), projections.scale(checkpoint.settings)
-    streams, kept = begun.streams(), [block for block in plan.kept if block >= begun.block]
+    streams, used = begun.streams(), max(used_states_of(checkpoint.family, checkpoint.config, plan.num_blocks))
+    kept = [block for block in plan.kept if begun.block <= block < used]
     repairs: list[SiteRepair] = []
-    for block, following in track(list(pairwise((*kept, plan.num_blocks))), f"heal ({method})"):
+    for block, following in track(list(pairwise((*kept, used))), f"heal ({method})"):
         after_gap, at_gap = plan.removed[0] < block, following > block + 1
         sites = sites_of(projections, begun.body.blocks[block], writes)
         healed = [site for site in sites if (at_gap and site.name == "mlp_write") or (after_gap and method == "refit")]

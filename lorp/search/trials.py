@@ -115,9 +115,9 @@ class ModelTrials:
         return states
 
     def _start(self, removed: Removed, mended: bool) -> tuple[int, _States]:
-        """The deepest kept block before which this plan is like one whose states are held, and those states."""
-        num_blocks = self._body.num_used
-        for block in reversed([block for block in range(num_blocks) if block not in removed]):
+        """The deepest kept block, or the end, before which this plan is like one whose states are held, and those."""
+        end = self._body.num_used
+        for block in (end, *reversed([block for block in range(end) if block not in removed])):
             before = _before(block, removed)
             if not before:
                 parts = zip(self._passes, self._dense[block], strict=True)

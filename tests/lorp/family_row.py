@@ -12,8 +12,7 @@ import numpy as np
 import torch
 import transformers
 from families import Case, make_case
-from images import png, save_image_settings
-from seeing import SPECIAL_TOKENS
+from images import SPECIAL_TOKENS, png, save_image_settings
 from sounds import noise, sound, wav
 from transformers import PreTrainedModel
 

@@ -3,14 +3,14 @@
 import base64
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from families import CASES, LOOKING, Case, make_case
 from images import png, save_image_settings
-from pico import edit_json
+from pico import NUM_BLOCKS, edit_json
 from transformers import PreTrainedModel
 
 from lorp.body import Body
@@ -25,10 +25,11 @@ from lorp.evaluation.decoding import greedy_tokens
 from lorp.evaluation.perplexity import window_losses
 from lorp.feeding import feed_of, passes_of, prompt_of
 from lorp.healing import repair
+from lorp.healing.block import ClosedForm
 from lorp.media import check_media, frame_of, prepared
 from lorp.models import load_model, stream_model
 from lorp.parquet import decode_windows, encode_windows
-from lorp.plan import Removal, plan_of
+from lorp.plan import PruningPlan, Removal, plan_of
 from lorp.search.trials import ModelTrials
 from lorp.similarity import similarity_of
 from lorp.spec import ComputeSpec
@@ -78,6 +79,7 @@ def seeing(request: pytest.FixtureRequest, tmp_path: Path) -> Seeing:
 
 SEVERAL = [case for case in LOOKING if isinstance(case.settings.get("vision_feature_layer"), list)]
 TOWERS = [case for case in LOOKING if case not in SEVERAL]
+STATE_4 = next(case for case in TOWERS if case.settings.get("vision_feature_layer") == 4)
 every_tower = pytest.mark.parametrize("seeing", TOWERS, ids=str, indirect=True)
 every = pytest.mark.parametrize("seeing", SEEING, ids=str, indirect=True)
 
@@ -102,13 +104,13 @@ def test_an_image_becomes_the_tokens_that_the_model_makes_of_it(seeing: Seeing, 
     assert torch.equal(said_TV, logits[0, -len(TEXT) - 1 : -1])
 
 
-@every
+@pytest.mark.parametrize("seeing", [*SEEING, *TOWERS], ids=str, indirect=True)
 def test_blocks_run_one_by_one_say_what_the_model_says(seeing: Seeing) -> None:
     body = Body(seeing.model, seeing.family)
     feeds = [feed_of([window], seeing.model) for window in seeing.windows]
     with torch.inference_mode():
         states = [body.embedded(feed) for feed in feeds]
-        for block in range(body.num_blocks):
+        for block in range(body.num_used):
             states = body.step_all(block, states, feeds)
         for feed, state in zip(feeds, states, strict=True):
             assert torch.equal(body.logits(feed, state), direct(seeing.model, feed.inputs).logits)
@@ -243,25 +245,11 @@ def test_several_parts_of_an_image_are_all_counted(tmp_path: Path) -> None:
 
 
 @every_tower
-def test_vision_blocks_run_one_by_one_say_what_the_model_says(seeing: Seeing) -> None:
-    body = Body(seeing.model, seeing.family)
-    feeds = [feed_of([window], seeing.model) for window in seeing.windows]
-    with torch.inference_mode():
-        states = [body.embedded(feed) for feed in feeds]
-        for block in range(body.num_used):
-            states = body.step_all(block, states, feeds)
-        for feed, state in zip(feeds, states, strict=True):
-            assert torch.equal(body.logits(feed, state), direct(seeing.model, feed.inputs).logits)
-
-
-@every_tower
 def test_a_trial_costs_what_the_variant_without_these_vision_blocks_loses(seeing: Seeing, tmp_path: Path) -> None:
     trials = ModelTrials(seeing.model, seeing.checkpoint, MendWindows(tuple(seeing.windows)), score(seeing))
     for number, removed in enumerate([(1,), (2, 3), (1, 3)]):
-        steps = [Removal(block=block, cluster=None, score=0.0) for block in removed]
-        plan = replace(plan_of("by hand", seeing.checkpoint.num_blocks, steps), stack="vision")
         (folder := tmp_path / str(number)).mkdir()
-        prune(seeing.checkpoint, plan, folder)
+        prune(seeing.checkpoint, without(*removed), folder)
         expected = [item.loss for item in window_losses(load_model(folder, ComputeSpec()), score(seeing).windows)]
         assert trials.losses(removed, mended=False) == pytest.approx(expected, abs=1e-6)
         assert trials.losses(removed, mended=True) != pytest.approx(expected, abs=1e-9)
@@ -270,13 +258,8 @@ def test_a_trial_costs_what_the_variant_without_these_vision_blocks_loses(seeing
 
 @every_tower
 def test_vision_blocks_are_healed_towards_what_they_made_of_other_images(seeing: Seeing) -> None:
-    steps = [Removal(block=2, cluster=None, score=0.0)]
-    plan = replace(plan_of("by hand", seeing.checkpoint.num_blocks, steps), stack="vision")
-    windows = HealingWindows(
-        fit=FitWindows(tuple(seeing.window(seed) for seed in range(12))), ridge=RidgeWindows(score(seeing).windows)
-    )
-    for method in ("linear", "refit"):
-        repaired = repair(seeing.model, seeing.checkpoint, plan, windows, method)
+    for method in get_args(ClosedForm):
+        repaired = repair(seeing.model, seeing.checkpoint, without(2), healing(seeing), method)
         [first, *_] = repaired.repairs
         assert (first.block, first.site) == (1, "mlp_write")
         assert first.error is not None
@@ -287,6 +270,37 @@ def test_vision_blocks_are_healed_towards_what_they_made_of_other_images(seeing:
 
 def score(seeing: Seeing) -> ScoreWindows:
     return ScoreWindows(tuple(seeing.window(seed) for seed in range(20, 24)))
+
+
+def healing(seeing: Seeing) -> HealingWindows:
+    return HealingWindows(
+        fit=FitWindows(tuple(seeing.window(seed) for seed in range(12))), ridge=RidgeWindows(score(seeing).windows)
+    )
+
+
+def without(*removed: int) -> PruningPlan:
+    steps = [Removal(block=block, cluster=None, score=0.0) for block in removed]
+    return replace(plan_of("by hand", NUM_BLOCKS, steps), stack="vision")
+
+
+@pytest.mark.parametrize("seeing", [STATE_4], ids=str, indirect=True)
+@pytest.mark.parametrize("method", get_args(ClosedForm))
+def test_nothing_is_healed_towards_a_state_past_the_one_that_is_used(seeing: Seeing, method: ClosedForm) -> None:
+    past, up_to, beyond = (
+        repair(seeing.model, seeing.checkpoint, without(*removed), healing(seeing), method)
+        for removed in ((4,), (3,), (3, 4))
+    )
+    assert (past.repairs, past.tensors) == ((), {})
+    assert up_to.tensors.keys() == beyond.tensors.keys()
+    assert all(torch.equal(up_to.tensors[name], beyond.tensors[name]) for name in up_to.tensors)
+    assert up_to.tensors
+
+
+@pytest.mark.parametrize("said", [[0], -(NUM_BLOCKS + 1)])
+def test_plans_of_a_stack_of_which_no_block_is_used_cost_nothing(tmp_path: Path, said: object) -> None:
+    seeing = Seeing(replace(STATE_4, settings={**STATE_4.settings, "vision_feature_layer": said}), tmp_path / "model")
+    trials = ModelTrials(seeing.model, seeing.checkpoint, MendWindows(tuple(seeing.windows)), score(seeing))
+    assert trials.losses((1, 2), mended=True) == trials.losses((), mended=False)
 
 
 @pytest.mark.parametrize("seeing", SEVERAL, ids=str, indirect=True)

@@ -9,9 +9,9 @@ import torch
 import transformers
 from families import CASES, Case, make_case
 from family_row import INPUT, REMOVALS, Row, cut, load
+from images import image_of, prompt_with
 from pico import NUM_BLOCKS, edit_json
 from safetensors.torch import load_file, save_file
-from seeing import image_of, prompt_with
 from transformers import PreTrainedModel
 
 from lorp.architectures import FAMILIES
