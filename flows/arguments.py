@@ -63,8 +63,8 @@ OneStack = Annotated[
     Stack | None,
     typer.Option(
         "--stack",
-        help="Of an encoder-decoder, which stack to remove blocks from; of a model that sees, vision; its text "
-        "stack unless given.",
+        help="Which stack to remove blocks from: of an encoder-decoder, encoder or decoder; of a model that sees, "
+        "vision, or its text stack unless given.",
         rich_help_panel=_WHAT,
     ),
 ]
@@ -126,9 +126,9 @@ Calibration = Annotated[
 Pairs = Annotated[
     str | None,
     typer.Option(
-        help="For an encoder-decoder, in place of --calibration and --evaluation: .jsonl, .parquet or a dataset on the "
-        "hub whose rows are pairs; #SOURCE:TARGET names the columns, source and target unless given, and ,sound after "
-        "it says that sources are sounds.",
+        help="For an encoder-decoder or a model that sees, in place of --calibration and --evaluation: .jsonl, "
+        ".parquet or a dataset on the hub whose rows are pairs; #SOURCE:TARGET names the columns, source and target "
+        "unless given, and ,sound or ,image after it says that sources are sounds or images.",
         rich_help_panel=_TEXT,
         metavar="ROWS",
     ),

@@ -87,7 +87,7 @@ def _lengths(checkpoint: Checkpoint, spec: RecompressSpec) -> dict[str, tuple[in
     """
     generation, speed, family = spec.generation, spec.speed, checkpoint.family
     written, timed = generation.prompt_tokens + generation.max_new_tokens, speed.prefill_tokens + speed.decode_tokens
-    if family.stack in ("encoder", "decoder"):
+    if family.is_encoder_decoder:
         read = 0 if family.model_class == SPEECH else speed.prefill_tokens
         written, timed = generation.max_new_tokens, max(read, 1 + speed.decode_tokens)
     return {

@@ -39,7 +39,7 @@ def capture_fault(
         shards: Sums and states, shard by shard; one is held at a time.
         sampled_tokens: Tokens that were to be sampled of each window.
         seed: Of the sampling.
-        stack: Which was captured, of an encoder-decoder.
+        stack: Which was captured, where there are several; None of the one that continues a text.
     """
     sizes: dict[str, int] = {}
     differences: dict[str, Cosines] = {}

@@ -50,6 +50,7 @@ class FetchRows(Request):
             "split": corpus.split,
             "column": corpus.rows.column,
             **({"source_column": corpus.rows.source} if corpus.rows.source else {}),
+            **({"medium": corpus.rows.medium} if corpus.rows.medium else {}),
             "max_characters": self.max_characters,
         }
 

@@ -140,7 +140,7 @@ def source_num_blocks(
         source: As for `fetch_request`.
         tracking_uri: Likewise.
         vault: Where a commit that was fetched before is looked up first, so that the hub is not asked for it.
-        stack: Whose blocks, of an encoder-decoder.
+        stack: Whose blocks, where there are several; None for the stack that continues a text.
     """
     if is_hub(source):
         return _hub_num_blocks(_hub_request(HubAddress.parse(source)), vault, stack)

@@ -42,7 +42,7 @@ class _Searching(Request):
         max_swaps: Plans that a local search tries at most.
         seed: Of whatever is drawn.
         compute_spec: Where and how the model runs.
-        stack: Whose blocks, of an encoder-decoder.
+        stack: Whose blocks, where there are several; None for the stack that continues a text.
     """
 
     checkpoint: Reference

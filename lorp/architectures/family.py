@@ -87,7 +87,7 @@ class Family:
         name: As people call it.
         model_types: `model_type` values of its configs.
         architectures: Class names that its configs may list.
-        stack: Which, of an encoder-decoder, or the one that sees; None of the one that continues a text.
+        stack: Which, of an encoder-decoder, or `vision` of a model that sees; None for the stack that continues a text.
         model_class: The class of transformers that chooses the model's own by its config.
         blocks_path: Path of the block list in the loaded model, `model.layers`; block `i`'s tensors are named
             `<blocks_path>.<i>.<rest>`. On disk the first part, which is the model without its head, may be absent.

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from typer.main import get_command
 
 from flows.cli import app
 from lorp.corpus.address import is_hub, parse_hub, parse_local
+from lorp.corpus.media import MEDIUM_KINDS
+from lorp.plan import Stack
 from lorp.spec import CalibrationSpec, EvaluationSpec, RecompressSpec
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +58,13 @@ def test_every_command_says_what_it_does() -> None:
 def test_every_option_says_what_it_means() -> None:
     for command in get_command(app).commands.values():
         assert [parameter.name for parameter in command.params if not getattr(parameter, "help", None)] == []
+
+
+def test_help_names_every_stack_and_every_kind_of_pairs() -> None:
+    for name in ("recompress", "sweep"):
+        said = {each.name: str(getattr(each, "help", "")) for each in get_command(app).commands[name].params}
+        assert all(f",{kind}" in said["pairs"] for kind in MEDIUM_KINDS)
+        assert all(stack in said["stack"] for stack in get_args(Stack))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import base64
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +17,14 @@ from sounds import noise, sound, wav
 from transformers import PreTrainedModel
 
 from lorp.architectures import family_of
-from lorp.body import given_by
+from lorp.body import Body, given_by
 from lorp.capture import WindowCapture, capture_windows
 from lorp.checkpoint import Checkpoint, open_checkpoint
 from lorp.clustering import cluster_blocks, num_clusters_for
 from lorp.config_file import read_json
 from lorp.corpus import Window
 from lorp.corpus.media import Medium
-from lorp.feeding import feed_of, hears, prompt_of
+from lorp.feeding import Feed, feed_of, hears, prompt_of
 from lorp.media import frame_of
 from lorp.models import load_model, load_tokenizer
 from lorp.parquet import decode_windows, encode_windows
@@ -181,6 +181,15 @@ def load(folder: Path) -> PreTrainedModel:
 def logits(model: PreTrainedModel) -> torch.Tensor:
     with torch.inference_mode():
         return model(**feed_of([window_for(model)], model).inputs).logits
+
+
+def logits_by_blocks(body: Body, feeds: Sequence[Feed]) -> list[torch.Tensor]:
+    """What a model says in each pass, where its blocks are run one by one."""
+    with torch.inference_mode():
+        states = [body.embedded(feed) for feed in feeds]
+        for block in range(body.num_used):
+            states = body.step_all(block, states, feeds)
+        return [body.logits(feed, state) for feed, state in zip(feeds, states, strict=True)]
 
 
 def window_for(model: PreTrainedModel) -> Window:

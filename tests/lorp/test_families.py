@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from families import CASES, LOOKING, Case
-from family_row import INPUT, Row, load
+from family_row import INPUT, Row, load, logits_by_blocks
 from pico import NUM_BLOCKS
 from safetensors.torch import load_file
 from transformers import GenerationMixin, PreTrainedConfig
@@ -202,12 +202,9 @@ def evaluated(row: Row) -> None:
 def healed(row: Row) -> None:
     """Its blocks run one by one as they do together, and refitted weights leave states closer to the dense model's."""
     if not several_states(row):
-        body, feed = Body(row.dense, row.case.data), feed_of([row.window], row.dense)
-        with torch.inference_mode():
-            state = body.embedded(feed)
-            for block in range(body.num_used):
-                state = body.step(block, state, feed)
-            assert torch.equal(body.logits(feed, state), row.logits(row.dense))
+        feed = feed_of([row.window], row.dense)
+        [said] = logits_by_blocks(Body(row.dense, row.case.data), [feed])
+        assert torch.equal(said, row.logits(row.dense))
     uses = HealingWindows(fit=FitWindows(tuple(row.windows[:6])), ridge=RidgeWindows(tuple(row.windows[:6])))
     done = repair(row.dense, row.checkpoint, row.plan, uses, "refit")
     writes = {entry.block for entry in done.repairs if entry.site.endswith("write")}

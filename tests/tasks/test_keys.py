@@ -50,6 +50,9 @@ WINDOWS = CutWindows(
     sizes=(32,), corpus_sha256="d",
 )  # fmt: skip
 ROWS = FetchRows(address="hf://datasets/o/n@main/en:train#text", commit="c", max_characters=9)
+ROWS_OF_PAIRS, ROWS_OF_SOUNDS, ROWS_OF_IMAGES = (
+    replace(ROWS, address=f"hf://datasets/o/n@main/en:train#file:text{kind}") for kind in ("", ",sound", ",image")
+)
 CAPTURE = CaptureShard(checkpoint=CHECKPOINT, windows=A, first=0, sampled_tokens=8, seed=0, compute_spec=CPU)
 PLAN = Plan(similarity=A, clustering=B, spec=PruningSpec(method="lorp"), count=3)
 SEARCH = Search(
@@ -126,6 +129,7 @@ def test_keys_are_pinned(request_: Request, key: str) -> None:
     [
         (FetchFolder(path="/x", sha256="s"), FetchFolder(path="/y", sha256="s")),
         (ROWS, replace(ROWS, address="hf://datasets/o/n@v1/en#text,joined")),
+        (ROWS_OF_IMAGES, replace(ROWS_OF_IMAGES, address="hf://datasets/o/n@v1/en#file:text,image")),
         (WINDOWS, replace(WINDOWS, calibration=CalibrationSpec(corpora=("a.txt",)), fetched=(("b", A),))),
         (WINDOWS, replace(WINDOWS, evaluation=EvaluationSpec(seed=5))),
         (CAPTURE, replace(CAPTURE, compute_spec=ComputeSpec(device="cpu:0"))),
@@ -155,6 +159,9 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
         (ROWS, replace(ROWS, address="hf://datasets/o/n@main:train#text")),
         (ROWS, replace(ROWS, address="hf://datasets/o/n@main/en:test#text")),
         (ROWS, replace(ROWS, address="hf://datasets/o/n@main/en:train#content")),
+        (ROWS, ROWS_OF_PAIRS),
+        (ROWS_OF_PAIRS, ROWS_OF_SOUNDS),
+        (ROWS_OF_SOUNDS, ROWS_OF_IMAGES),
         (WINDOWS, replace(WINDOWS, corpus_sha256="e")),
         (WINDOWS, replace(WINDOWS, calibration=CalibrationSpec(seed=1))),
         (WINDOWS, replace(WINDOWS, calibration=CalibrationSpec(packing="packed"))),
