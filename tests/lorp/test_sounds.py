@@ -3,7 +3,8 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -27,7 +28,9 @@ from lorp.feeding import feed_of, feeds, passes_of
 from lorp.models import load_model, stream_model
 from lorp.parquet import decode_states, decode_windows, encode_states, encode_windows
 from lorp.plan import Stack
-from lorp.spec import ComputeSpec, GenerationSpec
+from lorp.spec import CalibrationSpec, ComputeSpec, EvaluationSpec, GenerationSpec, RecompressSpec
+from tasks.audit.asked import asked_faults
+from tasks.chain import Chain
 
 POSITIONS = SETTINGS["max_source_positions"]
 WINDOWS = [heard([5, 6, 7], seed=0), heard([5, 6, 7], seed=1), heard([8, 9, 2, 2], seed=2)]
@@ -144,3 +147,17 @@ def test_memory_of_a_sound_is_of_what_its_encoder_makes_of_it(whisper: Path) -> 
 def test_a_model_that_hears_cannot_be_asked_with_a_text(whisper: Path) -> None:
     with pytest.raises(SpecError, match="makes texts from sounds"):
         text_prompt(load_model(whisper, ComputeSpec()), [[5, 6]])
+
+
+def test_windows_of_another_kind_than_was_asked_for_are_found() -> None:
+    def faults(address: str, **inputs: object) -> list[str]:
+        corpora = CalibrationSpec(corpora=(address,)), EvaluationSpec(corpora=(address,))
+        spec = RecompressSpec(source="s", calibration=corpora[0], evaluation=corpora[1])
+        known = {"packing": "long", "window_tokens": 256, "seed": 0}
+        stage = SimpleNamespace(stage="windows", key="windows", inputs={**known, **inputs})
+        return asked_faults(cast(Chain, SimpleNamespace(stages=[stage], windows={})), spec)
+
+    sounds, texts = "nowhere#audio:text,sound", "nowhere#de:en"
+    assert faults(sounds, pairs=True, medium="sound") == faults(texts, pairs=True) == faults("pydoc") == []
+    assert len(faults(sounds, pairs=True, medium="image")) == len(faults(sounds, pairs=True)) == 1
+    assert len(faults(texts, pairs=True, medium="sound")) == len(faults(texts)) == len(faults("pydoc", pairs=True)) == 1

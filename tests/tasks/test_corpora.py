@@ -8,6 +8,7 @@ from hub import COMMIT
 from texts import words
 
 from lorp.corpus.hub import HubRows
+from lorp.digest import FileDigest, digest_bytes
 from lorp.errors import CorpusError
 from lorp.spec import CalibrationSpec, EvaluationSpec, HealingSpec, PruningSpec, RecompressSpec
 from tasks import corpora
@@ -18,7 +19,11 @@ from tasks.vault import Reference, Vault
 from tasks.windows import window_requests
 
 HUB = f"hf://datasets/o/n@{COMMIT}"
-CHECKPOINT = Reference(key="checkpoints/c", sha256="c", bytes=3)
+CONFIG = json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}).encode()
+CHECKPOINT = Reference(
+    key="checkpoints/c", sha256="c", bytes=len(CONFIG),
+    files=(FileDigest(name="config.json", sha256=digest_bytes(CONFIG), bytes=len(CONFIG)),),
+)  # fmt: skip
 
 
 def calibration(*names: str, **asked: int) -> CalibrationSpec:
@@ -38,7 +43,9 @@ def spec(calibrated: str, evaluated: str, **more: object) -> RecompressSpec:
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
-    return Vault(FolderStore(tmp_path / "store"))
+    vault = Vault(FolderStore(tmp_path / "store"))
+    vault.store.create(f"{CHECKPOINT.key}/config.json", CONFIG)
+    return vault
 
 
 @pytest.fixture

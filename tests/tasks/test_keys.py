@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from lorp.corpus.media import PairKind
 from lorp.digest import FileDigest
 from lorp.evaluation.downstream.sources import TaskSource
 from lorp.promotion import Canary
@@ -220,3 +221,16 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
 )
 def test_what_changes_the_result_changes_the_key(one: Request, other: Request) -> None:
     assert one.key != other.key
+
+
+def test_windows_of_pairs_have_keys_of_their_own() -> None:
+    """By kind, and where the config names tokens around a sound or an image, by that too."""
+
+    def key(pairs: PairKind | None, config: str = "c") -> str:
+        files = (*CHECKPOINT.files, FileDigest(name="config.json", sha256=config, bytes=3))
+        return replace(WINDOWS, pairs=pairs, checkpoint=replace(CHECKPOINT, files=files)).key
+
+    kinds: list[PairKind | None] = [None, "text", "sound", "image"]
+    assert len({key(kind) for kind in kinds}) == 4
+    assert key(None) == WINDOWS.key
+    assert [key(kind) == key(kind, "other") for kind in kinds] == [True, True, False, False]

@@ -280,6 +280,17 @@ def test_a_sound_with_two_texts_is_in_one_part_only(tmp_path: Path) -> None:
     assert not set(ours) & set(theirs)
 
 
+def test_a_text_that_two_voices_say_is_in_one_part_only(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "rows", *["wav/1.wav"] * 20)
+    said = "One of the sentences that many people were asked to read aloud, each in a voice of their own. "
+    rows = [{"audio": {"bytes": encoded(wav(noise(n, 99)))}, "text": said * (n % 2) + "x" * n} for n in range(1, 21)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    address = f"{path}#audio:text,sound"
+    ours, theirs = calibration_and_evaluation(CalibrationSpec(corpora=(address,)), EvaluationSpec(corpora=(address,)))
+    assert any(said in document.text for document in ours)
+    assert not any(said in document.text for document in theirs)
+
+
 def test_the_same_sound_in_two_corpora_is_refused(tmp_path: Path) -> None:
     one, other = (jsonl(tmp_path / name, "wav/1.wav") for name in ("one", "other"))
     other.write_text(other.read_text().replace("text 0", "text 9"))
