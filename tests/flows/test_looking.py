@@ -131,6 +131,25 @@ def test_a_stack_is_pruned_on_images_and_texts(
     assert (told.status, told.json["faults"]) == (0, [])
 
 
+def test_both_stacks_are_pruned_one_after_the_other(
+    trained: Path, pairs: Path, lorp: Lorp, prefect_server: None, tmp_path: Path
+) -> None:
+    asked = (f"--pairs={pairs}#image:caption,image", "--remove=2", "--method=shortgpt", "--heal=linear", "--name=both")
+    options = (*OPTIONS, "--max-perplexity-ratio=1000000")
+    first = lorp("recompress", trained, "--stack=vision", *asked, *options)
+    second = lorp("recompress", "mlflow:models:/both/1", *asked, *options)
+    assert (first.status, second.status) == (0, 0), first.err + second.err
+    assert second.json["checkpoint"]["digest"] == first.json["variant"]["digest"]
+    pulled = lorp("pull", "both@2", f"--to={tmp_path}/two")
+    assert pulled.status == 0, pulled.err
+    config, plan = (json.loads((tmp_path / "two" / name).read_text()) for name in ("config.json", "pruning_plan.json"))
+    assert [config[part]["num_hidden_layers"] for part in ("text_config", "vision_config")] == [TEXT - 2, VISION - 2]
+    assert config["lorp"] == {"kept_blocks": second.json["plan"]["kept"], "source_num_blocks": TEXT}
+    assert (plan["kept_blocks"], "stack" in plan) == (second.json["plan"]["kept"], False)
+    told = lorp("audit", "--all", "--replay", "--json")
+    assert (told.status, told.json["faults"]) == (0, [])
+
+
 def test_as_many_vision_blocks_as_the_budget_allows_and_how_much_faster(
     trained: Path, pairs: Path, lorp: Lorp, prefect_server: None
 ) -> None:
