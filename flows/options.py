@@ -188,8 +188,9 @@ def make(kind: type[Model], **values: Any) -> Model:
         return kind(**{name: value for name, value in values.items() if value is not None})
     except ValidationError as fault:
         first = fault.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or kind.__name__
-        raise SpecError(f"{where} = {first['input']!r} is not allowed: {first['msg']}", "See --help") from None
+        where = ".".join(str(part) for part in first["loc"])
+        what = f"{where} = {first['input']!r}" if where else "that together"
+        raise SpecError(f"{what} is not allowed: {first['msg']}", "See --help") from None
 
 
 def read_config(path: Path, known: dict[str, str], several: Collection[str] = ()) -> dict[str, Any]:

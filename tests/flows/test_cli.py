@@ -60,6 +60,12 @@ def test_every_option_says_what_it_means() -> None:
         assert [parameter.name for parameter in command.params if not getattr(parameter, "help", None)] == []
 
 
+def test_options_that_do_not_go_together_are_said_without_all_that_was_asked(lorp: Lorp) -> None:
+    done = lorp("recompress", "no-model", "--capture-mode=streamed", "--speed-rounds=3")
+    assert_refused(done, "that together is not allowed", "give --speed-rounds 0")
+    assert len(done.err) < 200
+
+
 def test_help_names_every_stack_and_every_kind_of_pairs() -> None:
     for name in ("recompress", "sweep"):
         said = {each.name: str(getattr(each, "help", "")) for each in get_command(app).commands[name].params}
