@@ -41,7 +41,7 @@ class FetchRows(Request):
     max_characters: int
 
     def inputs(self) -> Mapping[str, Any]:
-        """The dataset's name, commit, configuration, split and column, and how much of it is read."""
+        """The dataset's name, commit, configuration, split, columns and what they hold, and how much of it is read."""
         corpus = parse_hub(self.address)
         return {
             "dataset": corpus.dataset,
@@ -50,6 +50,7 @@ class FetchRows(Request):
             "split": corpus.split,
             "column": corpus.rows.column,
             **({"source_column": corpus.rows.source} if corpus.rows.source else {}),
+            **({"medium": corpus.rows.medium} if corpus.rows.medium else {}),
             "max_characters": self.max_characters,
         }
 

@@ -1,7 +1,6 @@
 """Sounds and images that texts are made from, as files hold them. Nothing here is decoded, and nothing is trusted."""
 
 import base64
-import binascii
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -74,7 +73,7 @@ def _encoded(value: Any, where: str) -> Any:
         return value
     try:
         return base64.b64decode(value, validate=True)
-    except binascii.Error:
+    except ValueError:  # also where it is not ASCII
         raise CorpusError(f"the bytes of {where} are no base64", "Encode them, or name a file") from None
 
 

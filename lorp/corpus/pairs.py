@@ -62,7 +62,7 @@ def pair_windows(
         frame: What stands before the text of a sound or an image.
 
     Raises:
-        CorpusError: There are fewer pairs.
+        CorpusError: There are fewer pairs, or a text holds a token that stands for an image or around one.
     """
     piles = [
         list(islice(_drawn(documents, tokenize, window_tokens, seed, frame), num_windows)) for documents in corpora
@@ -109,6 +109,8 @@ def _drawn(
         tokens, source = (tuple(tokenize(text)[:window_tokens]) for text in (document.text, document.source or ""))
         if document.medium:
             given, text = frame.around(tokens)
+            if not {*text}.isdisjoint(frame.image):
+                raise CorpusError(f"the text of {document.id} holds a token that stands for an image", "Leave it out")
             if text:
                 yield replace(window, tokens=(*given, *text), medium=document.medium, num_given=len(given))
         elif tokens and source:

@@ -1,6 +1,10 @@
 """Images and their texts: what a model that sees is given for them, and its image and text tokens told apart."""
 
 import base64
+import io
+import struct
+import zlib
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ import torch
 from families import CASES, LOOKING, Case, make_case
 from images import png, save_image_settings
 from pico import edit_json
+from PIL import Image
 from transformers import PreTrainedModel
 
 from lorp.body import Body
@@ -49,6 +54,29 @@ def medium(seed: int = 0) -> Medium:
     return Medium(kind="image", base64=base64.b64encode(png(seed, *sides)).decode())
 
 
+def saved(image: Image.Image, kind: str = "PNG", **more: Any) -> bytes:
+    """An image as a file holds it."""
+    file = io.BytesIO()
+    image.save(file, kind, **more)
+    return file.getvalue()
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+#: Transparent places of a palette that is not there.
+SPOILT_PALETTE = b"".join(
+    [
+        b"\x89PNG\r\n\x1a\n",
+        chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 3, 0, 0, 0)),
+        chunk(b"tRNS", b"\0"),
+        chunk(b"IDAT", zlib.compress(bytes(9 * 8))),
+        chunk(b"IEND", b""),
+    ]
+)
+
+
 class Seeing:
     """A case's model, and windows of it."""
 
@@ -78,6 +106,8 @@ def seeing(request: pytest.FixtureRequest, tmp_path: Path) -> Seeing:
 
 SEVERAL = [case for case in LOOKING if isinstance(case.settings.get("vision_feature_layer"), list)]
 TOWERS = [case for case in LOOKING if case not in SEVERAL]
+#: Of at least as many states as the text stack makes of an image with a beginning.
+CROWDED = [case for case in TOWERS if "SigLIP" not in str(case)]
 every_tower = pytest.mark.parametrize("seeing", TOWERS, ids=str, indirect=True)
 every = pytest.mark.parametrize("seeing", SEEING, ids=str, indirect=True)
 
@@ -215,12 +245,50 @@ def test_what_prepares_images_is_the_same_wherever_torchvision_is(seeing: Seeing
         (b"no image", "an image cannot be read"),
         (png(0)[:-30], "an image cannot be read"),
         (b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "an image cannot be read"),
+        (saved(Image.new("I;16", (8, 8), 300)), "an image has more than 8 bits a value"),
     ],
 )
 def test_what_is_no_image_is_said_with_the_document(seeing: Seeing, data: bytes, said: str) -> None:
     spoilt = replace(seeing.window(7), medium=Medium(kind="image", base64=base64.b64encode(data).decode()))
     with pytest.raises(CorpusError, match=f"7: {said}"):
         check_media([seeing.window(), spoilt], seeing.folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "exactly"), [("JPEG", {"quality": 100, "subsampling": 0}), ("PNG", {}), ("WEBP", {"lossless": True})]
+)
+def test_an_image_stands_as_the_camera_was_held(seeing: Seeing, kind: str, exactly: dict[str, Any]) -> None:
+    upright, exif = Image.open(io.BytesIO(png(0, 8, 16))), Image.Exif()
+    exif[0x0112] = 6
+    lying = saved(upright.rotate(90, expand=True), kind, exif=exif, **exactly)
+    turned, expected = (
+        prepared(Medium(kind="image", base64=base64.b64encode(data).decode()), seeing.folder)["pixel_values"]
+        for data in (lying, saved(upright))
+    )
+    assert float((turned - expected).abs().max()) < 0.2
+
+
+@pytest.mark.parametrize("seeing", CROWDED, ids=str, indirect=True)
+def test_tokens_of_a_vision_stack_are_never_told_apart(seeing: Seeing, tmp_path: Path) -> None:
+    window = seeing.window()
+    [whole] = capture_windows(seeing.model, seeing.family, [window], 4, 0)
+    feed = feed_of([window], seeing.model)
+    # A text and its image of as many tokens as the stack has states.
+    length = len(window.tokens) + whole.num_tokens - feed.tokens_BT.shape[1]
+    window = replace(window, tokens=(*seeing.given, *range(30, 30 + length - len(seeing.given))))
+    assert feed_of([window], seeing.model).tokens_BT.shape[1] == whole.num_tokens
+    streamed = stream_model(seeing.folder, ComputeSpec(capture_mode="streamed"))
+    for captures in (
+        capture_windows(seeing.model, seeing.family, [window, seeing.window(2)], 4, 0),
+        capture_streamed(streamed, seeing.family, [window, seeing.window(2)], 4, 0, tmp_path),
+    ):
+        assert [capture.image_sums_LL for capture in captures] == [None, None]
+        assert len(decode_windows(encode_windows(captures, {})).ids) == 2
+
+
+def test_a_broken_image_does_no_more_than_be_refused(seeing: Seeing) -> None:
+    with suppress(CorpusError):
+        prepared(Medium(kind="image", base64=base64.b64encode(SPOILT_PALETTE).decode()), seeing.folder)
 
 
 def test_an_image_that_would_fill_the_memory_is_not_decoded(seeing: Seeing, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,6 @@ from tasks.vault import Reference, Vault
 from tasks.windows import window_requests
 
 HUB = f"hf://datasets/o/n@{COMMIT}"
-CHECKPOINT = Reference(key="checkpoints/c", sha256="c", bytes=3)
 
 
 def calibration(*names: str, **asked: int) -> CalibrationSpec:
@@ -39,6 +38,13 @@ def spec(calibrated: str, evaluated: str, **more: object) -> RecompressSpec:
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
     return Vault(FolderStore(tmp_path / "store"))
+
+
+@pytest.fixture
+def checkpoint(vault: Vault, tmp_path: Path) -> Reference:
+    (folder := tmp_path / "checkpoint").mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    return vault.put_folder("checkpoints", folder, ["config.json"])
 
 
 @pytest.fixture
@@ -78,7 +84,7 @@ def test_budgets_are_neither_tiny_nor_boundless() -> None:
 
 
 def test_fetched_text_comes_from_the_store_from_then_on(
-    vault: Vault, streamed: list[int], monkeypatch: pytest.MonkeyPatch
+    vault: Vault, checkpoint: Reference, streamed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = FetchRows(address=HUB, commit=COMMIT, max_characters=5_000)
     manifest = run_stage(vault, request)
@@ -87,15 +93,22 @@ def test_fetched_text_comes_from_the_store_from_then_on(
     assert run_stage(vault, request) == manifest
     assert streamed == [5_000]
     fetched = {HUB: manifest.outputs["rows"]}
-    cut = window_requests(vault, CHECKPOINT, spec(HUB, HUB), fetched, (1,))
+    cut = window_requests(vault, checkpoint, spec(HUB, HUB), fetched, (1,))
     assert set(cut) == {"calibration", "evaluation"}
     assert cut["calibration"].corpus_sha256 != cut["evaluation"].corpus_sha256
-    assert window_requests(vault, CHECKPOINT, spec(HUB, HUB), fetched, (1,)) == cut
+    assert window_requests(vault, checkpoint, spec(HUB, HUB), fetched, (1,)) == cut
 
 
-def test_each_use_takes_the_windows_that_those_before_it_left(vault: Vault) -> None:
+def test_what_a_column_holds_is_in_the_key_of_what_was_fetched() -> None:
+    def key(columns: str) -> str:
+        return FetchRows(address=f"{HUB}#{columns}", commit=COMMIT, max_characters=5_000).key
+
+    assert len({key(columns) for columns in ("a:b", "a:b,sound", "a:b,image", "b")}) == 4
+
+
+def test_each_use_takes_the_windows_that_those_before_it_left(vault: Vault, checkpoint: Reference) -> None:
     cut = window_requests(
-        vault, CHECKPOINT, spec("pydoc", "pydoc", pruning=PruningSpec(), healing=HealingSpec()), {}, (1,)
+        vault, checkpoint, spec("pydoc", "pydoc", pruning=PruningSpec(), healing=HealingSpec()), {}, (1,)
     )
     assert {use: (request.skipped, request.sizes) for use, request in cut.items()} == {
         "calibration": (0, (32,)),
@@ -116,11 +129,13 @@ def test_windows_depend_on_the_kind_of_model_that_may_choose_the_tokenizer(vault
     assert key(model_type="llama") == key(model_type="llama", num_hidden_layers=3) != key(model_type="qwen2")
 
 
-def test_fetched_text_is_compared_with_a_files_text(vault: Vault, streamed: list[int], rows_file: str) -> None:
+def test_fetched_text_is_compared_with_a_files_text(
+    vault: Vault, checkpoint: Reference, streamed: list[int], rows_file: str
+) -> None:
     request = FetchRows(address=HUB, commit=COMMIT, max_characters=5_000)
     fetched = {HUB: run_stage(vault, request).outputs["rows"]}
     with pytest.raises(CorpusError, match="share text: 100% of evaluation document o/n/1"):
-        window_requests(vault, CHECKPOINT, spec(rows_file, HUB), fetched, (1,))
+        window_requests(vault, checkpoint, spec(rows_file, HUB), fetched, (1,))
 
 
 def test_text_is_checked_before_anything_is_fetched(streamed: list[int], rows_file: str, tmp_path: Path) -> None:
