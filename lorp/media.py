@@ -66,13 +66,19 @@ def frame_of(folder: Path, kind: MediumKind, begin: int | None) -> Frame:
         folder: The checkpoint, whose config names the tokens.
         kind: What it is made from.
         begin: The tokenizer's token that begins a text.
+
+    Raises:
+        SourceError: What stands for an image or around one is no token of the vocabulary.
     """
     config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     if kind == "sound":
         return Frame(start=config.decoder_start_token_id, said=True)
     found = [[getattr(config, name, None) for name in names] for names in _AROUND_IMAGE]
     tokens = [next((token for token in each if type(token) is int), None) for each in found]
-    return Frame(start=begin, image=tuple(token for token in tokens if token is not None))
+    image, known = tuple(token for token in tokens if token is not None), config.get_text_config().vocab_size
+    if not image or not all(0 <= token < known for token in image):
+        raise SourceError("what stands for an image in its config is no token of its vocabulary", "Mend the config")
+    return Frame(start=begin, image=image)
 
 
 def check_media(windows: Sequence[Window], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -34,9 +35,9 @@ class Medium:
         """The bytes of its file."""
         return base64.b64decode(self.base64)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
-        """Digest of the file."""
+        """Digest of the file, which may be large and is asked for often."""
         return digest_bytes(self.data)
 
 

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from lorp.body import Body
 from lorp.capture import WindowCapture, capture_windows
+from lorp.capture_check import capture_fault
 from lorp.capture_streamed import capture_streamed
 from lorp.checkpoint import open_checkpoint
 from lorp.corpus import Window
@@ -32,7 +33,7 @@ from lorp.feeding import feed_of, passes_of, prompt_of
 from lorp.healing import repair
 from lorp.media import check_media, frame_of, prepared
 from lorp.models import load_model, stream_model
-from lorp.parquet import decode_windows, encode_windows
+from lorp.parquet import decode_states, decode_windows, encode_states, encode_windows
 from lorp.plan import Removal, plan_of
 from lorp.search.trials import ModelTrials
 from lorp.similarity import similarity_of
@@ -211,6 +212,32 @@ def test_kinds_are_scored_apart_and_survive_a_table(seeing: Seeing) -> None:
     assert sums.at([1]).num_image_tokens is not None
 
 
+def test_image_and_text_tokens_that_do_not_add_up_are_found(seeing: Seeing) -> None:
+    captures = captured(seeing)
+    sums, states = decode_windows(encode_windows(captures, {})), decode_states(encode_states(captures, {}))
+
+    def said(**changes: Any) -> str | None:
+        return capture_fault(
+            {window.id: window for window in seeing.windows}, [(replace(sums, **changes), states)], 4, 0
+        )
+
+    assert said() is None
+    image_W, sums_WLL = sums.num_image_tokens, sums.image_sums_WLL
+    assert image_W is not None
+    assert sums_WLL is not None
+    spoilt = sums_WLL.copy()
+    spoilt[1, 0, 1] = float(image_W[1]) + 1
+    for changes in (
+        {"num_image_tokens": image_W + 1},
+        {"num_image_tokens": image_W * 0},
+        {"num_image_tokens": None, "image_sums_WLL": None},
+        {"image_sums_WLL": sums_WLL * 0.5},
+        {"image_sums_WLL": sums_WLL * np.nan},
+        {"image_sums_WLL": spoilt},
+    ):
+        assert "cannot be those of its states" in str(said(**changes))
+
+
 def test_without_images_there_are_no_kinds(seeing: Seeing) -> None:
     windows = [replace(window, medium=None, num_given=0, tokens=TEXT) for window in seeing.windows]
     captures = capture_windows(seeing.model, seeing.family, windows, sampled_tokens=4, seed=0)
@@ -380,6 +407,13 @@ def test_settings_that_cannot_be_are_said_in_one_line(seeing: Seeing, settings: 
     with pytest.raises(SourceError, match=said) as refused:
         feed_of([seeing.window()], seeing.model)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("token", [-1, 256, 10**9])
+def test_a_token_of_images_that_the_model_does_not_know_is_refused(seeing: Seeing, token: int) -> None:
+    edit_json(seeing.folder / "config.json", image_token_index=token)
+    with pytest.raises(SourceError, match="what stands for an image in its config is no token of its vocabulary"):
+        frame_of(seeing.folder, "image", 0)
 
 
 def test_an_image_that_is_a_line_is_not_made_a_wall(seeing: Seeing) -> None:

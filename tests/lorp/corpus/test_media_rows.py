@@ -267,6 +267,14 @@ def test_a_sound_s_kind_bytes_and_text_make_its_digest() -> None:
     assert pair(1, ONE, "t").sha256 == pair(2, ONE, "t").sha256
 
 
+def test_a_file_is_digested_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = pair(1, ONE, "t")
+    once = one.sha256
+    monkeypatch.setattr("lorp.corpus.media.digest_bytes", None)
+    assert one.sha256 == once
+    assert (one, encode(one)) == (pair(1, ONE, "t"), encode(pair(1, ONE, "t")))
+
+
 @pytest.mark.parametrize(
     ("document", "wanted", "said"),
     [
