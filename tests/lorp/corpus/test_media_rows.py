@@ -260,6 +260,14 @@ def test_a_text_that_holds_a_token_which_stands_for_an_image_is_refused() -> Non
             cut(tokens)
 
 
+def test_texts_of_one_sound_are_one_document() -> None:
+    documents = [pair(1, ONE, "a"), pair(2, TWO, "a"), pair(3, ONE, "b"), pair(4, ONE, "c")]
+    cut = pair_windows([documents], lambda text: [ord(each) for each in text], 4, 4, 0).windows
+    assert {window.id: window.document for window in cut} == {
+        "rows/1@0": "rows/1", "rows/2@0": "rows/2", "rows/3@0": "rows/1", "rows/4@0": "rows/1",
+    }  # fmt: skip
+
+
 def test_a_sound_s_kind_bytes_and_text_make_its_digest() -> None:
     image = Document(id="a", text="t", medium=Medium(kind="image", base64=encoded(ONE)))
     documents = [pair(1, ONE, "t"), pair(1, TWO, "t"), pair(1, ONE, "u"), image, Document(id="a", text="t")]
