@@ -162,7 +162,8 @@ def parse_pairs(address: str, calibration: Sequence[str], evaluation: Sequence[s
 def _joined(address: str) -> list[str]:
     parts = address.split("+")
     is_one = not all(parts) or any(
-        "+" in path and Path(path).expanduser().exists() for path in (address, address.partition("#")[0])
+        "+" in path and Path(path).expanduser().exists()
+        for path in (address, address.partition("#")[0], address.rpartition("#")[0])
     )
     return [address] if is_one else parts
 

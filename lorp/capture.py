@@ -79,7 +79,8 @@ def capture_windows(
     recording, counting = _recording(model, family, boundaries), counting_choices(model, family)
     with recording, counting as choices, torch.inference_mode():
         for passed, feed in passes:
-            captures += _capture(model, boundaries, choices, passed, feed, sampled_tokens, seed)
+            apart = image_tokens(feed, family)
+            captures += _capture(model, boundaries, choices, passed, feed, sampled_tokens, seed, apart)
             report("capture windows", len(captures), len(windows))
     return captures
 
@@ -145,14 +146,20 @@ def _capture(
     feed: Feed,
     sampled_tokens: int,
     seed: int,
+    apart_1T: torch.Tensor | None,
 ) -> list[WindowCapture]:
     boundaries.num_windows = len(windows)
     model.base_model(**feed.inputs, use_cache=False)
     loads = choices.of_pass(len(windows)) if choices else [None] * len(windows)
     return [
-        kept_of(window, *boundaries.of(row), sampled_tokens, seed, loads[row], feed.image_BT)
+        kept_of(window, *boundaries.of(row), sampled_tokens, seed, loads[row], apart_1T)
         for row, window in enumerate(windows)
     ]
+
+
+def image_tokens(feed: Feed, family: Family) -> torch.Tensor | None:
+    """Which tokens that pass the blocks are an image's, if there are any beside others; in a vision stack all are."""
+    return feed.image_BT if family.stack is None else None
 
 
 def kept_of(
@@ -173,8 +180,7 @@ def kept_of(
         sampled_tokens: Tokens whose states are kept.
         seed: Of the sampling.
         load_NE: Choices of experts.
-        image_1T: bool, which of the tokens that a model reads are an image's, if there are any; nothing is kept apart
-            of a stack that other tokens pass.
+        image_1T: bool, which of the tokens are an image's, as `image_tokens` says.
 
     Raises:
         SourceError: A state is zero or not finite, so that there is no cosine.
@@ -182,8 +188,7 @@ def kept_of(
     if not torch.isfinite(norm_LT).all() or (norm_LT == 0).any():
         raise SourceError(f"hidden states of window {window.id} are zero or not finite", "Try --dtype float32")
     positions = sampled_positions(window, norm_LT.shape[1], sampled_tokens, seed)
-    apart = image_1T is not None and image_1T.shape[1] == norm_LT.shape[1]
-    image_T = image_1T[0].to(unit_LTD.device) if apart and image_1T is not None else None
+    image_T = None if image_1T is None else image_1T[0].to(unit_LTD.device)
     return WindowCapture(
         window=window,
         num_tokens=norm_LT.shape[1],

@@ -1,8 +1,9 @@
 """A capture's sums held against its sampled states: were they taken from the same hidden states?
 
 Sums are over all T tokens of a window, states are kept of K of them. What is exact: which tokens were sampled, that a
-boundary is as alike to itself as tokens there are, and that the T - K others have cosines between -1 and 1. The rest is
-statistics: the mean over sampled tokens is that over all tokens but for chance.
+boundary is as alike to itself as tokens there are, and that the T - K others have cosines between -1 and 1. Where
+images are read with text, also how many tokens are text, and the same of either kind alone. The rest is statistics: the
+mean over sampled tokens is that over all tokens but for chance.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +59,7 @@ def capture_fault(
                 return f"window {name} is of another document"
             sampled_KLL = _cosines(states.units_RLD[rows])
             total_LL = sums.cosine_sums_WLL[row]
-            if not _possible(total_LL, sampled_KLL, tokens):
+            if not _possible(total_LL, sampled_KLL, tokens) or not _kinds_fit(windows[name], sums, row, stack):
                 return f"the sums of window {name} cannot be those of its states"
             differences[name] = sampled_KLL.mean(axis=0) - total_LL / tokens
             left = 1 - len(rows) / tokens
@@ -83,6 +84,26 @@ def _possible(total_LL: Cosines, sampled_KLL: Cosines, tokens: int) -> bool:
     fits = np.abs(rest_LL).max() <= others + ROUNDING * tokens
     alike = np.abs(np.diagonal(total_LL) - tokens).max() <= ROUNDING * tokens
     return bool(np.isfinite(total_LL).all() and fits and alike)
+
+
+def _kinds_fit(window: Window, sums: WindowSums, row: int, stack: Stack | None) -> bool:
+    """Whether a text stack's image and text tokens are as many, and as alike to themselves, as an image's can be.
+
+    All but one of a window's own tokens are text; that one stands for the image.
+    """
+    if window.medium is None or window.medium.kind != "image" or stack is not None:
+        return sums.num_image_tokens is None
+    if sums.num_image_tokens is None or sums.image_sums_WLL is None:
+        return False
+    image, text, image_LL = int(sums.num_image_tokens[row]), len(window.tokens) - 1, sums.image_sums_WLL[row]
+    alike = _alike(image_LL, image) and _alike(sums.cosine_sums_WLL[row] - image_LL, text)
+    return image > 0 and image + text == int(sums.num_tokens[row]) and alike
+
+
+def _alike(sums_LL: Cosines, tokens: int) -> bool:
+    """Whether these can be sums over so many tokens of cosines."""
+    off = np.abs(np.diagonal(sums_LL) - tokens).max()
+    return bool(np.isfinite(sums_LL).all() and max(np.abs(sums_LL).max() - tokens, off) <= ROUNDING * (tokens + 1))
 
 
 def _bias(differences_WLL: Cosines, variances_WLL: Cosines, tokens_W: Sequence[int]) -> str | None:

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from lorp.architectures import Family
 from lorp.body import Body, by_window
-from lorp.capture import WindowCapture, kept_of
+from lorp.capture import WindowCapture, image_tokens, kept_of
 from lorp.corpus import Window
 from lorp.expert_load import Choices, counting_choices
 from lorp.feeding import Feed, feed_of, passes_of
@@ -52,7 +52,7 @@ class _Pass:
         with self.path.open("ab") as file:
             file.write((h_BTD / norm_BT1).half().cpu().numpy().tobytes())
 
-    def captures(self, features: int, sampled_tokens: int, seed: int) -> list[WindowCapture]:
+    def captures(self, family: Family, features: int, sampled_tokens: int, seed: int) -> list[WindowCapture]:
         """What is kept of each window; one is in memory at a time."""
         norm_LBT = torch.stack(self.norms)
         shape = (*norm_LBT.shape, features)
@@ -65,7 +65,7 @@ class _Pass:
                 sampled_tokens,
                 seed,
                 None if self.loads_BNE is None else self.loads_BNE[row],
-                self.feed.image_BT,
+                image_tokens(self.feed, family),
             )
             for row, window in enumerate(self.windows)
         ]
@@ -100,7 +100,7 @@ def capture_streamed(
             for block in track(range(body.num_blocks), "capture blocks"):
                 _pass_block(body, block, passes, states, choices)
         features = states[0].shape[-1]
-        return [capture for each in passes for capture in each.captures(features, sampled_tokens, seed)]
+        return [capture for each in passes for capture in each.captures(family, features, sampled_tokens, seed)]
 
 
 def _pass_block(body: Body, block: int, passes: Sequence[_Pass], states: Spill, choices: Choices | None) -> None:

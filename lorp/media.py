@@ -28,6 +28,8 @@ _MAX_RATE, _MAX_SAMPLES = 384_000, 1 << 26
 #: Formats of images that are read, the most pixels that one may have, before and after it is prepared, and how many
 #: times as long as wide it may be.
 _FORMATS, _MAX_PIXELS, _MAX_SIDE, _MAX_ASPECT = ("PNG", "JPEG", "WEBP"), 1 << 26, 1 << 13, 200
+#: Images of whole or real numbers that are no bytes.
+_WIDE_MODES = ("I", "F")
 _ONE: dict[MediumKind, str] = {"sound": "a sound", "image": "an image"}
 _AROUND_IMAGE = (
     ("vision_start_token_id", "boi_token_id"),
@@ -64,13 +66,19 @@ def frame_of(folder: Path, kind: MediumKind, begin: int | None) -> Frame:
         folder: The checkpoint, whose config names the tokens.
         kind: What it is made from.
         begin: The tokenizer's token that begins a text.
+
+    Raises:
+        SourceError: What stands for an image or around one is no token of the vocabulary.
     """
     config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     if kind == "sound":
         return Frame(start=config.decoder_start_token_id, said=True)
     found = [[getattr(config, name, None) for name in names] for names in _AROUND_IMAGE]
     tokens = [next((token for token in each if type(token) is int), None) for each in found]
-    return Frame(start=begin, image=tuple(token for token in tokens if token is not None))
+    image, known = tuple(token for token in tokens if token is not None), config.get_text_config().vocab_size
+    if not image or not all(0 <= token < known for token in image):
+        raise SourceError("what stands for an image in its config is no token of its vocabulary", "Mend the config")
+    return Frame(start=begin, image=image)
 
 
 def check_media(windows: Sequence[Window], folder: Path) -> None:
@@ -150,12 +158,16 @@ def _listening(extractor: Any, folder: Path) -> Any:
             f"{taken[1]} of {taken[0]}",
             "Fetch the checkpoint again",
         )
-    if not extractor.sampling_rate <= _MAX_RATE or not extractor.n_samples <= _MAX_SAMPLES:
+    if not _is_within(extractor.sampling_rate, _MAX_RATE) or not _is_within(extractor.n_samples, _MAX_SAMPLES):
         raise SourceError(
             f"preprocessor_config.json asks for {extractor.n_samples} samples of a sound", "Fetch the checkpoint again"
         )
     extractor.dither = 0.0
     return extractor
+
+
+def _is_within(number: Any, most: int) -> bool:
+    return type(number) is int and 0 < number <= most
 
 
 def _features(samples: NDArray[np.float32], extractor: Any) -> torch.Tensor:
@@ -187,7 +199,7 @@ def _sound(data: bytes, extractor: Any) -> NDArray[np.float32]:
 
 
 def _image(data: bytes) -> Any:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
@@ -195,9 +207,14 @@ def _image(data: bytes) -> Any:
                 raise CorpusError(f"an image of {image.width} x {image.height} is too large", "Make it smaller")
             if max(image.size) > _MAX_ASPECT * min(image.size):
                 raise CorpusError(f"an image of {image.width} x {image.height} is a line", "Leave it out")
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
-        raise CorpusError(f"an image cannot be read: {fault}", f"Give one of {', '.join(_FORMATS)}") from None
+            if image.mode.startswith(_WIDE_MODES):
+                raise CorpusError("an image has more than 8 bits a value, which would all be white", "Convert it")
+            # As a camera was held.
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except CorpusError:
+        raise
+    except Exception as fault:  # what is no image, or a broken one, fails anywhere in it
+        raise CorpusError(f"an image cannot be read: {_said(fault)}", f"Give one of {', '.join(_FORMATS)}") from None
 
 
 def _said(fault: Exception) -> str:

@@ -41,7 +41,7 @@ class FetchRows(Request):
     max_characters: int
 
     def inputs(self) -> Mapping[str, Any]:
-        """The dataset's name, commit, configuration, split and column, and how much of it is read."""
+        """The dataset's name, commit, configuration, split, columns and what they hold, and how much of it is read."""
         corpus = parse_hub(self.address)
         return {
             "dataset": corpus.dataset,

@@ -143,9 +143,10 @@ def pair_kind(address: str) -> PairKind | None:
     Raises:
         CorpusError: It does not have the form above.
     """
-    columns = address.rpartition("#")[2] if "#" in address else ""
+    path, _, columns = address.rpartition("#") if "#" in address else (address, "", "")
     if is_hub(address):
         rows = parse_hub(address).rows
     else:
-        rows = _row_format(columns) if ":" in columns and "/" not in columns else RowFormat()
+        names_columns = path.lower().endswith(ROW_SUFFIXES) or "/" not in columns
+        rows = _row_format(columns) if ":" in columns and names_columns else RowFormat()
     return None if rows.source is None else rows.medium or "text"

@@ -1,8 +1,8 @@
 """Sounds and images that texts are made from, as files hold them. Nothing here is decoded, and nothing is trusted."""
 
 import base64
-import binascii
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -35,9 +35,9 @@ class Medium:
         """The bytes of its file."""
         return base64.b64decode(self.base64)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
-        """Digest of the file."""
+        """Digest of the file, which may be large and is asked for often."""
         return digest_bytes(self.data)
 
 
@@ -74,7 +74,7 @@ def _encoded(value: Any, where: str) -> Any:
         return value
     try:
         return base64.b64decode(value, validate=True)
-    except binascii.Error:
+    except ValueError:  # also where it is not ASCII
         raise CorpusError(f"the bytes of {where} are no base64", "Encode them, or name a file") from None
 
 

@@ -47,7 +47,7 @@ def pair_windows(
     at_least: int | None = None,
     frame: Frame = Frame(),
 ) -> Windows:
-    """Chooses pairs, each of which is a window and a document of its own.
+    """Chooses pairs, each of which is a window and a document of its own; texts of one sound or image are one document.
 
     Pairs are taken in a seeded order, one from each corpus in turn. A source or a text that is longer than a window is
     cut off at its end; sounds and images are taken as they are.
@@ -62,7 +62,7 @@ def pair_windows(
         frame: What stands before the text of a sound or an image.
 
     Raises:
-        CorpusError: There are fewer pairs.
+        CorpusError: There are fewer pairs, or a text holds a token that stands for an image or around one.
     """
     piles = [
         list(islice(_drawn(documents, tokenize, window_tokens, seed, frame), num_windows)) for documents in corpora
@@ -104,11 +104,17 @@ def check_pairs(documents: Sequence[Document], wanted: PairKind | None) -> None:
 def _drawn(
     documents: Sequence[Document], tokenize: Tokenize, window_tokens: int, seed: int, frame: Frame
 ) -> Iterator[Window]:
+    first: dict[str, str] = {}
+    for document in documents:
+        first.setdefault(document.medium.sha256 if document.medium else document.id, document.id)
     for document in random.Random(seed).sample(documents, len(documents)):
-        window = Window(id=f"{document.id}@0", document=document.id, text_sha256=document.sha256, tokens=())
+        of = first[document.medium.sha256 if document.medium else document.id]
+        window = Window(id=f"{document.id}@0", document=of, text_sha256=document.sha256, tokens=())
         tokens, source = (tuple(tokenize(text)[:window_tokens]) for text in (document.text, document.source or ""))
         if document.medium:
             given, text = frame.around(tokens)
+            if not {*text}.isdisjoint(frame.image):
+                raise CorpusError(f"the text of {document.id} holds a token that stands for an image", "Leave it out")
             if text:
                 yield replace(window, tokens=(*given, *text), medium=document.medium, num_given=len(given))
         elif tokens and source:

@@ -123,7 +123,8 @@ def _overlapping(
 
     known = {document.medium.sha256 for document in ours if document.medium}
     again = [document for document in theirs if document.medium and document.medium.sha256 in known]
-    others = [document for document in theirs if document not in again] if again else theirs
+    found = {document.id for document in again}
+    others = [document for document in theirs if document.id not in found]
     return [(document, 1.0) for document in again] + overlapping(
         _usable(ours, calibration), _usable(others, evaluation)
     )

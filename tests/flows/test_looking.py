@@ -199,7 +199,7 @@ def test_an_image_that_is_none_is_said_before_anything_runs(
 ) -> None:
     rows = [json.loads(line) for line in pairs.read_text().splitlines()]
     for row in rows:
-        (tmp_path / row["image"]).write_bytes(b"no image")
+        (tmp_path / row["image"]).write_bytes(f"no image, {row['image']}".encode())
     (tmp_path / "pairs.jsonl").write_bytes(pairs.read_bytes())
     told = lorp(
         "recompress", trained, "--remove=1", *OPTIONS[:-1], f"--pairs={tmp_path}/pairs.jsonl#image:caption,image"

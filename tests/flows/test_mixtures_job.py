@@ -111,9 +111,16 @@ def test_the_best_mixture_is_found_before_the_depth(mixed: Lorp, home: Path, tmp
 
 def test_a_plus_joins_texts_unless_a_file_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("a+b.txt", "x+y.jsonl", "rows.jsonl"):
+    (tmp_path / "a+b#c").mkdir()
+    for name in ("a+b.txt", "x+y.jsonl", "rows.jsonl", "a+b#c/rows.jsonl"):
         (tmp_path / name).touch()
-    for whole in ("~/a+b.txt", f"{tmp_path}/x+y.jsonl#content", f"{tmp_path}/c++.jsonl", "pydoc"):
+    for whole in (
+        "~/a+b.txt",
+        f"{tmp_path}/x+y.jsonl#content",
+        f"{tmp_path}/c++.jsonl",
+        "pydoc",
+        f"{tmp_path}/a+b#c/rows.jsonl#a:b",
+    ):
         assert parse_corpora([whole]) == (whole,)
     assert parse_corpora(["a.txt+c4", "b"]) == ("a.txt", "c4", "b")
     column = f"{tmp_path}/rows.jsonl#content,joined"

@@ -1,6 +1,10 @@
 """Images and their texts: what a model that sees is given for them, and its image and text tokens told apart."""
 
 import base64
+import io
+import struct
+import zlib
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -12,10 +16,12 @@ from families import CASES, LOOKING, Case, make_case
 from family_row import logits_by_blocks
 from images import png, save_image_settings
 from pico import NUM_BLOCKS, edit_json
+from PIL import Image
 from transformers import PreTrainedModel
 
 from lorp.body import Body
 from lorp.capture import WindowCapture, capture_windows
+from lorp.capture_check import capture_fault
 from lorp.capture_streamed import capture_streamed
 from lorp.checkpoint import open_checkpoint
 from lorp.corpus import Window
@@ -29,7 +35,7 @@ from lorp.healing import repair
 from lorp.healing.block import ClosedForm
 from lorp.media import check_media, frame_of, prepared
 from lorp.models import load_model, stream_model
-from lorp.parquet import decode_windows, encode_windows
+from lorp.parquet import decode_states, decode_windows, encode_states, encode_windows
 from lorp.plan import PruningPlan, Removal, plan_of
 from lorp.search.trials import ModelTrials
 from lorp.similarity import similarity_of
@@ -49,6 +55,29 @@ def medium(seed: int = 0) -> Medium:
     """An image, every other one upright: of as many tokens, but in other places."""
     sides = (8, 16) if seed % 2 else (16, 8)
     return Medium(kind="image", base64=base64.b64encode(png(seed, *sides)).decode())
+
+
+def saved(image: Image.Image, kind: str = "PNG", **more: Any) -> bytes:
+    """An image as a file holds it."""
+    file = io.BytesIO()
+    image.save(file, kind, **more)
+    return file.getvalue()
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+#: Transparent places of a palette that is not there.
+SPOILT_PALETTE = b"".join(
+    [
+        b"\x89PNG\r\n\x1a\n",
+        chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 3, 0, 0, 0)),
+        chunk(b"tRNS", b"\0"),
+        chunk(b"IDAT", zlib.compress(bytes(9 * 8))),
+        chunk(b"IEND", b""),
+    ]
+)
 
 
 class Seeing:
@@ -81,6 +110,8 @@ def seeing(request: pytest.FixtureRequest, tmp_path: Path) -> Seeing:
 SEVERAL = [case for case in LOOKING if isinstance(case.settings.get("vision_feature_layer"), list)]
 TOWERS = [case for case in LOOKING if case not in SEVERAL]
 STATE_4 = next(case for case in TOWERS if case.settings.get("vision_feature_layer") == 4)
+#: Of at least as many states as the text stack makes of an image with a beginning.
+CROWDED = [case for case in TOWERS if "SigLIP" not in str(case)]
 every_tower = pytest.mark.parametrize("seeing", TOWERS, ids=str, indirect=True)
 every = pytest.mark.parametrize("seeing", SEEING, ids=str, indirect=True)
 
@@ -179,6 +210,32 @@ def test_kinds_are_scored_apart_and_survive_a_table(seeing: Seeing) -> None:
     assert sums.at([1]).num_image_tokens is not None
 
 
+def test_image_and_text_tokens_that_do_not_add_up_are_found(seeing: Seeing) -> None:
+    captures = captured(seeing)
+    sums, states = decode_windows(encode_windows(captures, {})), decode_states(encode_states(captures, {}))
+
+    def said(**changes: Any) -> str | None:
+        return capture_fault(
+            {window.id: window for window in seeing.windows}, [(replace(sums, **changes), states)], 4, 0
+        )
+
+    assert said() is None
+    image_W, sums_WLL = sums.num_image_tokens, sums.image_sums_WLL
+    assert image_W is not None
+    assert sums_WLL is not None
+    spoilt = sums_WLL.copy()
+    spoilt[1, 0, 1] = float(image_W[1]) + 1
+    for changes in (
+        {"num_image_tokens": image_W + 1},
+        {"num_image_tokens": image_W * 0},
+        {"num_image_tokens": None, "image_sums_WLL": None},
+        {"image_sums_WLL": sums_WLL * 0.5},
+        {"image_sums_WLL": sums_WLL * np.nan},
+        {"image_sums_WLL": spoilt},
+    ):
+        assert "cannot be those of its states" in str(said(**changes))
+
+
 def test_without_images_there_are_no_kinds(seeing: Seeing) -> None:
     windows = [replace(window, medium=None, num_given=0, tokens=TEXT) for window in seeing.windows]
     captures = capture_windows(seeing.model, seeing.family, windows, sampled_tokens=4, seed=0)
@@ -213,12 +270,50 @@ def test_what_prepares_images_is_the_same_wherever_torchvision_is(seeing: Seeing
         (b"no image", "an image cannot be read"),
         (png(0)[:-30], "an image cannot be read"),
         (b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "an image cannot be read"),
+        (saved(Image.new("I;16", (8, 8), 300)), "an image has more than 8 bits a value"),
     ],
 )
 def test_what_is_no_image_is_said_with_the_document(seeing: Seeing, data: bytes, said: str) -> None:
     spoilt = replace(seeing.window(7), medium=Medium(kind="image", base64=base64.b64encode(data).decode()))
     with pytest.raises(CorpusError, match=f"7: {said}"):
         check_media([seeing.window(), spoilt], seeing.folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "exactly"), [("JPEG", {"quality": 100, "subsampling": 0}), ("PNG", {}), ("WEBP", {"lossless": True})]
+)
+def test_an_image_stands_as_the_camera_was_held(seeing: Seeing, kind: str, exactly: dict[str, Any]) -> None:
+    upright, exif = Image.open(io.BytesIO(png(0, 8, 16))), Image.Exif()
+    exif[0x0112] = 6
+    lying = saved(upright.rotate(90, expand=True), kind, exif=exif, **exactly)
+    turned, expected = (
+        prepared(Medium(kind="image", base64=base64.b64encode(data).decode()), seeing.folder)["pixel_values"]
+        for data in (lying, saved(upright))
+    )
+    assert float((turned - expected).abs().max()) < 0.2
+
+
+@pytest.mark.parametrize("seeing", CROWDED, ids=str, indirect=True)
+def test_tokens_of_a_vision_stack_are_never_told_apart(seeing: Seeing, tmp_path: Path) -> None:
+    window = seeing.window()
+    [whole] = capture_windows(seeing.model, seeing.family, [window], 4, 0)
+    feed = feed_of([window], seeing.model)
+    # A text and its image of as many tokens as the stack has states.
+    length = len(window.tokens) + whole.num_tokens - feed.tokens_BT.shape[1]
+    window = replace(window, tokens=(*seeing.given, *range(30, 30 + length - len(seeing.given))))
+    assert feed_of([window], seeing.model).tokens_BT.shape[1] == whole.num_tokens
+    streamed = stream_model(seeing.folder, ComputeSpec(capture_mode="streamed"))
+    for captures in (
+        capture_windows(seeing.model, seeing.family, [window, seeing.window(2)], 4, 0),
+        capture_streamed(streamed, seeing.family, [window, seeing.window(2)], 4, 0, tmp_path),
+    ):
+        assert [capture.image_sums_LL for capture in captures] == [None, None]
+        assert len(decode_windows(encode_windows(captures, {})).ids) == 2
+
+
+def test_a_broken_image_does_no_more_than_be_refused(seeing: Seeing) -> None:
+    with suppress(CorpusError):
+        prepared(Medium(kind="image", base64=base64.b64encode(SPOILT_PALETTE).decode()), seeing.folder)
 
 
 def test_an_image_that_would_fill_the_memory_is_not_decoded(seeing: Seeing, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,6 +417,13 @@ def test_settings_that_cannot_be_are_said_in_one_line(seeing: Seeing, settings: 
     with pytest.raises(SourceError, match=said) as refused:
         feed_of([seeing.window()], seeing.model)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("token", [-1, 256, 10**9])
+def test_a_token_of_images_that_the_model_does_not_know_is_refused(seeing: Seeing, token: int) -> None:
+    edit_json(seeing.folder / "config.json", image_token_index=token)
+    with pytest.raises(SourceError, match="what stands for an image in its config is no token of its vocabulary"):
+        frame_of(seeing.folder, "image", 0)
 
 
 def test_an_image_that_is_a_line_is_not_made_a_wall(seeing: Seeing) -> None:

@@ -196,6 +196,7 @@ def test_settings_may_lie_where_processors_are_saved_whole(listening: Path, tmp_
         ({"chunk_length": 30}, "makes 1200 frames of 8 bands of a sound, and the model takes 40 of 8"),
         ({"feature_size": 80}, "makes 40 frames of 80 bands of a sound, and the model takes 40 of 8"),
         ({"chunk_length": 10**9, "hop_length": 4 * 10**11}, "asks for 16000000000000 samples"),
+        ({"sampling_rate": 16_000.0}, "asks for 16000.0 samples"),
         ({"n_fft": -5}, "cannot be"),
         ({"n_fft": 10**6}, "cannot be"),
     ],

@@ -100,6 +100,13 @@ def test_fetched_text_comes_from_the_store_from_then_on(
     assert window_requests(vault, CHECKPOINT, spec(HUB, HUB), fetched, (1,)) == cut
 
 
+def test_what_a_column_holds_is_in_the_key_of_what_was_fetched() -> None:
+    def key(columns: str) -> str:
+        return FetchRows(address=f"{HUB}#{columns}", commit=COMMIT, max_characters=5_000).key
+
+    assert len({key(columns) for columns in ("a:b", "a:b,sound", "a:b,image", "b")}) == 4
+
+
 def test_each_use_takes_the_windows_that_those_before_it_left(vault: Vault) -> None:
     cut = window_requests(
         vault, CHECKPOINT, spec("pydoc", "pydoc", pruning=PruningSpec(), healing=HealingSpec()), {}, (1,)

@@ -98,6 +98,7 @@ def test_parquet_rows_hold_bytes_or_name_files(tmp_path: Path, kind: pa.DataType
         ("empty.wav", "the sound of line 1 of .* has 0 bytes. Give 1 to"),
         ({"bytes": ""}, "has 0 bytes"),
         ({"bytes": "no base64!"}, "the bytes of line 1 of .* are no base64"),
+        ({"bytes": "é"}, "the bytes of line 1 of .* are no base64"),
         ({"bytes": [82, 73]}, "is no sound but list"),
         ({"array": [0.0], "sampling_rate": 16_000}, "has neither bytes nor the path of a sound"),
         (7, "is no sound but int"),
@@ -170,6 +171,7 @@ def test_an_address_says_that_rows_are_sounds() -> None:
         ("nowhere#audio:text,sound", "sound"),
         ("a#b/nowhere#audio:text,sound", "sound"),
         ("rows.parquet#:,image", "image"),
+        ("rows.jsonl#data/audio:text,sound", "sound"),
         ("rows.jsonl#de:en", "text"),
         ("rows.jsonl#:", "text"),
         (f"{PLACES}:test#audio:text,sound", "sound"),
@@ -245,11 +247,40 @@ def test_windows_of_sounds_have_the_text_without_what_a_decoder_starts_from() ->
     assert (window.num_states("decoder"), window.num_states("encoder")) == (3, None)
 
 
+def test_a_text_that_holds_a_token_which_stands_for_an_image_is_refused() -> None:
+    image = Document(id="rows/3", text="abc", medium=Medium(kind="image", base64=encoded(ONE)))
+    frame = Frame(start=9, image=(7, 8))
+
+    def cut(tokens: list[int]) -> tuple[int, ...]:
+        return pair_windows([[image]], lambda text: tokens[: 2 * len(text)], 1, 6, 0, frame=frame).windows[0].tokens
+
+    assert cut([9, 1, 2]) == (9, 7, 8, 1, 2)
+    for tokens in ([9, 1, 7], [8, 1]):
+        with pytest.raises(CorpusError, match=r"the text of rows/3 holds a token that stands for an image\. Leave it"):
+            cut(tokens)
+
+
+def test_texts_of_one_sound_are_one_document() -> None:
+    documents = [pair(1, ONE, "a"), pair(2, TWO, "a"), pair(3, ONE, "b"), pair(4, ONE, "c")]
+    cut = pair_windows([documents], lambda text: [ord(each) for each in text], 4, 4, 0).windows
+    assert {window.id: window.document for window in cut} == {
+        "rows/1@0": "rows/1", "rows/2@0": "rows/2", "rows/3@0": "rows/1", "rows/4@0": "rows/1",
+    }  # fmt: skip
+
+
 def test_a_sound_s_kind_bytes_and_text_make_its_digest() -> None:
     image = Document(id="a", text="t", medium=Medium(kind="image", base64=encoded(ONE)))
     documents = [pair(1, ONE, "t"), pair(1, TWO, "t"), pair(1, ONE, "u"), image, Document(id="a", text="t")]
     assert len({document.sha256 for document in documents}) == 5
     assert pair(1, ONE, "t").sha256 == pair(2, ONE, "t").sha256
+
+
+def test_a_file_is_digested_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = pair(1, ONE, "t")
+    once = one.sha256
+    monkeypatch.setattr("lorp.corpus.media.digest_bytes", None)
+    assert one.sha256 == once
+    assert (one, encode(one)) == (pair(1, ONE, "t"), encode(pair(1, ONE, "t")))
 
 
 @pytest.mark.parametrize(
