@@ -106,6 +106,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--dtype", default="float32", help="of searches and answers; fits and perplexities are always in float32"
     )
+    parser.add_argument("--device", default="cpu", help="where models run")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     return options

@@ -31,7 +31,7 @@ from tasks.vault import Reference, open_vault
 WINDOW, STRIDE, NUM_JUDGED = 256, 5 * 256, 32
 TASKS = ("hellaswag", "arc_easy", "piqa", "winogrande", "copa")
 CAPTURED, RIDGE, CONFIDENCE = 32, 24, 0.975
-SEARCH, COMPUTE = SearchSpec(), ComputeSpec()
+SEARCH = SearchSpec()
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Bench:
         self._checkpoint = self._run(fetch_request(str(demo_source()), "float32", ""))["checkpoint"]
         self._tokenizer = load_tokenizer(self._vault.folder(self._checkpoint))
         self._parts = cache(self._dealt)
-        self._quick = ComputeSpec(dtype=options.dtype)
+        self._compute = ComputeSpec(device=options.device)
+        self._quick = ComputeSpec(device=options.device, dtype=options.dtype)
 
     @cached_property
     def dense(self) -> dict[str, float]:
@@ -72,7 +73,7 @@ class Bench:
             windows = self._parts(cell.fitted_on)["healing"]
             request = Heal(
                 label=str(cell), checkpoint=self._checkpoint, plan=plan, windows=windows, method=cell.healing,
-                compute_spec=COMPUTE,
+                compute_spec=self._compute,
             )  # fmt: skip
             healed = self._run(request)
         variant = self._run(Prune(checkpoint=self._checkpoint, plan=plan, weights=healed.get("weights")))["variant"]
@@ -101,7 +102,7 @@ class Bench:
 
     def _scored(self, fitted_on: str) -> tuple[Reference, Reference]:
         windows = self._parts(fitted_on)["calibration"]
-        requests = shard_requests(self._checkpoint, windows, CalibrationSpec(num_windows=CAPTURED), COMPUTE)
+        requests = shard_requests(self._checkpoint, windows, CalibrationSpec(num_windows=CAPTURED), self._compute)
         shards = tuple(self._run(request)["windows"] for request in requests)
         similarity = self._run(Score(shards=shards, seed=0))["similarity"]
         return similarity, self._run(Cluster(similarity=similarity, kind="spectral", num_clusters=None))["clustering"]
@@ -132,7 +133,7 @@ class Bench:
         return {name.removeprefix("accuracy_"): value for name, value in done.figures.items() if math.isfinite(value)}
 
     def _evaluation(self, checkpoint: Reference, windows: Reference) -> PerplexityEvaluation:
-        request = Evaluate(checkpoint=checkpoint, windows=windows, num_windows=NUM_JUDGED, compute_spec=COMPUTE)
+        request = Evaluate(checkpoint=checkpoint, windows=windows, num_windows=NUM_JUDGED, compute_spec=self._compute)
         return decode(PerplexityEvaluation, self._vault.read(self._run(request)["evaluation"]))
 
     def _dealt(self, text: str) -> dict[str, Reference]:
