@@ -17,7 +17,7 @@ from lorp.corpus import Window, Windows
 from lorp.errors import SpecError
 from lorp.evaluation.decoding import text_prompt
 from lorp.evaluation.speed import SpeedComparison, measure_memory, measure_rounds
-from lorp.feeding import Feed, feed_of, reads_source
+from lorp.feeding import Feed, feed_of
 from lorp.models import processor_name
 from lorp.spec import ComputeSpec, SpeedSpec
 from lorp.values import decode, encode
@@ -80,8 +80,8 @@ class CompareSpeed(Request):
 
 
 def _prompt(model: PreTrainedModel, windows: Sequence[Window], num_tokens: int) -> Feed:
-    """Tokens of the windows' texts or sources, one after the other; for a model that hears, the first sound."""
-    if windows[0].medium and reads_source(model):
+    """Tokens of the windows, one after the other; the first sound, or the first image with its text, where there are."""
+    if windows[0].medium:
         return feed_of(windows[:1], model)
-    read = (token for window in windows for token in window.source or window.tokens[window.num_given :])
+    read = (token for window in windows for token in window.source or window.tokens)
     return text_prompt(model, [list(islice(read, num_tokens))])

@@ -159,6 +159,9 @@ def test_as_many_vision_blocks_as_the_budget_allows_and_how_much_faster(
     assert found.json["perplexity"]["upper_bound"] < 1.2
     assert 1 <= len(found.json["plan"]["removed"]) < VISION
     assert found.json["measured"]["memory_ratio"] < 1
+    page = Path(found.json["report"]).read_text()
+    [tokens] = re.findall(r"an image and its text, (\d+) tokens together", page)
+    assert int(tokens) > 4 + 4 * len("red ")
 
 
 def test_streamed_it_comes_to_the_same(trained: Path, pairs: Path, lorp: Lorp, prefect_server: None) -> None:
