@@ -80,7 +80,7 @@ class CompareSpeed(Request):
 
 
 def _prompt(model: PreTrainedModel, windows: Sequence[Window], num_tokens: int) -> Feed:
-    """Tokens of the windows, one after the other; the first sound, or the first image with its text, where there are."""
+    """Tokens of the windows, one after the other; of pairs, the first sound, or the first image with its text."""
     if windows[0].medium:
         return feed_of(windows[:1], model)
     read = (token for window in windows for token in window.source or window.tokens)
