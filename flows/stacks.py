@@ -1,7 +1,12 @@
 """Both stacks of an encoder-decoder, one after the other."""
 
+import math
+
 from flows.wording import Outcome
 from lorp.spec import RecompressSpec
+
+#: A budget is a number that people can read, and rounded down, so that it is kept.
+_STEPS = 10_000
 
 
 def encoder_too(spec: RecompressSpec, outcome: Outcome) -> RecompressSpec | None:
@@ -13,7 +18,7 @@ def encoder_too(spec: RecompressSpec, outcome: Outcome) -> RecompressSpec | None
     bound = outcome["perplexity"]["upper_bound"]
     if not outcome["verdict"]["approved"] or bound is None:
         return None
-    left = spec.gate.max_perplexity_ratio / bound
+    left = math.floor(spec.gate.max_perplexity_ratio / bound * _STEPS) / _STEPS
     return spec.model_copy(
         update={
             "source": f"mlflow:models:/{outcome['name']}/{outcome['model_version']}",

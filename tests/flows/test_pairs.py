@@ -91,7 +91,8 @@ def test_both_stacks_are_pruned_within_one_budget(trained: Path, pairs: Path, lo
     assert encoder["checkpoint"]["digest"] == decoder["variant"]["digest"]
     assert (decoder["model_version"], encoder["model_version"]) == (1, 2)
     [criterion] = encoder["verdict"]["criteria"]
-    assert criterion["budget"] == pytest.approx(9 / decoder["perplexity"]["upper_bound"])
+    left = 9 / decoder["perplexity"]["upper_bound"]
+    assert left - 1e-4 < criterion["budget"] <= left
     assert encoder["perplexity"]["dense"] == pytest.approx(decoder["perplexity"]["pruned"])
     for kind in ("capture", "search", "trial"):
         stages = Path(decoder["report"]).parents[1].glob(f"stages/{kind}-*.json")
