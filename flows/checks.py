@@ -59,7 +59,7 @@ def check_questions(spec: RecompressSpec) -> None:
         SpecError: They would have to be asked of text, and there are pairs.
     """
     if are_pairs(spec) and spec.tasks.tasks:
-        raise SpecError("tasks are for models that continue a text, and this one makes it", "Give --tasks none")
+        raise SpecError("tasks are asked of text by itself, and these are pairs", "Give --tasks none")
 
 
 def check_context(checkpoint: Checkpoint, spec: RecompressSpec) -> None:

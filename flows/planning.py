@@ -11,7 +11,7 @@ from rich.table import Table
 
 from lorp.clustering import cluster_blocks, num_clusters_for
 from lorp.depth import resolve_count
-from lorp.errors import SimilarityError, SpecError
+from lorp.errors import SimilarityError, SpecError, first_line
 from lorp.selection import Grounds, make_plan
 from lorp.similarity import Matrix, checked_block_inputs, rls
 from lorp.spec import PruningSpec
@@ -60,9 +60,7 @@ def _load(path: Path) -> Matrix:
     try:
         loaded = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError, BadZipFile) as fault:
-        raise SimilarityError(
-            f"{path} cannot be read: {next(iter(str(fault).splitlines()), type(fault).__name__)}", remedy
-        ) from None
+        raise SimilarityError(f"{path} cannot be read: {first_line(fault)}", remedy) from None
     if not isinstance(loaded, np.ndarray):
         raise SimilarityError(f"{path} holds several arrays", remedy)
     return checked_block_inputs(loaded)

@@ -20,12 +20,18 @@ import re
 from typing import ClassVar
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_SHOWN_CHARACTERS = 200
 _USER = re.compile(r"(?<=://)[^/\s@]*@")
 
 
 def without_passwords(text: str) -> str:
     """A text whose addresses name neither user nor password."""
     return _USER.sub("", text)
+
+
+def first_line(fault: BaseException) -> str:
+    """What a library's error says, as far as it fits into an error of ours; its kind where it says nothing."""
+    return next(iter(str(fault).strip().splitlines()), "")[:_SHOWN_CHARACTERS] or type(fault).__name__
 
 
 class LorpError(Exception):

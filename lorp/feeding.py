@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lorp.corpus import Window
-from lorp.errors import SourceError
+from lorp.errors import SourceError, first_line
 from lorp.media import prepared
 
 #: Windows share a pass up to so many tokens: on a CPU, matrices of 256 rows leave a tenth of its speed unused.
@@ -169,9 +169,8 @@ def _num_parts(media: dict[str, torch.Tensor], model: Any) -> int:
         with torch.inference_mode():
             features = model.get_image_features(**media).pooler_output
     except (ValueError, RuntimeError) as fault:
-        said = next(iter(str(fault).splitlines()), "")[:200]
         raise SourceError(
-            f"an image as preprocessor_config.json prepares it is none for the model: {said}",
+            f"an image as preprocessor_config.json prepares it is none for the model: {first_line(fault)}",
             "Fetch the checkpoint again",
         ) from fault
     return sum(int(part.shape[:-1].numel()) for part in features)

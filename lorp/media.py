@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, W
 from lorp.corpus import Window
 from lorp.corpus.media import Medium, MediumKind
 from lorp.corpus.pairs import Frame
-from lorp.errors import CorpusError, SourceError
+from lorp.errors import CorpusError, SourceError, first_line
 from lorp.progress import track
 from lorp.wav import read_wav
 
@@ -56,7 +56,9 @@ def prepared(medium: Medium, folder: Path) -> dict[str, torch.Tensor]:
     try:
         return dict(prepare(images=image, return_tensors="pt"))
     except Exception as fault:  # settings that do not fit each other fail anywhere in it
-        raise SourceError(f"an image cannot be prepared: {_said(fault)}", "Look at preprocessor_config.json") from fault
+        raise SourceError(
+            f"an image cannot be prepared: {first_line(fault)}", "Look at preprocessor_config.json"
+        ) from fault
 
 
 def frame_of(folder: Path, kind: MediumKind, begin: int | None) -> Frame:
@@ -109,7 +111,7 @@ def _processor(kind: MediumKind, folder: Path) -> Any:
         raise
     except Exception as fault:  # settings that are not what they should be fail anywhere in it
         raise SourceError(
-            f"what prepares {_ONE[kind]} cannot be loaded: {_said(fault)}",
+            f"what prepares {_ONE[kind]} cannot be loaded: {first_line(fault)}",
             "Add preprocessor_config.json to the checkpoint",
         ) from fault
 
@@ -174,7 +176,9 @@ def _features(samples: NDArray[np.float32], extractor: Any) -> torch.Tensor:
     try:
         given = extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="pt")
     except Exception as fault:  # settings that are not what they should be fail anywhere in it
-        raise SourceError(f"a sound cannot be prepared: {_said(fault)}", "Look at preprocessor_config.json") from fault
+        raise SourceError(
+            f"a sound cannot be prepared: {first_line(fault)}", "Look at preprocessor_config.json"
+        ) from fault
     features: torch.Tensor = given["input_features"]
     return features
 
@@ -214,8 +218,6 @@ def _image(data: bytes) -> Any:
     except CorpusError:
         raise
     except Exception as fault:  # what is no image, or a broken one, fails anywhere in it
-        raise CorpusError(f"an image cannot be read: {_said(fault)}", f"Give one of {', '.join(_FORMATS)}") from None
-
-
-def _said(fault: Exception) -> str:
-    return next(iter(str(fault).splitlines()), "")[:200] or type(fault).__name__
+        raise CorpusError(
+            f"an image cannot be read: {first_line(fault)}", f"Give one of {', '.join(_FORMATS)}"
+        ) from None

@@ -10,12 +10,11 @@ from lorp.corpus.address import HubCorpus, is_hub
 from lorp.corpus.documents import Document, distinct
 from lorp.corpus.media import Medium
 from lorp.corpus.rows import Row, check_column, row_documents, row_of
-from lorp.errors import CorpusError, OutageError
+from lorp.errors import CorpusError, OutageError, first_line
 from lorp.values import LATER
 
 #: Formats that hold nothing but data; others decode images or archives, or ask for libraries of their own.
 _FORMATS = ("csv", "json", "parquet", "text")
-_SHOWN_CHARACTERS = 200
 #: A pair is one window, however long it is.
 _MOST_OF_A_PAIR = 8_192
 _MOST_OF_MEDIA = 1 << 30
@@ -175,8 +174,7 @@ def _check_data(builder: Any, repository: str, commit: str) -> None:
 
 
 def _unreadable(corpus: HubCorpus, fault: Exception) -> CorpusError | OutageError:
-    first = next(iter(str(fault).splitlines()), "")[:_SHOWN_CHARACTERS] or type(fault).__name__
-    reason = f"{corpus.dataset}@{corpus.revision} cannot be read from the hub: {first}"
+    reason = f"{corpus.dataset}@{corpus.revision} cannot be read from the hub: {first_line(fault)}"
     if _is_outage(fault):
         return OutageError(reason, "Look at HF_ENDPOINT and the network, or run again later")
     return CorpusError(

@@ -94,7 +94,7 @@ def check_pairs(documents: Sequence[Document], wanted: PairKind | None) -> None:
         if found is None:
             raise CorpusError(f"{document.id} is text by itself, and {_READERS[wanted]}", "Give pairs with --pairs")
         if wanted is None:
-            raise CorpusError(f"{document.id} is a pair, and the model makes no text from a source", "Give text alone")
+            raise CorpusError(f"{document.id} is a pair, and text by itself is wanted", "Give no pairs, or pairs alone")
         raise CorpusError(
             f"{document.id} is a pair of another kind ({found}): {_READERS[wanted]}",
             "Write --pairs ROWS#SOURCE:TARGET, with ,sound or ,image after it for those",

@@ -20,7 +20,7 @@ from lorp.architectures.blocks import num_blocks_of
 from lorp.checkpoint import INDEX
 from lorp.config_file import CONFIG, read_json
 from lorp.digest import canonical_json, digest_value
-from lorp.errors import OutageError, SourceError, StoreError
+from lorp.errors import OutageError, SourceError, StoreError, first_line
 from lorp.licence import CARD, licence_of_card
 from lorp.plan import Stack
 from tasks.scratch import scratch_folder
@@ -206,9 +206,9 @@ def _hub_faults(address: HubAddress) -> Iterator[None]:
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as fault:
         raise _not_cached(address, fault) from None
     except errors.HfHubHTTPError as fault:
-        raise OutageError(f"the hub does not serve {address}: {_first_line(fault)}", "Run again later") from None
+        raise OutageError(f"the hub does not serve {address}: {first_line(fault)}", "Run again later") from None
     except errors.HFValidationError as fault:
-        raise SourceError(f"{address} is no address on the hub: {_first_line(fault)}", "Look at the name") from None
+        raise SourceError(f"{address} is no address on the hub: {first_line(fault)}", "Look at the name") from None
     except Exception as fault:  # connections fail in as many ways as there are HTTP clients
         if isinstance(fault, OSError) and fault.errno in _LOCAL_FAULTS:
             raise StoreError(
@@ -216,7 +216,7 @@ def _hub_faults(address: HubAddress) -> Iterator[None]:
                 "Make room, or set HF_HOME to another folder",
             ) from None
         raise OutageError(
-            f"the hub cannot be reached for {address}: {_first_line(fault)}", "Look at HF_ENDPOINT and the network"
+            f"the hub cannot be reached for {address}: {first_line(fault)}", "Look at HF_ENDPOINT and the network"
         ) from None
 
 
@@ -224,7 +224,3 @@ def _not_cached(address: HubAddress, fault: Exception) -> SourceError | OutageEr
     if _offline():
         return SourceError(f"{address} is not in the hub's cache", "Set HF_HUB_OFFLINE=0 to ask the hub for it")
     return OutageError(f"the hub cannot be reached for {address}", "Look at HF_ENDPOINT and the network")
-
-
-def _first_line(fault: Exception) -> str:
-    return next(iter(str(fault).splitlines()), "")[:200] or type(fault).__name__

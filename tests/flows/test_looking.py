@@ -185,7 +185,7 @@ def test_streamed_it_comes_to_the_same(trained: Path, pairs: Path, lorp: Lorp, p
         (["--pairs=PAIRS#picture:caption,image"], "has no field 'picture'; it has image, caption"),
         (["--pairs=PAIRS#caption,image"], "is one column, and a pair has two. Write #SOURCE:TARGET"),
         (["--pairs=PAIRS#caption:caption,image"], "which is no file in"),
-        (["--pairs=PAIRS#image:caption,image", "--tasks=copa"], "tasks are for models that continue a text"),
+        (["--pairs=PAIRS#image:caption,image", "--tasks=copa"], "tasks are asked of text by itself"),
     ],
 )
 def test_what_cannot_be_looked_at_is_said_in_one_line(
@@ -213,6 +213,6 @@ def test_an_image_that_is_none_is_said_before_anything_runs(
 
 def test_a_model_of_text_takes_no_images(pico: Path, pairs: Path, lorp: Lorp, prefect_server: None) -> None:
     told = lorp("recompress", pico, "--remove=1", f"--pairs={pairs}#image:caption,image", *OPTIONS[:-1])
-    assert (told.status, "is a pair, and the model makes no text from a source" in told.err) == (2, True), told.err
+    assert (told.status, "is a pair, and text by itself is wanted" in told.err) == (2, True), told.err
     other = lorp("recompress", pico, "--remove=1", "--stack=vision")
     assert (other.status, "has no vision stack" in other.err) == (2, True), other.err

@@ -133,7 +133,7 @@ def test_as_many_blocks_as_the_budget_allows(trained: Path, pairs: Path, lorp: L
         (["--pairs=PAIRS#asked:answer"], "T5 has two stacks of blocks. Say which with --stack"),
         (["--stack=decoder"], "is text by itself, and an encoder-decoder makes it from a source. Give pairs"),
         (["--stack=encoder", "--pairs=PAIRS#asked:answer", "--remove=3"], "3 of 6 blocks cannot go from the encoder"),
-        (["--stack=decoder", "--pairs=PAIRS#asked:answer", "--tasks=copa"], "tasks are for models that continue"),
+        (["--stack=decoder", "--pairs=PAIRS#asked:answer", "--tasks=copa"], "tasks are asked of text"),
         (["--stack=decoder", "--pairs=PAIRS"], "has no field 'source'; it has asked, answer"),
         (["--stack=decoder", "--pairs=PAIRS", "--calibration=c4"], "--pairs is both calibration and evaluation text"),
         (["--stack=decoder", "--pairs=PAIRS#asked:answer,joined"], "cannot be joined"),
@@ -153,4 +153,4 @@ def test_a_model_with_one_stack_takes_neither(pico: Path, pairs: Path, lorp: Lor
     one = lorp("recompress", pico, "--remove=1", "--stack=encoder")
     assert (one.status, "one stack of blocks" in one.err) == (2, True), one.err
     other = lorp("recompress", pico, "--remove=1", f"--pairs={pairs}#asked:answer", *OPTIONS[:-1])
-    assert (other.status, "is a pair, and the model makes no text from a source" in other.err) == (2, True), other.err
+    assert (other.status, "is a pair, and text by itself is wanted" in other.err) == (2, True), other.err

@@ -10,6 +10,7 @@ import torch
 from families import Case, make_case
 from family_row import cut, load, logits_by_blocks
 from pico import edit_json
+from sounds import make_whisper
 
 from lorp.architectures import FAMILIES
 from lorp.body import Body
@@ -34,17 +35,11 @@ T5 = {
     "vocab_size": 64, "d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 4, "num_heads": 4, "eos_token_id": None,
     "pad_token_id": 0, "decoder_start_token_id": 0,
 }  # fmt: skip
-WHISPER = {
-    "vocab_size": 64, "d_model": 16, "encoder_layers": 4, "decoder_layers": 3, "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4, "encoder_ffn_dim": 24, "decoder_ffn_dim": 20, "max_source_positions": 20,
-    "max_target_positions": 32, "num_mel_bins": 8, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 1,
-    "decoder_start_token_id": 3, "begin_suppress_tokens": None,
-}  # fmt: skip
 HEADS = [[0, 1], [1, 0], [2, 3]]
 
 
 def whisper(folder: Path) -> Path:
-    made = make_case(Case(family="Whisper", stack="decoder", layout="", settings=WHISPER), folder)
+    made = make_whisper(folder)
     edit_json(made / "generation_config.json", alignment_heads=HEADS)
     return made
 

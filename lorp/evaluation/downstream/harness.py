@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorp.digest import digest_bytes
-from lorp.errors import CorpusError, LorpError, SpecError
+from lorp.errors import CorpusError, LorpError, SpecError, first_line
 from lorp.evaluation.downstream.questions import Metric, Question, Questions, merged, one_task
 from lorp.evaluation.downstream.quiet import quiet_harness, seeded
 from lorp.evaluation.downstream.task_yaml import TaskFile, sandboxed_templates
@@ -79,9 +79,8 @@ def _loading(name: str) -> Iterator[None]:
     except LorpError:
         raise
     except Exception as fault:  # data sets, templates and task code raise anything
-        reason = (str(fault).strip().splitlines() or [""])[0] or type(fault).__name__
         raise CorpusError(
-            f"the questions of the task {name} cannot be made: {reason}",
+            f"the questions of the task {name} cannot be made: {first_line(fault)}",
             "Go online once so that its data is kept here, or give a local .jsonl file",
         ) from fault
 

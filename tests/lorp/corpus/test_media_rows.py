@@ -288,7 +288,7 @@ def test_a_file_is_digested_once(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (pair(1, ONE, "t"), "text", r"rows/1 is a pair of another kind \(sound\): an encoder-decoder makes it"),
         (pair(1, ONE, "t"), "image", r"another kind \(sound\): the model makes it from an image"),
-        (pair(1, ONE, "t"), None, "rows/1 is a pair, and the model makes no text from a source"),
+        (pair(1, ONE, "t"), None, "rows/1 is a pair, and text by itself is wanted"),
         (Document(id="d", text="t"), "sound", "d is text by itself, and the model makes it from a sound"),
         (Document(id="d", text="t", source="s"), "sound", r"another kind \(text\): the model makes it from a sound"),
     ],
