@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: install demo test check lock clean
+.PHONY: install demo test check faults lock clean
 
 install: $(INSTALLED)
 
@@ -26,6 +26,12 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+# The fault bench, and its scorecard in docs/reliability.md; FULL=1 for the large counts, which go on where they stopped.
+faults: install
+	LORP_FAULTS=$(if $(FULL),full,bench) $(BIN)/python -m pytest tests/faults -m "faults or not faults" \
+		--numprocesses 2 --dist loadfile --no-loadscope-reorder; status=$$?; \
+		$(BIN)/python tests/faults/scorecard.py && exit $$status
 
 check: install
 	$(BIN)/ruff check .

@@ -1,0 +1,64 @@
+"""Every effect that a process has on the outside world, in order; a kill before any of them."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+#: Calls of MLflow's client that change something.
+REGISTRY = (
+    "create_experiment", "create_run", "log_batch", "log_inputs", "log_artifact", "log_text", "set_terminated",
+    "create_registered_model", "create_model_version", "set_registered_model_alias", "set_model_version_tag",
+    "delete_registered_model_alias",
+)  # fmt: skip
+#: Calls of S3 that only look.
+_LOOKING = ("get_", "head_", "list_")
+
+
+class Effects:
+    """Names effects as they come; kills the process before one of them.
+
+    Attributes:
+        names: Of the effects so far: `link stages`, `put_object values`, `create_run`.
+    """
+
+    def __init__(self, kill_before: int | None = None) -> None:
+        self.names: list[str] = []
+        self._kill_before = kill_before
+
+    def watch(self) -> None:
+        """Begins; there is no end but the process's."""
+        from mlflow import MlflowClient
+
+        from tasks.store.s3_bucket import Bucket
+
+        self._wrap(os, "link", lambda _, target: f"link {_kind(target)}")
+        self._wrap(Path, "unlink", lambda path, **_: f"unlink {_kind(path)}" if "/store/" in str(path) else None)
+        self._wrap(Bucket, "call", lambda _, operation, **named: _call(operation, named))
+        for name in REGISTRY:
+            self._wrap(MlflowClient, name, lambda *_, call=name, **__: call)
+
+    def _wrap(self, target: Any, name: str, named: Callable[..., str | None]) -> None:
+        original = getattr(target, name)
+
+        def replaced(*arguments: Any, **options: Any) -> Any:
+            effect = named(*arguments, **options)
+            if effect is not None:
+                if len(self.names) == self._kill_before:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                self.names.append(effect)
+            return original(*arguments, **options)
+
+        setattr(target, name, replaced)
+
+
+def _call(operation: str, named: dict[str, Any]) -> str | None:
+    return None if operation.startswith(_LOOKING) else f"{operation} {_kind(named.get('Key', ''))}"
+
+
+def _kind(place: object) -> str:
+    """Kind of what lies at a place in a store: its folder."""
+    parts = Path(str(place)).parts
+    kinds = ("checkpoints", "variants", "patches", "captures", "values", "stages", "ledger", "quarantine", "corpora")
+    return next((part for part in parts if part in kinds), "/".join(parts[-2:-1]))

@@ -1,0 +1,90 @@
+"""Whole jobs by their plain functions, without Prefect: what it runs as tasks is called one after the other."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import flows.promotion
+import flows.rollback
+from flows.measured import judge, measure
+from flows.outcome import make_outcome
+from flows.promote import PromotionSpec, decide, settle
+from flows.promotion import Registry
+from flows.rollback import RollbackSpec, rollback
+from flows.stages import Stages
+from flows.wording import Outcome
+from lorp.promotion import PromotionPolicy
+from lorp.spec import RecompressSpec
+from tasks.register import Registering, register_verdict
+from tasks.stage import Request, run_stage
+from tasks.vault import open_vault
+from tasks.workspace import make_home, workspace
+
+#: Takes a pico model a second.
+RECIPE: dict[str, Any] = {
+    "pruning": {"remove": 2, "method": ["shortgpt"]},
+    "healing": {"method": "none"},
+    "calibration": {"num_windows": 16, "window_tokens": 32},
+    "evaluation": {"num_windows": 40, "window_tokens": 32},
+    "tasks": {"tasks": []},
+    "generation": {"num_prompts": 0},
+    "speed": {"repeats": 0},
+    "gate": {"max_perplexity_ratio": 100},
+}
+
+
+# Prefect is not asked: what is a task there is called, and nobody is told.
+flows.rollback.go_back = flows.rollback.go_back.fn
+flows.promotion.tell = lambda *_: None
+
+
+class Plain:
+    """Runs stages by calling them; tells which it made and which were there."""
+
+    def run(self, task: object, store: str, request: Request) -> str:
+        run_stage(open_vault(store), request)
+        return request.key
+
+    def at_once(self, parts: Sequence[Callable[[], Any]]) -> list[Any]:
+        return [part() for part in parts]
+
+
+def recompress(source: Path, name: str = "pico", **changes: Any) -> Outcome:
+    """Recompresses a checkpoint in the workspace that the environment names."""
+    _new_run()
+    spec = RecompressSpec(source=str(source), name=name, **{**RECIPE, **changes})
+    make_home()
+    places = workspace()
+    stages = Stages(spec=spec, places=places, runner=Plain())
+    results = judge(stages, measure(stages))
+    request = Registering(spec=spec, name=name, results=results, stages=tuple(stages.done), flow_run=_run())
+    return make_outcome(stages.vault, request, register_verdict.fn(places, request))
+
+
+def promote(name: str, version: int) -> dict[str, Any]:
+    """Moves production to a version, whatever it is worth beside the one that is there."""
+    _new_run()
+    registry, asked = Registry(places=workspace()), PromotionSpec(name=name, version=version)
+    registry.mend(name, asked.to)
+    decision = decide.fn(registry, asked, PromotionPolicy(max_ratio_to_production=None), version)
+    outcome: dict[str, Any] = settle.fn(registry, asked, decision)
+    return outcome
+
+
+def roll_back(name: str) -> dict[str, Any]:
+    """Moves production back."""
+    _new_run()
+    state = rollback.fn(RollbackSpec(name=name), workspace())
+    outcome: dict[str, Any] = state.data
+    return outcome
+
+
+def _new_run() -> None:
+    """An id as a flow run has one."""
+    os.environ["PREFECT__RUNTIME__FLOW_RUN__ID"] = str(uuid4())
+
+
+def _run() -> str:
+    return os.environ["PREFECT__RUNTIME__FLOW_RUN__ID"]

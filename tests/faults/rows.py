@@ -1,0 +1,18 @@
+"""The rows of the scorecard, in its order."""
+
+from bench import Row, Trials
+
+ROWS = {
+    "kills": Row(
+        title="SIGKILL before every effect of recompressing, promoting and rolling back, in a folder: nothing bad "
+        "accepted, no second version or entry, only unfinished stages redone, the undisturbed verdict in the end",
+        slice=1,
+        bench=3,
+        full=20,
+    ),
+}
+
+
+def trials(name: str) -> Trials:
+    """Trials of a row."""
+    return Trials(name, ROWS[name])
