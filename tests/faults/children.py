@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import Any
 
 _SERVER = multiprocessing.get_context("forkserver")
+_IMPORTED = (
+    "jobs", "effects", "checks", "torch", "transformers.models.llama.modeling_llama", "pyarrow.parquet",
+    "sklearn.cluster", "boto3", "mlflow", "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store", "lorp.report", "tasks.audit",
+)  # fmt: skip
 #: The deadline of a child, in seconds: far more than any takes.
 PATIENCE = 300
 
@@ -71,7 +76,7 @@ def child(act: Callable[..., Any], *arguments: Any, environment: Mapping[str, st
     """
     # Forked from what this process looked like at the first call: paths must be in place by then.
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    _SERVER.set_forkserver_preload(["jobs", "effects", "mlflow", "transformers", "torch", "boto3", "pyarrow.parquet"])
+    _SERVER.set_forkserver_preload(list(_IMPORTED))
     whole = {**os.environ, **environment}
     handle, said = tempfile.mkstemp(prefix="lorp-child-")
     os.close(handle)

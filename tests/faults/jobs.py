@@ -22,9 +22,10 @@ from tasks.stage import Request, run_stage
 from tasks.vault import open_vault
 from tasks.workspace import make_home, workspace
 
-#: Takes a pico model a second.
+PRUNING: dict[str, Any] = {"remove": 2, "method": ["shortgpt"], "clustering": "agglomerative"}
+#: Takes a pico model half a second.
 RECIPE: dict[str, Any] = {
-    "pruning": {"remove": 2, "method": ["shortgpt"]},
+    "pruning": PRUNING,
     "healing": {"method": "none"},
     "calibration": {"num_windows": 16, "window_tokens": 32},
     "evaluation": {"num_windows": 40, "window_tokens": 32},

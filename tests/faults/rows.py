@@ -10,6 +10,12 @@ ROWS = {
         bench=3,
         full=20,
     ),
+    "kills_s3": Row(
+        title="SIGKILL before every effect of recompressing in a bucket, uploads in parts among them: the same",
+        slice=1,
+        bench=3,
+        full=20,
+    ),
 }
 
 
