@@ -41,7 +41,7 @@ COMPANIONS = VOCABULARY | {
 LICENCE_FILES = ("LICENSE", "NOTICE")
 
 #: Plain names only: nothing that leads elsewhere.
-_SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
+_SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\.safetensors")
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 

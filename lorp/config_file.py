@@ -13,7 +13,7 @@ CONFIG = "config.json"
 #: Files by which transformers builds something.
 _STEERING = (
     CONFIG, "tokenizer_config.json", "preprocessor_config.json", "processor_config.json",
-    "video_preprocessor_config.json",
+    "video_preprocessor_config.json", "generation_config.json", "special_tokens_map.json", "chat_template.json",
 )  # fmt: skip
 
 MAX_JSON_BYTES = 50_000_000

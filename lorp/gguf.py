@@ -4,10 +4,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lorp.errors import SourceError, UnknownArchitectureError
+from lorp.gguf_header import MAGIC, check_header
 from lorp.licence import identifier
 from lorp.spec import DType
 
-_MAGIC = b"GGUF"
 _KNOWN = frozenset({"llama", "mistral"})
 
 
@@ -15,7 +15,7 @@ def is_gguf(path: Path) -> bool:
     """Whether a path is a file that begins as GGUF files do."""
     try:
         with path.open("rb") as file:
-            return file.read(len(_MAGIC)) == _MAGIC
+            return file.read(len(MAGIC)) == MAGIC
     except OSError:
         return False
 
@@ -29,6 +29,7 @@ def gguf_num_blocks(path: Path) -> int:
     """
     from gguf import GGUFReader
 
+    check_header(path)
     try:
         reader = GGUFReader(path)
         architecture = _field(reader, "general.architecture")
@@ -48,6 +49,7 @@ def gguf_licence(path: Path) -> str | None:
     from gguf import GGUFReader
 
     try:
+        check_header(path)
         return identifier(_field(GGUFReader(path), "general.license"))
     except Exception:  # the reader trusts lengths and raises what that leads to
         return None
@@ -64,6 +66,7 @@ def dequantise(path: Path, folder: Path, dtype: DType) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    check_header(path)
     source = {"gguf_file": "model.gguf", "trust_remote_code": False, "local_files_only": True}
     with TemporaryDirectory() as alone:
         (Path(alone) / "model.gguf").symlink_to(path.absolute())

@@ -6,7 +6,7 @@ What is read there is not trusted: only an identifier, such as `apache-2.0`, is 
 import re
 from pathlib import Path
 
-import yaml
+from lorp.plain_yaml import plain_yaml
 
 CARD = "README.md"
 
@@ -26,8 +26,8 @@ def licence_of_card(card: Path) -> str | None:
     if not match:
         return None
     try:
-        front = yaml.safe_load(match["front"])
-    except (yaml.YAMLError, ValueError, RecursionError):
+        front = plain_yaml(match["front"])
+    except ValueError:
         return None
     named = front if isinstance(front, dict) else {}
     licence = identifier(named.get("license"))

@@ -16,6 +16,16 @@ ROWS = {
         bench=3,
         full=20,
     ),
+    "fuzz": Row(
+        title="Broken safetensors files, GGUF files, configs, plans, patches, stored values, manifests, ledgers, "
+        "lineage records, specs, task files, pairs, captures, sounds and images: each is taken, or refused by an "
+        "error of lorp's own in one printable line; memory stays bounded",
+        slice=1,
+        bench=50,
+        full=500,
+        peaks=("peak",),
+        units={"peak": " MB"},
+    ),
 }
 
 
