@@ -16,6 +16,13 @@ ROWS = {
         bench=3,
         full=20,
     ),
+    "races": Row(
+        title="Eight processes start the same run at once, half of the times as eight machines with S3 and an MLflow "
+        "server, some of them killed: one version, one ledger entry, one run, equal outcomes",
+        slice=1,
+        bench=10,
+        full=50,
+    ),
 }
 
 
