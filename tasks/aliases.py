@@ -2,15 +2,14 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
 from lorp.errors import RegistryError
 from lorp.ledger import Change, Entry, last_move, standing
 from tasks.ledger import read_ledger
-from tasks.tracking import unusable
+from tasks.tracking import not_there, patiently
 from tasks.vault import Vault
 from tasks.workspace import Workspace
 
@@ -23,12 +22,8 @@ def aliases(places: Workspace, name: str) -> dict[str, int]:
     Raises:
         RegistryError: MLflow refuses or cannot be reached.
     """
-    client = MlflowClient(tracking_uri=places.tracking_uri)
-    try:
-        found = client.search_registered_models(f"name = '{name}'")
-        return {alias: int(version) for model in found for alias, version in model.aliases.items()}
-    except (MlflowException, SQLAlchemyError, OSError) as fault:
-        raise unusable(places.tracking_uri, fault) from fault
+    found = patiently(places, lambda client: client.search_registered_models(f"name = '{name}'"))
+    return {alias: int(version) for model in found for alias, version in model.aliases.items()}
 
 
 def check_known(places: Workspace, name: str, change: Change) -> None:
@@ -37,15 +32,13 @@ def check_known(places: Workspace, name: str, change: Change) -> None:
     Raises:
         RegistryError: There is no such version, or it is another; or MLflow cannot be used.
     """
-    client = MlflowClient(tracking_uri=places.tracking_uri)
-    try:
-        tags = client.get_model_version(name, str(change.version)).tags
-    except MlflowException as fault:
-        if fault.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise unusable(places.tracking_uri, fault) from fault
-        tags = {}
-    except (SQLAlchemyError, OSError) as fault:
-        raise unusable(places.tracking_uri, fault) from fault
+    tags: dict[str, str] = {}
+
+    def look(client: MlflowClient) -> None:
+        with not_there():
+            tags.update(client.get_model_version(name, str(change.version)).tags)
+
+    patiently(places, look)
     if tags.get("lorp.verdict") != change.verdict:
         raise RegistryError(
             f"version {change.version} of {name} in the registry is not the one in the ledger",
@@ -77,8 +70,9 @@ def follow(places: Workspace, vault: Vault, name: str, alias: str) -> int | None
         if version is None or aliases(places, name).get(alias) == version:
             return version
         check_known(places, name, now.versions[version])
-        try:
-            MlflowClient(tracking_uri=places.tracking_uri).set_registered_model_alias(name, alias, str(version))
-        except (MlflowException, SQLAlchemyError, OSError) as fault:
-            raise unusable(places.tracking_uri, fault) from fault
+        patiently(places, partial(_set, name=name, alias=alias, version=version))
         LOGGER.info("%s@%s is version %d", name, alias, version)
+
+
+def _set(client: MlflowClient, name: str, alias: str, version: int) -> None:
+    client.set_registered_model_alias(name, alias, str(version))

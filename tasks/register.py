@@ -21,7 +21,8 @@ from lorp.spec import RecompressSpec
 from tasks.cache import outside
 from tasks.ledger import record
 from tasks.lineage import Lineage
-from tasks.registry import Registered, Registration, UsedWindows, register
+from tasks.registration import Registration, UsedWindows
+from tasks.registry import Registered, register
 from tasks.report import Pages, make_pages
 from tasks.results import RunResults, RunValues, read_values
 from tasks.signing import STATEMENT, sign

@@ -29,6 +29,7 @@ class Settings(BaseSettings):
         dtype: Their precision.
         s3_deadline: Seconds for which a failing call of S3 is tried again.
         s3_lock_days: Days for which ledger entries are locked in a bucket whose object lock is on.
+        claim_seconds: Seconds without a sign of life after which somebody else's registration is taken over.
         task_runner: Where stages run: `threads`, the flow's own; `dask://host:port`, the workers of that scheduler.
         signing_key: A private key, PEM, by which records and ledger entries are signed.
         debug: Whether an unforeseen error shows its traceback.
@@ -45,6 +46,7 @@ class Settings(BaseSettings):
     dtype: DType = "float32"
     s3_deadline: float = Field(120.0, ge=0, allow_inf_nan=False)
     s3_lock_days: int = Field(3650, ge=1, le=36_500)
+    claim_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
     task_runner: str = _THREADS
     signing_key: Path | None = None
     debug: bool = False

@@ -1,9 +1,11 @@
 """How MLflow is reached, and what a registry holds of lorp's: its model versions, and the runs that verdicts have."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -13,12 +15,18 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from lorp.errors import RegistryError
+from tasks.pauses import pauses
 from tasks.workspace import Workspace
 
 EXPERIMENT = "lorp"
 CANDIDATE = "candidate"
 #: A version's tag: the identifier of its licence.
 LICENCE = "lorp.licence"
+
+#: How long a database that is locked by others is asked again.
+_BUSY_SECONDS = 60.0
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +54,7 @@ def versions(places: Workspace) -> tuple[VersionInRegistry, ...]:
     """
     if not is_there(places):
         return ()
-    with _asked(places) as client:
+    with asked(places) as client:
         found = _all_versions(client)
         return tuple(
             VersionInRegistry(
@@ -65,7 +73,7 @@ def newest_runs(places: Workspace, name: str | None, count: int) -> list[Run]:
     """
     if not is_there(places):
         return []
-    with _asked(places) as client:
+    with asked(places) as client:
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             return []
@@ -82,6 +90,54 @@ def is_there(places: Workspace) -> bool:
     return bool(path) and Path(str(path)).is_file()
 
 
+@contextmanager
+def asked(places: Workspace) -> Iterator[MlflowClient]:
+    """Asks the registry something.
+
+    Raises:
+        RegistryError: MLflow refuses or cannot be reached.
+    """
+    try:
+        yield MlflowClient(tracking_uri=places.tracking_uri)
+    except (MlflowException, SQLAlchemyError, OSError) as fault:
+        raise unusable(places.tracking_uri, fault) from fault
+
+
+def patiently(places: Workspace, act: Callable[[MlflowClient], Answer]) -> Answer:
+    """Asks the registry, again while its database is busy; what may be asked twice.
+
+    Of a server MLflow's own client asks again.
+
+    Raises:
+        RegistryError: MLflow refuses or cannot be reached.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    for pause in pauses(0.1, 2.0):
+        try:
+            with asked(places) as client:
+                return act(client)
+        except RegistryError as fault:
+            busy = getattr(fault.__cause__, "error_code", None) == "TEMPORARILY_UNAVAILABLE"
+            if not busy or places.tracking_uri.startswith("http") or time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+    raise AssertionError("pauses never end")
+
+
+@contextmanager
+def already_there() -> Iterator[None]:
+    """Makes something that somebody else, or an earlier attempt whose answer was lost, may have made."""
+    with _tolerating("RESOURCE_ALREADY_EXISTS"):
+        yield
+
+
+@contextmanager
+def not_there() -> Iterator[None]:
+    """Removes, or looks at, something that may be gone."""
+    with _tolerating("RESOURCE_DOES_NOT_EXIST"):
+        yield
+
+
 def unusable(tracking_uri: str, fault: Exception) -> RegistryError:
     """Says that MLflow cannot be used."""
     said = str(fault)[:300]
@@ -89,11 +145,12 @@ def unusable(tracking_uri: str, fault: Exception) -> RegistryError:
 
 
 @contextmanager
-def _asked(places: Workspace) -> Iterator[MlflowClient]:
+def _tolerating(code: str) -> Iterator[None]:
     try:
-        yield MlflowClient(tracking_uri=places.tracking_uri)
-    except (MlflowException, SQLAlchemyError, OSError) as fault:
-        raise unusable(places.tracking_uri, fault) from fault
+        yield
+    except MlflowException as fault:
+        if fault.error_code != code:
+            raise
 
 
 def _all_versions(client: MlflowClient) -> Iterator[ModelVersion]:

@@ -3,7 +3,6 @@
 Credentials, endpoint and region are those of the usual AWS settings.
 """
 
-import random
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lorp.errors import StoreError
+from tasks.pauses import pauses
 from tasks.settings import settings
 from tasks.store.s3_faults import Missing, can_pass, outage, refusal, without_password
 
@@ -70,7 +70,7 @@ class Bucket:
         """Acts until it succeeds or is refused; no attempt begins after the deadline. Raises as `call` does."""
         allowed = self._deadline if seconds is None else min(seconds, self._deadline)
         deadline = time.monotonic() + allowed
-        for pause in _pauses():
+        for pause in pauses(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
             try:
                 return act()
             except (BotoCoreError, ClientError) as fault:
@@ -112,14 +112,6 @@ class Bucket:
         """
         source, condition = {"Bucket": self.name, "Key": name}, {"CopySourceIfMatch": f'"{etag}"'}
         self.attempt(lambda: self._client.copy(source, self.name, to, ExtraArgs=condition))
-
-
-def _pauses() -> Iterator[float]:
-    """Doubling, with jitter, so that many do not come back at once."""
-    longest = _FIRST_PAUSE_SECONDS
-    while True:
-        yield random.uniform(longest / 2, longest)
-        longest = min(longest * 2, _LONGEST_PAUSE_SECONDS)
 
 
 def _following(page: dict[str, Any]) -> dict[str, Any] | None:

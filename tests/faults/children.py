@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ class Ended:
         """
         assert self.status == 0, self.fault[2] if self.fault else f"it ended with {self.status}"
         return self.value
+
+
+def barrier(parties: int) -> Barrier:
+    """Where so many children wait for each other; to be given to them as an argument."""
+    return _SERVER.Barrier(parties)
 
 
 def child(act: Callable[..., Any], *arguments: Any, environment: Mapping[str, str | None]) -> Child:

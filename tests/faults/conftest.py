@@ -1,11 +1,14 @@
 """Fixtures of the fault bench."""
 
+import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from children import child
+from servers import background, free_port, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +57,19 @@ def _fill(pico: str) -> None:
         gate={"max_perplexity_ratio": 1e9},
     )
     jobs.promote("pico", 1)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real MLflow server with an empty registry; its address. It takes half a minute to come up."""
+    folder, port = tmp_path_factory.mktemp("mlflow-server"), free_port()
+    start = (
+        Path(sys.executable).with_name("mlflow"), "server", "--host", "127.0.0.1", "--port", port, "--workers", 1,
+        "--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--artifacts-destination", folder / "artifacts",
+    )  # fmt: skip
+    with background(*start, environment={**os.environ}, log=folder / "log", cwd=folder):
+        wait_for(f"http://127.0.0.1:{port}/health")
+        yield f"http://127.0.0.1:{port}"
 
 
 def _make_registry() -> None:

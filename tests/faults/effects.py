@@ -10,7 +10,7 @@ from typing import Any
 REGISTRY = (
     "create_experiment", "create_run", "log_batch", "log_inputs", "log_artifact", "log_text", "set_terminated",
     "create_registered_model", "create_model_version", "set_registered_model_alias", "set_model_version_tag",
-    "delete_registered_model_alias",
+    "delete_registered_model_alias", "delete_run", "delete_model_version",
 )  # fmt: skip
 #: Calls of S3 that only look.
 _LOOKING = ("get_", "head_", "list_")
@@ -60,5 +60,8 @@ def _call(operation: str, named: dict[str, Any]) -> str | None:
 def _kind(place: object) -> str:
     """Kind of what lies at a place in a store: its folder."""
     parts = Path(str(place)).parts
-    kinds = ("checkpoints", "variants", "patches", "captures", "values", "stages", "ledger", "quarantine", "corpora")
+    kinds = (
+        "checkpoints", "variants", "patches", "captures", "values", "stages", "ledger", "claims", "quarantine",
+        "corpora",
+    )  # fmt: skip
     return next((part for part in parts if part in kinds), "/".join(parts[-2:-1]))

@@ -26,6 +26,13 @@ ROWS = {
         peaks=("peak",),
         units={"peak": " MB"},
     ),
+    "races": Row(
+        title="Eight processes start the same run at once, half of the times as eight machines with S3 and an MLflow "
+        "server, some of them killed: one version, one ledger entry, one run, equal outcomes",
+        slice=1,
+        bench=10,
+        full=50,
+    ),
 }
 
 

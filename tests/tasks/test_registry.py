@@ -1,18 +1,25 @@
 """MLflow holds each verdict once and a version only of approved ones; stricter verdicts mark looser versions."""
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from lorp.digest import digest_value
 from lorp.errors import RegistryError
 from lorp.gate import CriterionResult, Verdict
 from lorp.spec import GateSpec
-from tasks.registry import Registration, UsedWindows, register
+from tasks.registration import Registration, UsedWindows
+from tasks.registry import Registered, register
 from tasks.tracking import EXPERIMENT
 from tasks.workspace import Workspace
 
@@ -138,7 +145,7 @@ def test_registering_again_changes_nothing(places: Workspace, report: Path) -> N
 
 def test_an_unfinished_run_is_finished(places: Workspace, report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.registry._fill", lambda *_: None)
+        patch.setattr("tasks.registry_runs._fill", lambda *_: None)
         first = register(places, registration(report))
     assert register(places, registration(report)) == first
     run = MlflowClient(tracking_uri=places.tracking_uri).get_run(first.run_id)
@@ -209,3 +216,98 @@ def test_a_rejection_is_named_before_a_stricter_approval(places: Workspace, repo
 def test_what_mlflow_refuses_is_said_in_one_line(places: Workspace, report: Path) -> None:
     with pytest.raises(RegistryError, match="--tracking-uri"):
         register(places.model_copy(update={"tracking_uri": "sqlite:////dev/null/x.db"}), registration(report))
+
+
+def runs(places: Workspace) -> list[Run]:
+    client = MlflowClient(tracking_uri=places.tracking_uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+def twice(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the client ask for it twice, as it does when an answer was lost."""
+    ask = getattr(MlflowClient, name)
+    monkeypatch.setattr(MlflowClient, name, lambda *given, **named: (ask(*given, **named), ask(*given, **named))[1])
+
+
+def test_a_run_and_a_version_whose_answers_were_lost_are_there_once(
+    places: Workspace, report: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twice("create_run", monkeypatch)
+    twice("create_model_version", monkeypatch)
+    done = register(places, registration(report))
+    [run], [version] = runs(places), versions(places)
+    assert (run.info.run_id, int(version.version)) == (done.run_id, done.model_version) == (version.run_id, 1)
+    assert register(places, registration(report)) == done
+
+
+def test_an_experiment_and_a_model_made_by_another_in_between_are_used(
+    places: Workspace, report: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("create_experiment", "create_registered_model"):
+        ask = getattr(MlflowClient, name)
+
+        def ask_second(*given: object, ask: Callable[..., object] = ask, **named: object) -> object:
+            ask(*given, **named)
+            return ask(*given, **named)
+
+        monkeypatch.setattr(MlflowClient, name, ask_second)
+    assert register(places, registration(report)).model_version == 1
+
+
+def test_a_version_too_many_stays_while_an_alias_uses_it(places: Workspace, report: Path) -> None:
+    done = register(places, registration(report))
+    client = MlflowClient(tracking_uri=places.tracking_uri)
+    tags = {name: value for name, value in versions(places)[0].tags.items() if name != "lorp.was_candidate"}
+    client.delete_model_version_tag(NAME, "1", "lorp.was_candidate")
+    for _ in range(2):
+        client.create_model_version(NAME, source="file:///v", run_id=done.run_id, tags=tags)
+    client.set_registered_model_alias(NAME, "production", "3")
+    assert register(places, registration(report)) == done
+    assert [int(version.version) for version in versions(places)] == [1, 3]
+
+
+def test_a_registry_that_was_lost_is_filled_again(places: Workspace, report: Path, database: Path) -> None:
+    first = register(places, registration(report))
+    path = Path(places.tracking_uri.removeprefix("sqlite:///"))
+    fresh = places.model_copy(update={"tracking_uri": f"sqlite:///{path.with_name('fresh.db')}"})
+    path.with_name("fresh.db").write_bytes(database.read_bytes())
+    second = register(fresh, registration(report))
+    assert second.run_id != first.run_id
+    assert [run.info.run_id for run in runs(fresh)] == [second.run_id]
+    assert second.model_version == 1
+
+
+def test_a_run_that_was_deleted_is_made_again(places: Workspace, report: Path) -> None:
+    first = register(places, registration(report, approved=False))
+    MlflowClient(tracking_uri=places.tracking_uri).delete_run(first.run_id)
+    second = register(places, registration(report, approved=False))
+    assert second.run_id != first.run_id
+    assert [run.info.run_id for run in runs(places)] == [second.run_id]
+
+
+def test_a_busy_database_is_asked_again(places: Workspace, report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask, left = MlflowClient.create_run, [1]
+
+    def busy_once(*given: object, **named: object) -> Run:
+        if left:
+            left.pop()
+            raise MlflowException("database is locked", error_code=TEMPORARILY_UNAVAILABLE)
+        return ask(*given, **named)
+
+    monkeypatch.setattr(MlflowClient, "create_run", busy_once)
+    assert register(places, registration(report)).model_version == 1
+
+
+def test_of_two_at_once_both_return_the_same(places: Workspace, report: Path) -> None:
+    barrier = Barrier(2)
+
+    def race(_: int) -> Registered:
+        barrier.wait()
+        return register(places, registration(report))
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(race, range(2))
+    assert one == other
+    assert len(runs(places)) == len(versions(places)) == 1
