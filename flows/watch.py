@@ -18,7 +18,7 @@ from pydantic import Field
 from flows.recompress import default_name
 from flows.wording import watch_summary
 from lorp.digest import digest_value
-from lorp.errors import InputError, LorpError
+from lorp.errors import InputError, LorpError, StoreError
 from lorp.spec import MODEL_NAME, Recipe, RecompressSpec, Spec
 from tasks.cache import PLAIN_JSON
 from tasks.sources.arrivals import Sighting, sightings
@@ -127,7 +127,8 @@ class Watcher:
         try:
             checkpoint = arrived(self.vault, sighting, dtype, self.places.tracking_uri)
         except LorpError as fault:
-            standing: Standing = "unusable" if isinstance(fault, InputError) else "unreachable"
+            refused = isinstance(fault, InputError) and not isinstance(fault, StoreError)
+            standing: Standing = "unusable" if refused else "unreachable"
             return Look(address=sighting.address, standing=standing, reason=fault.reason)
         return self._attend(sighting.address, checkpoint)
 

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 from lorp.digest import canonical_json
-from lorp.errors import InputError, SourceError
+from lorp.errors import InputError, SourceError, StoreError
 from lorp.spec import DType
 from tasks.fetch import fetch_request
 from tasks.sources.arrivals import Sighting, sightings
@@ -52,6 +52,8 @@ def _read(vault: Vault, sighting: Sighting, dtype: DType, tracking_uri: str) -> 
     address = sighting.address
     try:
         fetched = run_stage(vault, fetch_request(address, dtype, tracking_uri)).outputs["checkpoint"]
+    except StoreError:  # a full disk, for one, is no fault of the checkpoint's: it would be refused for good
+        raise
     except InputError as fault:
         _check_unchanged(sighting, tracking_uri)
         return {"refused": fault.reason, "remedy": fault.remedy}
