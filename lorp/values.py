@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -31,10 +32,17 @@ def decode(kind: type[Value], data: bytes) -> Value:
         IntegrityError: The bytes are no such value.
     """
     try:
-        return TypeAdapter(kind).validate_json(data)
+        value: Value = _adapter(kind).validate_json(data)  # type: ignore[arg-type]  # classes can be keys
+        return value
     except ValidationError as fault:
         what = fault.errors()[0]["msg"]
         raise IntegrityError(f"stored bytes are no {kind.__name__}: {what}", "Recompute what holds them") from None
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    """Made once a kind: making one takes a hundred times longer than reading a value with it."""
+    return TypeAdapter(kind)
 
 
 def _plain(value: Any) -> Any:

@@ -15,8 +15,10 @@ from tasks.vault import Vault
 def is_settled(vault: Vault, sighting: Sighting, seconds: float) -> bool:
     """Whether the same was listed in an earlier look, so many seconds ago or more; notes this one if there was none."""
     key, now = f"watch/{sighting.listing}/seen.json", datetime.now(UTC)
-    if vault.store.create(key, canonical_json({"address": sighting.address, "first_seen": now.isoformat()})):
-        return False
+    if vault.store.fingerprint(key) is None:
+        note = {"address": sighting.address, "first_seen": now.isoformat()}
+        if vault.store.create(key, canonical_json(note)):
+            return False
     first = datetime.fromisoformat(json.loads(vault.store.read(key))["first_seen"])
     return (now - first).total_seconds() >= seconds
 
