@@ -14,6 +14,7 @@ LorpError                      exit status 1: a fault
     ├── HealingError           blocks that cannot be healed as asked
     ├── SimilarityError        a matrix from which nothing can be derived
     └── StoreError             an object store that cannot be opened or written
+        └── SpaceError                   a disk that has no room for what is to be written
 """
 
 import re
@@ -125,3 +126,7 @@ class SimilarityError(InputError):
 
 class StoreError(InputError):
     """The object store cannot be opened or written."""
+
+
+class SpaceError(StoreError):
+    """A disk has no room for what is to be written."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lorp.disk import check_room, full_told
 from lorp.errors import SourceError, UnknownArchitectureError
 from lorp.gguf_header import MAGIC, check_header
 from lorp.licence import identifier
@@ -62,6 +63,7 @@ def dequantise(path: Path, folder: Path, dtype: DType) -> None:
 
     Raises:
         SourceError: transformers cannot read the file.
+        SpaceError: The checkpoint does not fit onto the disk.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -77,8 +79,10 @@ def dequantise(path: Path, folder: Path, dtype: DType) -> None:
             tokenizer = AutoTokenizer.from_pretrained(alone, **source)
         except Exception as fault:  # malformed files fail anywhere in the loader
             raise SourceError(f"{path.name} cannot be dequantised: {fault}", "Fetch the file again") from fault
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    check_room(folder, sum(weights.nbytes for weights in model.parameters()))
+    with full_told(folder):
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def _field(reader: "object", name: str) -> str | int:
