@@ -17,7 +17,6 @@ from lorp.selection import Grounds, make_plan
 from lorp.similarity import Matrix, checked_block_inputs, rls
 from lorp.spec import PruningSpec
 
-
 #: What numpy raises for files that it cannot read; the header is a piece of Python that it parses.
 _UNREADABLE = (
     OSError, ValueError, TypeError, EOFError, MemoryError, OverflowError, RecursionError, SyntaxError, TokenError,

@@ -37,9 +37,9 @@ def decode(kind: type[Value], data: bytes) -> Value:
         IntegrityError: The bytes are no such value.
     """
     try:
-        value = TypeAdapter(kind).validate_json(data)
+        value = TypeAdapter(kind).validate_json(data, strict=True)
         if _MAYBE_NOT_FINITE.search(data):
-            json.loads(data, parse_constant=_refuse, parse_float=_finite)
+            json.loads(data, parse_constant=_refuse, parse_float=_finite, parse_int=_finite)
     except ValidationError as fault:
         what = fault.errors()[0]["msg"]
     except ValueError as fault:

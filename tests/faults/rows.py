@@ -20,6 +20,13 @@ ROWS = {
         peaks=("peak",),
         units={"peak": " MB"},
     ),
+    "bad_evaluations": Row(
+        title="Evaluations with NaN, infinity, missing or doubled windows, another model's numbers, another corpus or "
+        "other questions, edited bytes, wrong types: refused by name or rejected, never approved",
+        slice=1,
+        bench=10,
+        full=100,
+    ),
 }
 
 
