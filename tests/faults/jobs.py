@@ -18,9 +18,10 @@ from flows.wording import Outcome
 from lorp.promotion import PromotionPolicy
 from lorp.spec import RecompressSpec
 from tasks.register import Registering, register_verdict
-from tasks.results import RunResults
+from tasks.report import make_pages
+from tasks.results import RunResults, read_values
 from tasks.stage import Request, run_stage
-from tasks.vault import Manifest, open_vault
+from tasks.vault import Manifest, Vault, open_vault
 from tasks.workspace import make_home, workspace
 
 #: Takes a pico model a second.
@@ -68,6 +69,12 @@ def judged(source: Path, name: str = "pico", **changes: Any) -> tuple[RunResults
     stages = Stages(spec=spec, places=workspace(), runner=Plain())
     results = judge(stages, measure(stages))
     return results, tuple(stages.done), spec
+
+
+def pages(vault: Vault, spec: RecompressSpec, results: RunResults, stages: tuple[Manifest, ...]) -> tuple[str, str]:
+    """Report page and model card of what was judged."""
+    made = make_pages(vault, spec, str(spec.name), results, read_values(vault, results), stages)
+    return vault.read(made.report).decode(), vault.read(made.card).decode()
 
 
 def promote(name: str, version: int) -> dict[str, Any]:

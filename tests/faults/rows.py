@@ -27,6 +27,16 @@ ROWS = {
         bench=10,
         full=100,
     ),
+    "hostile": Row(
+        title="Hostile checkpoints (pickle, code, templates, links, pipes, names that lead elsewhere, giant and "
+        "twisted headers, NaN, terabyte shapes, absurd configs, GGUF without end): nothing runs, all that is unsound "
+        "is refused by name and leaves nothing in the store",
+        slice=1,
+        bench=3,
+        full=20,
+        peaks=("peak",),
+        units={"peak": " MB"},
+    ),
 }
 
 
