@@ -15,6 +15,8 @@ _KNOWN = frozenset({"llama", "mistral"})
 def is_gguf(path: Path) -> bool:
     """Whether a path is a file that begins as GGUF files do."""
     try:
+        if not path.is_file():  # what is a pipe would be waited for
+            return False
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
     except OSError:

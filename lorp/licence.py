@@ -18,6 +18,8 @@ _MOST_BYTES = 1 << 16
 def licence_of_card(card: Path) -> str | None:
     """The identifier in the front matter of a model card; None where there is no card, or it names none."""
     try:
+        if not card.is_file():  # what is a pipe would be waited for
+            return None
         with card.open("rb") as file:
             text = file.read(_MOST_BYTES).decode(errors="replace")
     except OSError:

@@ -38,9 +38,13 @@ def decode(kind: type[Value], data: bytes) -> Value:
         IntegrityError: The bytes are no such value.
     """
     try:
+<<<<<<< HEAD
         value: Value = _adapter(kind).validate_json(data)  # type: ignore[arg-type]  # classes can be keys
+=======
+        value = TypeAdapter(kind).validate_json(data, strict=True)
+>>>>>>> 3752973c5b60956a800cac2e86c46654698b6f02
         if _MAYBE_NOT_FINITE.search(data):
-            json.loads(data, parse_constant=_refuse, parse_float=_finite)
+            json.loads(data, parse_constant=_refuse, parse_float=_finite, parse_int=_finite)
     except ValidationError as fault:
         what = fault.errors()[0]["msg"]
     except ValueError as fault:

@@ -5,10 +5,19 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from children import child
 from servers import background, free_port, wait_for
+
+#: What a run is asked for that searches and heals.
+FILLING: dict[str, Any] = {
+    "pruning": {"remove": 2, "method": ["lorp", "shortgpt"]},
+    "search": {"num_mend_windows": 2, "num_score_windows": 2, "num_confirm_windows": 2, "max_swaps": 1},
+    "healing": {"method": "linear", "num_windows": 8},
+    "gate": {"max_perplexity_ratio": 1e9},
+}
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +44,7 @@ def make_home(empty_registry: Path, tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def filled_home(empty_registry: Path, pico: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home in which a run has measured everything there is to measure, healed, registered and was promoted."""
+    """A home in which a run has searched, healed, been registered and promoted."""
     home = tmp_path_factory.mktemp("filled")
     shutil.copy(empty_registry, home / "mlflow.db")
     environment = {"LORP_HOME": str(home), "MLFLOW_TRACKING_URI": None}
@@ -46,16 +55,7 @@ def filled_home(empty_registry: Path, pico: Path, tmp_path_factory: pytest.TempP
 def _fill(pico: str) -> None:
     import jobs
 
-    jobs.recompress(
-        Path(pico),
-        pruning={"remove": 2, "method": ["lorp", "shortgpt"]},
-        search={"num_mend_windows": 2, "num_score_windows": 2, "num_confirm_windows": 2, "max_swaps": 1},
-        healing={"method": "linear", "num_windows": 8},
-        tasks={"tasks": ["continuation"], "limit": 30},
-        generation={"num_prompts": 30, "prompt_tokens": 8, "max_new_tokens": 8},
-        speed={"repeats": 5, "prefill_tokens": 8, "decode_tokens": 2},
-        gate={"max_perplexity_ratio": 1e9},
-    )
+    jobs.recompress(Path(pico), **FILLING)
     jobs.promote("pico", 1)
 
 

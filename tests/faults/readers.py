@@ -93,7 +93,7 @@ def readers(home: Path, pico: Path, folder: Path) -> list[Reader]:
     return [
         *_of_files(pico, home, folder),
         *_of_configs(pico, folder),
-        *_of_values(home / "store"),
+        *_of_values(home / "store", folder),
         *_of_records(home / "store"),
         *_of_specs(folder),
         *_of_rows(folder),
@@ -274,7 +274,7 @@ def _understood(folder: Path) -> Any:
     return config
 
 
-def _of_values(store: Path) -> Iterator[Reader]:
+def _of_values(store: Path, folder: Path) -> Iterator[Reader]:
     from lorp.values import decode
 
     manifests = [json.loads(path.read_bytes())["manifest"] for path in sorted((store / "stages").glob("*.json"))]
@@ -284,6 +284,8 @@ def _of_values(store: Path) -> Iterator[Reader]:
         for role, output in manifest["outputs"].items()
         if (kind := _kind_of(manifest, role))
     ]
+    measured = _measured(folder / "measured")
+    samples += measured
 
     def broken(sample: tuple[type, bytes], draw: Random) -> tuple[type, bytes]:
         kind, data = sample
@@ -293,7 +295,7 @@ def _of_values(store: Path) -> Iterator[Reader]:
         return decode(*sample)
 
     yield Reader(name="stored value", weight=18, samples=samples, broken=broken, act=read)
-    yield from _of_evidence(samples)
+    yield from _of_evidence(measured)
     plans = [data for kind, data in samples if kind.__name__ == "PruningPlan"]
     yield Reader(name="plan", weight=6, samples=plans, broken=_json_bytes, act=_read_plan)
 
@@ -309,11 +311,7 @@ def _kind_of(manifest: dict[str, Any], role: str) -> type | None:
     from lorp.clustering import Clustering
     from lorp.corpus import Windows
     from lorp.corpus.uses import HealingWindows, SearchWindows
-    from lorp.evaluation.downstream.questions import Questions
-    from lorp.evaluation.downstream.results import DownstreamEvaluation
-    from lorp.evaluation.generation import GenerationEvaluation
     from lorp.evaluation.perplexity import PerplexityEvaluation
-    from lorp.evaluation.speed import SpeedComparison
     from lorp.gate import Verdict
     from lorp.healing.patch import Patch
     from lorp.plan import PruningPlan
@@ -322,18 +320,14 @@ def _kind_of(manifest: dict[str, Any], role: str) -> type | None:
     from lorp.stability import Stability
 
     kinds: dict[tuple[str, str], type] = {
-        ("answers", "evaluation"): DownstreamEvaluation,
         ("cluster", "clustering"): Clustering,
         ("evaluate", "evaluation"): PerplexityEvaluation,
         ("gate", "verdict"): Verdict,
-        ("generate", "evaluation"): GenerationEvaluation,
         ("heal", "patch"): Patch,
-        ("questions", "questions"): Questions,
         ("score", "similarity"): Similarity,
         ("search", "plan"): PruningPlan,
         ("search", "stability"): Stability,
         ("search", "trials"): TriedPlans,
-        ("speed", "speed"): SpeedComparison,
     }
     windows = {None: Windows, "search": SearchWindows, "healing": HealingWindows}
     if role == "windows" and manifest["stage"] == "windows":
@@ -341,14 +335,27 @@ def _kind_of(manifest: dict[str, Any], role: str) -> type | None:
     return kinds.get((manifest["stage"], role))
 
 
-def _of_evidence(samples: Sequence[tuple[type, bytes]]) -> Iterator[Reader]:
+def _measured(folder: Path) -> list[tuple[type, bytes]]:
+    """Evaluations of two models."""
+    from evidence import make_bench
+
+    from lorp.evaluation.downstream.results import DownstreamEvaluation
+    from lorp.evaluation.generation import GenerationEvaluation
+    from lorp.evaluation.perplexity import PerplexityEvaluation
+    from lorp.evaluation.speed import SpeedComparison
+
+    kinds = {"": PerplexityEvaluation, "_tasks": DownstreamEvaluation, "_generation": GenerationEvaluation}
+    sound = make_bench(folder).sound
+    said = [(kind, sound[f"{model}{suffix}"]) for suffix, kind in kinds.items() for model in ("dense", "pruned")]
+    return [(kind, json.dumps(value).encode()) for kind, value in (*said, (SpeedComparison, sound["speed"]))]
+
+
+def _of_evidence(parts: list[tuple[type, bytes]]) -> Iterator[Reader]:
     """What a gate judges, of which one part is broken."""
     from lorp.gate import Evidence, Measured, judge
     from lorp.spec import GateSpec
     from lorp.values import decode
 
-    kinds = ("PerplexityEvaluation", "DownstreamEvaluation", "GenerationEvaluation", "SpeedComparison")
-    parts = [part for name in kinds for part in samples if part[0].__name__ == name]
     every = GateSpec(
         max_perplexity=1e9,
         max_accuracy_drop=1,

@@ -92,6 +92,23 @@ ROWS = {
             **{f"{kind} growth": " MB/h" for kind in ("up", "leash", "worker", "server")},
         },
     ),
+    "bad_evaluations": Row(
+        title="Evaluations with NaN, infinity, missing or doubled windows, another model's numbers, another corpus or "
+        "other questions, edited bytes, wrong types: refused by name or rejected, never approved",
+        slice=1,
+        bench=10,
+        full=100,
+    ),
+    "hostile": Row(
+        title="Hostile checkpoints (pickle, code, templates, links, pipes, names that lead elsewhere, giant and "
+        "twisted headers, NaN, terabyte shapes, absurd configs, GGUF without end): nothing runs, all that is unsound "
+        "is refused by name and leaves nothing in the store",
+        slice=1,
+        bench=3,
+        full=20,
+        peaks=("peak",),
+        units={"peak": " MB"},
+    ),
 }
 
 
