@@ -79,6 +79,8 @@ def upload(
     """
     one = Upload(name=name, writer=uuid4().hex, sha256=sha256, more=more)
     if isinstance(source, Path) and source.stat().st_size > part_bytes:
+        if _is_ours(bucket, one) is False:
+            return False  # before anything large is sent
         with noted(scratch, name) as begun:
             return _upload_parts(bucket, one, source, part_bytes, begun)
     data = source.read_bytes() if isinstance(source, Path) else source
@@ -107,8 +109,6 @@ def end_begun(bucket: Bucket, begun: Begun) -> None:
 def _upload_parts(bucket: Bucket, one: Upload, source: Path, part_bytes: int, begun: Begun) -> bool:
     try:
         for _ in range(_STARTS):
-            if _is_ours(bucket, one) is False:
-                return False  # before anything large is sent
             ours = _upload_once(bucket, one, source, part_bytes, begun)
             if ours is not None:
                 return ours
