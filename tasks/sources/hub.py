@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lorp.architectures import check_stack, family_of
 from lorp.architectures.blocks import num_blocks_of
@@ -26,6 +27,9 @@ from lorp.plan import Stack
 from tasks.scratch import scratch_folder
 from tasks.sources.names import checkpoint_names
 from tasks.workspace import home
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _ADDRESS = re.compile(rf"hf://(?P<repo>(?:{_NAME}/)?{_NAME})(?:@(?P<revision>{_NAME}(?:/{_NAME})*))?")
@@ -70,12 +74,10 @@ def resolve_commit(address: HubAddress) -> str:
     """
     if _COMMIT.fullmatch(address.revision):
         return address.revision
-    from huggingface_hub import HfApi
-
     if _offline():
         return _cached(address).name
     with _hub_faults(address):
-        commit = HfApi(endpoint=_endpoint()).model_info(address.repo, revision=address.revision).sha
+        commit = _asked(address).sha
     _file(address, CONFIG)  # so that the cache knows the revision when the hub cannot be asked
     if not _COMMIT.fullmatch(commit or ""):
         raise SourceError(f"the hub names no commit for {address}", "Give a commit as the revision")
@@ -129,10 +131,8 @@ def unlisted_folder(address: HubAddress) -> Path | None:
 
 def _fetched(address: HubAddress) -> list[str]:
     """Names of the checkpoint's files, which are in the cache from now on; so is written down."""
-    from huggingface_hub import HfApi
-
     with _hub_faults(address):
-        found = HfApi(endpoint=_endpoint()).model_info(address.repo, revision=address.revision).siblings or []
+        found = _asked(address).siblings or []
     there = [sibling.rfilename for sibling in found]
     names = checkpoint_names(str(address), there, lambda: read_json(_file(address, INDEX)))
     for name in names:
@@ -144,6 +144,14 @@ def _fetched(address: HubAddress) -> list[str]:
             (scratch / "listing").write_bytes(canonical_json(names))
             (scratch / "listing").replace(listing)
     return names
+
+
+def _asked(address: HubAddress) -> "ModelInfo":
+    """What the hub says of a model; its client would wait for ever for a hub that accepts and says nothing."""
+    from huggingface_hub import HfApi, constants
+
+    api = HfApi(endpoint=_endpoint())
+    return api.model_info(address.repo, revision=address.revision, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
 
 
 def _listed(address: HubAddress) -> list[str]:
