@@ -8,3 +8,7 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 # Seconds, not minutes, until a server that is not there is said to be so.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+# Seconds, not minutes, for which one request waits for an answer.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+# libpq would wait for as long as the system does for a database that is not there.
+os.environ.setdefault("PGCONNECT_TIMEOUT", "10")

@@ -14,7 +14,7 @@ from tasks.store.protocol import KEY, Stored
 from tasks.usage import used_since
 from tasks.vault import Manifest, unseal
 
-#: Folders of the store from which something may go. Ledgers, promotions and what `watch` noted always stay.
+#: Folders of the store from which something may go. Ledgers, claims, promotions and what `watch` noted always stay.
 KINDS = ("checkpoints", "variants", "captures", "patches", "corpora", "values", "stages", "used", "quarantine")
 
 #: What a rejected run leaves behind that is large: evidence for the verdict stays, weights need not.

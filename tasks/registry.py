@@ -94,7 +94,7 @@ class _Matter:
 
     def act(self) -> Registered:
         """Registers what is not yet."""
-        run_id = settle_run(self.client, self.experiment, self.registration, self.log).info.run_id
+        run_id = settle_run(self.client, self.experiment, self.registration, self.log, self.vault).info.run_id
         if not self.registration.verdict.approved:
             return Registered(run_id=run_id, model_version=None)
         version = settle_version(self.client, self.registration, run_id, self.places, self.vault)

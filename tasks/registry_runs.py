@@ -17,6 +17,7 @@ from lorp.errors import RegistryError
 from tasks.claims import Log, proposals
 from tasks.registration import Registration, UsedWindows
 from tasks.tracking import already_there, not_there
+from tasks.vault import Vault
 
 # What MLflow takes.
 _MAX_DATASET_NAME, _MAX_DATASET_DIGEST, _MAX_METRIC_NAME = 500, 36, 200
@@ -54,7 +55,7 @@ def standing_run(client: MlflowClient, experiment: str, proposed: Iterable[str],
     return None
 
 
-def settle_run(client: MlflowClient, experiment: str, registration: Registration, log: Log) -> Run:
+def settle_run(client: MlflowClient, experiment: str, registration: Registration, log: Log, vault: Vault) -> Run:
     """The verdict's one run, filled; found or made.
 
     Raises:
@@ -66,7 +67,7 @@ def settle_run(client: MlflowClient, experiment: str, registration: Registration
             with not_there():
                 client.delete_run(other.info.run_id)
     if run.info.status != FINISHED:
-        _fill(client, run, registration)
+        _fill(client, run, registration, vault)
     return run
 
 
@@ -106,7 +107,7 @@ def _get(client: MlflowClient, run_id: str) -> Run | None:
     return run if run.info.lifecycle_stage == LifecycleStage.ACTIVE else None
 
 
-def _fill(client: MlflowClient, run: Run, registration: Registration) -> None:
+def _fill(client: MlflowClient, run: Run, registration: Registration, vault: Vault) -> None:
     now = run.info.start_time
     client.log_batch(
         run.info.run_id,
@@ -117,7 +118,9 @@ def _fill(client: MlflowClient, run: Run, registration: Registration) -> None:
     )
     client.log_inputs(run.info.run_id, [_dataset(windows) for windows in registration.datasets])
     client.log_artifact(run.info.run_id, str(registration.report), "report")
-    client.log_text(run.info.run_id, registration.card, "README.md")
+    with vault.scratch() as folder:  # swept if this process is killed, which MLflow's own is not
+        (folder / "README.md").write_text(registration.card)
+        client.log_artifact(run.info.run_id, str(folder / "README.md"))
     client.set_terminated(run.info.run_id)
 
 

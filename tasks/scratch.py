@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,8 +24,12 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def sweep(parent: Path) -> None:
+def sweep(parent: Path, may_go: Callable[[Path], bool] = lambda _: True) -> None:
     """Makes `parent` if needed, and removes the folders below it whose process has died.
+
+    Args:
+        parent: Where they are.
+        may_go: Asked of each before it goes; nobody else sweeps meanwhile.
 
     Raises:
         OSError: It cannot be made or written.
@@ -33,7 +37,7 @@ def sweep(parent: Path) -> None:
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=parent), _locked(parent):
         for folder in parent.iterdir():
-            if folder.is_dir() and _abandoned(folder):
+            if folder.is_dir() and _abandoned(folder) and may_go(folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -49,6 +49,13 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+@contextmanager
+def silent() -> Iterator[str]:
+    """Something that takes connections and never says a word; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
 def wait_for(url: str, every: float = 1) -> None:
     """Waits until a server answers with success, two minutes at most."""
     for _ in range(int(120 / every)):

@@ -58,10 +58,12 @@ def resolve_commit(corpus: HubCorpus) -> str:
     """
     if _COMMIT.fullmatch(corpus.revision):
         return corpus.revision
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
 
     try:
-        commit = HfApi().dataset_info(corpus.dataset, revision=corpus.revision).sha
+        # Without this its client would wait for ever for a hub that accepts and says nothing.
+        seconds = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        commit = HfApi().dataset_info(corpus.dataset, revision=corpus.revision, timeout=seconds).sha
     except Exception as fault:  # whatever a hub or the way to it does is not the code's fault
         raise _unreadable(corpus, fault) from fault
     if not _COMMIT.fullmatch(commit or ""):

@@ -17,6 +17,7 @@ from lorp.errors import LorpError, StoreError
 from tasks.doctor.check import Finding, fault, ok, warning
 from tasks.doctor.machine import free_space, write_beside
 from tasks.store import FolderStore, store_folder
+from tasks.workspace import home
 
 _NAME = "store"
 _SECONDS = 10.0
@@ -58,7 +59,7 @@ def _in_folder(folder: Path) -> Iterator[Finding]:
 def _in_bucket(address: str) -> Iterator[Finding]:
     from tasks.store.s3 import S3Address  # boto3 takes a while to import
     from tasks.store.s3_bucket import Bucket
-    from tasks.store.s3_upload import PART_BYTES, upload
+    from tasks.store.s3_upload import upload
 
     place = S3Address.parse(address)
     bucket = Bucket(place.bucket, _SECONDS)
@@ -66,11 +67,15 @@ def _in_bucket(address: str) -> Iterator[Finding]:
     name = place.name(f"doctor/{uuid4().hex}")
 
     def create(data: bytes) -> bool:
-        return upload(bucket, name, data, digest_bytes(data), PART_BYTES)
+        return upload(bucket, name, data, digest_bytes(data), home())
 
     def read() -> bytes:
-        data: bytes = bucket.call("get_object", Key=name)["Body"].read()
-        return data
+        def act() -> bytes:
+            data = bytearray()
+            bucket.download(name, data.extend)
+            return bytes(data)
+
+        return bucket.attempt(act)
 
     yield creates_once(address, create, read)
     try:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lorp.architectures import check_stack, family_of
 from lorp.architectures.blocks import num_blocks_of
@@ -27,6 +28,9 @@ from lorp.plan import Stack
 from tasks.scratch import scratch_folder
 from tasks.sources.names import checkpoint_names
 from tasks.workspace import home
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _ADDRESS = re.compile(rf"hf://(?P<repo>(?:{_NAME}/)?{_NAME})(?:@(?P<revision>{_NAME}(?:/{_NAME})*))?")
@@ -71,12 +75,10 @@ def resolve_commit(address: HubAddress) -> str:
     """
     if _COMMIT.fullmatch(address.revision):
         return address.revision
-    from huggingface_hub import HfApi
-
     if _offline():
         return _cached(address).name
     with _hub_faults(address):
-        commit = HfApi(endpoint=_endpoint()).model_info(address.repo, revision=address.revision).sha
+        commit = _asked(address).sha
     _file(address, CONFIG)  # so that the cache knows the revision when the hub cannot be asked
     if not _COMMIT.fullmatch(commit or ""):
         raise SourceError(f"the hub names no commit for {address}", "Give a commit as the revision")
@@ -132,12 +134,15 @@ def unlisted_folder(address: HubAddress) -> Path | None:
 
 def _fetched(address: HubAddress) -> list[str]:
     """Names of the checkpoint's files, which are in the cache from now on; so is written down."""
-    from huggingface_hub import HfApi
-
     with _hub_faults(address):
+<<<<<<< HEAD
         hub = HfApi(endpoint=_endpoint())
         found = hub.model_info(address.repo, revision=address.revision, files_metadata=True).siblings or []
     there = {sibling.rfilename: sibling.size or 0 for sibling in found}
+=======
+        found = _asked(address).siblings or []
+    there = [sibling.rfilename for sibling in found]
+>>>>>>> f5b3024c25f6bc34ff6cbcbbfca3da3b744e6ef9
     names = checkpoint_names(str(address), there, lambda: read_json(_file(address, INDEX)))
     _check_room(address, {name: there[name] for name in names})
     for name in names:
@@ -151,6 +156,7 @@ def _fetched(address: HubAddress) -> list[str]:
     return names
 
 
+<<<<<<< HEAD
 def _check_room(address: HubAddress, sizes: Mapping[str, int]) -> None:
     """Makes sure that what the cache lacks fits into it."""
     from huggingface_hub import constants, try_to_load_from_cache
@@ -159,6 +165,14 @@ def _check_room(address: HubAddress, sizes: Mapping[str, int]) -> None:
     check_room(
         Path(constants.HF_HUB_CACHE), sum(sizes[name] for name, path in here.items() if not isinstance(path, str))
     )
+=======
+def _asked(address: HubAddress) -> "ModelInfo":
+    """What the hub says of a model; its client would wait for ever for a hub that accepts and says nothing."""
+    from huggingface_hub import HfApi, constants
+
+    api = HfApi(endpoint=_endpoint())
+    return api.model_info(address.repo, revision=address.revision, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
+>>>>>>> f5b3024c25f6bc34ff6cbcbbfca3da3b744e6ef9
 
 
 def _listed(address: HubAddress) -> list[str]:

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 from lorp.digest import digest_bytes, digest_file, digest_value
 from lorp.errors import IntegrityError, OutageError, StoreError
-from tasks.scratch import scratch_folder
+from tasks.scratch import scratch_folder, sweep
 from tasks.settings import settings
 from tasks.store.protocol import KEY, Stored, check_key, missing
 from tasks.store.s3_bucket import Bucket
 from tasks.store.s3_copies import Copy, LocalCopies, ObjectState
 from tasks.store.s3_faults import Missing, Taken
-from tasks.store.s3_upload import PART_BYTES, abort_stale, upload
+from tasks.store.s3_notes import begun
+from tasks.store.s3_upload import PART_BYTES, abort_stale, end_begun, upload
 from tasks.workspace import HOME_VARIABLE, home
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -90,7 +91,7 @@ class S3Store:
         """Uploads under the condition that there be nothing; what came from scratch is kept as the local copy."""
         sha256 = digest_file(source) if isinstance(source, Path) else digest_bytes(source)
         more = self._lock() if lock else {}
-        if not upload(self._bucket, self._name(key), source, sha256, self._part_bytes, more):
+        if not upload(self._bucket, self._name(key), source, sha256, self._copies.scratch, self._part_bytes, more):
             return False
         if isinstance(source, Path) and source.is_relative_to(self._copies.scratch):
             state = self._state(key)
@@ -221,16 +222,31 @@ class S3Store:
         return scratch_folder(self._copies.scratch)
 
     def prepare(self) -> None:
-        """Ends uploads in parts that someone gave up long ago.
+        """Ends uploads in parts: those of this machine's killed processes, and those that someone gave up long ago.
 
-        Of this store only: in a bucket without a prefix they might be others', and are left to its lifecycle.
+        The latter of this store only: in a bucket without a prefix they might be others', and are left to its
+        lifecycle.
         """
+        with suppress(OSError):  # the next to open it may
+            sweep(self._copies.scratch, self._end_uploads)
         if not self._address.prefix:
             return
         try:
             abort_stale(self._bucket, self._address.name(""), time.time() - _STALE_SECONDS)
         except (StoreError, OutageError, Missing):
             return  # it may not be permitted, and nothing rests on it
+
+    def _end_uploads(self, folder: Path) -> bool:
+        """Whether nothing is left in the bucket of what is noted in a killed process's folder, as far as one may."""
+        found = begun(folder)
+        try:
+            if found:
+                end_begun(self._bucket, found)
+        except OutageError:
+            return False
+        except StoreError:
+            return True  # it may not be permitted
+        return True
 
     def _lock(self) -> dict[str, Any]:
         """What locks an object, for whoever has no right to lift that, in a bucket whose object lock is on."""

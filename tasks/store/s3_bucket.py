@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
 from lorp.errors import StoreError
 from tasks.pauses import pauses
 from tasks.settings import settings
-from tasks.store.s3_faults import Missing, can_pass, outage, refusal, without_password
+from tasks.store.s3_faults import FAULTS, Missing, can_pass, outage, refusal, without_password
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 _CONNECT_SECONDS, _READ_SECONDS = 5, 60
@@ -73,7 +73,7 @@ class Bucket:
         for pause in pauses(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
             try:
                 return act()
-            except (BotoCoreError, ClientError) as fault:
+            except FAULTS as fault:
                 if not can_pass(fault):
                     raise refusal(fault, self.name, self.endpoint) from None
                 if time.monotonic() + pause > deadline:
@@ -85,7 +85,7 @@ class Bucket:
         """One object's bytes, in pieces; once only: `write` cannot take back what it has.
 
         Raises:
-            BotoCoreError: And ClientError; to be called within `attempt`.
+            BotoCoreError: And the other `FAULTS`; to be called within `attempt`.
         """
         answer: dict[str, Any] = self._client.get_object(Bucket=self.name, Key=name)
         for piece in answer["Body"].iter_chunks(1 << 20):

@@ -16,6 +16,7 @@ from lorp.digest import canonical_json, digest_file
 from lorp.disk import check_room, full_told
 from tasks.scratch import scratch_folder, sweep
 from tasks.store.protocol import KEY
+from tasks.store.s3_notes import is_noted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ class LocalCopies:
         self._objects, self._notes = root / "objects", root / "notes"
         self._download = download
         self._checked: dict[str, tuple[Copy, tuple[int, ...]]] = {}
-        sweep(self.scratch)
+        sweep(self.scratch, lambda folder: not is_noted(folder))
 
     def path(self, key: str) -> Path:
         """Where a key's copy lies, if there is one."""

@@ -14,13 +14,19 @@ from botocore.exceptions import (
     SSLError,
 )
 from botocore.exceptions import ConnectionError as UnreachableError
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
 from lorp.errors import OutageError, StoreError
 
-Fault: TypeAlias = BotoCoreError | ClientError
+Fault: TypeAlias = BotoCoreError | ClientError | ResponseParserError | HTTPError
+#: The same, to be caught. botocore lets through what happens while it reads an error's body or parses a cut answer.
+FAULTS = (BotoCoreError, ClientError, ResponseParserError, HTTPError)
 
 #: Connections, and damage on the way.
-_CAN_PASS_FAULTS = (UnreachableError, HTTPClientError, IncompleteReadError, FlexibleChecksumError)
+_CAN_PASS_FAULTS = (
+    UnreachableError, HTTPClientError, IncompleteReadError, FlexibleChecksumError, ResponseParserError, HTTPError,
+)  # fmt: skip
 _CAN_PASS_CODES = frozenset({"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "BadDigest"})
 _CONFLICT, _TOO_MANY, _SERVER_FAULT, _NOT_IMPLEMENTED = 409, 429, 500, 501
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 from lorp.errors import LorpError, OutageError
 from tasks.store.s3_bucket import Bucket
 from tasks.store.s3_faults import Missing, Taken
+from tasks.store.s3_notes import Begun, noted
 
 LOGGER = logging.getLogger("lorp.store")
 
@@ -57,6 +58,7 @@ def upload(
     name: str,
     source: bytes | Path,
     sha256: str,
+    scratch: Path,
     part_bytes: int = PART_BYTES,
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> bool:
@@ -67,6 +69,7 @@ def upload(
         name: The object's name there.
         source: Its bytes, or a file that has them.
         sha256: Of them; kept with the object.
+        scratch: Folder for work in progress, where an upload in parts is noted while it lasts.
         part_bytes: A larger file is sent in parts of this size.
         more: Other parameters of the call that makes it, such as those of a lock.
 
@@ -76,7 +79,10 @@ def upload(
     """
     one = Upload(name=name, writer=uuid4().hex, sha256=sha256, more=more)
     if isinstance(source, Path) and source.stat().st_size > part_bytes:
-        return _upload_parts(bucket, one, source, part_bytes)
+        if _is_ours(bucket, one) is False:
+            return False  # before anything large is sent
+        with noted(scratch, name) as begun:
+            return _upload_parts(bucket, one, source, part_bytes, begun)
     data = source.read_bytes() if isinstance(source, Path) else source
     try:
         bucket.call("put_object", Body=data, IfNoneMatch="*", **one.parameters)
@@ -93,23 +99,34 @@ def abort_stale(bucket: Bucket, prefix: str, before: float) -> None:
             LOGGER.info("an upload of %s that was never finished was ended", entry["Key"])
 
 
-def _upload_parts(bucket: Bucket, one: Upload, source: Path, part_bytes: int) -> bool:
-    for _ in range(_STARTS):
-        if _is_ours(bucket, one) is False:
-            return False  # before anything large is sent
-        ours = _upload_once(bucket, one, source, part_bytes)
-        if ours is not None:
-            return ours
+def end_begun(bucket: Bucket, begun: Begun) -> None:
+    """Ends what a process that is gone has begun. Raises as `Bucket.call` does, but never Missing."""
+    for upload_id in begun.ids:
+        _abort(bucket, begun.name, upload_id)
+    _end_empty(bucket, begun.name)
+
+
+def _upload_parts(bucket: Bucket, one: Upload, source: Path, part_bytes: int, begun: Begun) -> bool:
+    try:
+        for _ in range(_STARTS):
+            ours = _upload_once(bucket, one, source, part_bytes, begun)
+            if ours is not None:
+                return ours
+    finally:
+        _try_to_end_empty(bucket, one.name)
     raise OutageError(f"uploads of {one.name} to {bucket.endpoint} are lost again and again", "Run again later")
 
 
-def _upload_once(bucket: Bucket, one: Upload, source: Path, part_bytes: int) -> bool | None:
+def _upload_once(bucket: Bucket, one: Upload, source: Path, part_bytes: int, begun: Begun) -> bool | None:
     """Whether the object is ours; None if there is none, because the upload is gone. Nothing unfinished is left."""
     upload_id = bucket.call("create_multipart_upload", **one.parameters)["UploadId"]
+    begun.note(upload_id)
     ours = None
     try:
         parts = _send_parts(bucket, one, upload_id, source, part_bytes)
         ours = _complete(bucket, one, upload_id, parts)
+    except Missing:
+        ours = _is_ours(bucket, one)
     finally:
         if not ours:
             _abort(bucket, one.name, upload_id)
@@ -123,6 +140,31 @@ def _abort(bucket: Bucket, name: str, upload_id: str) -> None:
         pass
     except LorpError as fault:
         LOGGER.warning("what was sent of %s could not be removed: %s", name, fault)
+
+
+def _try_to_end_empty(bucket: Bucket, name: str) -> None:
+    try:
+        _end_empty(bucket, name)
+    except LorpError as fault:
+        LOGGER.warning("whether an upload of %s was begun twice could not be looked at: %s", name, fault)
+
+
+def _end_empty(bucket: Bucket, name: str) -> None:
+    """Ends uploads of an object for which nothing was sent: begun without our knowing, since the answer was lost.
+
+    One that another machine has begun in this moment is begun again there.
+    """
+    for entry in bucket.pages("list_multipart_uploads", "Uploads", seconds=_CLEANING_SECONDS, Prefix=name):
+        if entry["Key"] == name and not _has_parts(bucket, name, entry["UploadId"]):
+            _abort(bucket, name, entry["UploadId"])
+
+
+def _has_parts(bucket: Bucket, name: str, upload_id: str) -> bool:
+    try:
+        found = bucket.call("list_parts", seconds=_CLEANING_SECONDS, Key=name, UploadId=upload_id, MaxParts=1)
+    except Missing:
+        return False
+    return bool(found.get("Parts"))
 
 
 def _send_parts(bucket: Bucket, one: Upload, upload_id: str, source: Path, part_bytes: int) -> list[dict[str, Any]]:

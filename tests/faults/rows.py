@@ -109,6 +109,27 @@ ROWS = {
         peaks=("peak",),
         units={"peak": " MB"},
     ),
+    "answers_lost": Row(
+        title="The answer to every PUT, POST and DELETE of a run in a bucket is lost once, uploads in parts too: no "
+        "false conflict, no upload left, everything as undisturbed",
+        slice=1,
+        bench=30,
+        full=300,
+    ),
+    "failing_calls": Row(
+        title="A fifth of the S3 calls of a run fails or is slow: it ends as undisturbed, or with a typed error and as "
+        "undisturbed the next time; nothing half-done is left",
+        slice=1,
+        bench=10,
+        full=50,
+    ),
+    "failing_registry": Row(
+        title="The answer to every POST to an MLflow server is lost once, or a fifth of the calls fails: one version "
+        "and one run, at once or, after a typed error, the next time",
+        slice=0,
+        bench=10,
+        full=50,
+    ),
 }
 
 

@@ -87,7 +87,7 @@ class Kept:
     @property
     def keys(self) -> list[str]:
         store = open_store(self.store)
-        return [key for kind in (*KINDS, "ledger", "promotions", "watch") for key in store.keys(kind)]
+        return [key for kind in (*KINDS, "ledger", "claims", "promotions", "watch") for key in store.keys(kind)]
 
     def manifest(self, outcome: str, stage: str) -> Manifest:
         """That of a stage in the lineage record of a run."""
@@ -163,7 +163,7 @@ def test_a_dry_run_changes_nothing_and_what_is_recent_stays(kept: Kept, lorp: Lo
 def test_what_versions_rest_on_stays_to_the_byte_and_the_rest_goes(
     kept: Kept, lorp: Lorp, pico: Path, tmp_path: Path
 ) -> None:
-    records = {key for key in kept.keys if key.startswith(("ledger/", "promotions/"))}
+    records = {key for key in kept.keys if key.startswith(("ledger/", "claims/", "promotions/"))}
     expected = needed(kept.vault)
     removed = kept.manifest("rejected", "evaluate")
     kept.collect()
@@ -183,7 +183,7 @@ def test_what_versions_rest_on_stays_to_the_byte_and_the_rest_goes(
 
 def test_all_that_lorp_stores_is_of_a_known_kind(folder: Kept) -> None:
     found = {path.name for path in Path(folder.store).iterdir()}
-    assert found - {*KINDS, "ledger", "promotions", "watch", ".scratch"} == set()
+    assert found - {*KINDS, "ledger", "claims", "promotions", "watch", ".scratch"} == set()
 
 
 def test_what_was_used_lately_stays_with_all_that_it_names(kept: Kept) -> None:

@@ -10,7 +10,7 @@ from fetching import digest_of, fetched, refused
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from model_hub import ModelHub
 from pico import NUM_BLOCKS, edit_json, make_pico
-from servers import free_port
+from servers import free_port, silent
 
 from lorp.checkpoint import open_checkpoint
 from lorp.errors import OutageError, SourceError, StoreError, UnsafeCheckpointError
@@ -170,6 +170,15 @@ def test_a_hub_that_does_not_answer_is_an_outage(
     assert "does not serve" in refused(f"hf://{repo}", OutageError)
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     assert "HF_ENDPOINT" in refused(f"hf://{repo}", OutageError)
+
+
+def test_a_hub_that_never_says_a_word_is_an_outage(
+    model_hub: ModelHub, repo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 1)
+    with silent() as endpoint:
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        assert "HF_ENDPOINT" in refused(f"hf://{repo}", OutageError)
 
 
 def test_pickled_weights_and_names_that_lead_elsewhere_are_not_downloaded(

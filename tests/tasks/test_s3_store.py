@@ -1,10 +1,14 @@
 """What only a store in S3 can meet: lost answers, half-sent uploads, damage on the way, refusals, stale copies."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from addresses import content, overwrite, s3, unfinished_uploads
@@ -20,6 +24,24 @@ from tasks.store.s3_bucket import Bucket
 from tasks.store.s3_upload import abort_stale
 
 PART_BYTES = 5 << 20
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tasks.store.s3 import S3Store
+from tasks.store.s3_bucket import Bucket
+call = Bucket.call
+def killed(self, operation, **named):
+    if operation == "complete_multipart_upload":
+        os.kill(os.getpid(), signal.SIGKILL)
+    answer = call(self, operation, **named)
+    if operation == "create_multipart_upload":
+        call(self, operation, **named)  # as if its first answer had been lost
+    return answer
+Bucket.call = killed
+S3Store(sys.argv[1], int(sys.argv[2])).create("large", Path(sys.argv[3]))
+"""
 
 
 @pytest.fixture
@@ -325,3 +347,38 @@ def test_an_endpoint_that_is_no_s3_server_is_said_in_one_line(
 @pytest.mark.parametrize("address", ["s3://", "s3://B/x", "s3://bucket/../x", "s3://bucket/x?y", "s3://bucket/a b"])
 def test_what_is_no_address_is_refused(aws: None, address: str) -> None:
     assert "is no address in S3" in str(refused(address))
+
+
+def test_what_a_killed_process_had_begun_to_send_is_ended_when_the_store_is_opened(
+    whole: S3Store, bucket: str, large: Path
+) -> None:
+    address = f"s3://{bucket}/store"
+    command = [sys.executable, "-c", KILLED, address, str(PART_BYTES), str(large)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert unfinished_uploads(bucket) == ["store/large"] * 2
+    S3Store(address)  # only looks
+    assert unfinished_uploads(bucket) == ["store/large"] * 2
+    open_store(address)
+    assert unfinished_uploads(bucket) == []
+
+
+def test_an_upload_that_another_ended_meanwhile_is_begun_anew(whole: S3Store, proxy: Proxy, large: Path) -> None:
+    def end(method: str, path: str) -> None:
+        if method == "PUT" and "partNumber=2" in path:
+            proxy.lose = lambda _method, _path: None
+            place = urlsplit(path)
+            name, upload = place.path.split("/", 2), parse_qs(place.query)["uploadId"][0]
+            s3().abort_multipart_upload(Bucket=name[1], Key=name[2], UploadId=upload)
+
+    proxy.lose = end
+    assert whole.create("large", large)
+    assert whole.digest("large") == digest_bytes(large.read_bytes())
+
+
+def test_half_of_a_listing_or_of_a_refusal_is_asked_for_again(whole: S3Store, proxy: Proxy) -> None:
+    whole.create("a/b", b"one")
+    proxy.lose_once("half of the answer", "GET", "list-type")
+    assert whole.keys("a") == ["a/b"]
+    proxy.lose_once("half of the answer", "GET", "store/none")
+    with pytest.raises(IntegrityError, match="is not in the store"):
+        whole.read("none")

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, Features, Image, Value
 from hub import COMMIT, hub
-from servers import free_port
+from servers import free_port, silent
 from texts import paragraphs, texts
 
 from lorp.corpus.address import parse_hub
@@ -162,6 +162,16 @@ def test_a_hub_that_does_not_answer_is_an_outage(online: Callable[[str], None], 
     with hub("o/n", {}, status=status or 200) as endpoint:
         online(endpoint if status else f"http://127.0.0.1:{free_port()}")
         with pytest.raises(OutageError, match=r"o/n@v1 cannot be read from the hub: .*\. Look at HF_ENDPOINT"):
+            resolve_commit(parse_hub("hf://datasets/o/n@v1"))
+
+
+def test_a_hub_that_never_says_a_word_is_an_outage(
+    online: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 1)
+    with silent() as endpoint:
+        online(endpoint)
+        with pytest.raises(OutageError):
             resolve_commit(parse_hub("hf://datasets/o/n@v1"))
 
 
