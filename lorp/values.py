@@ -38,11 +38,8 @@ def decode(kind: type[Value], data: bytes) -> Value:
         IntegrityError: The bytes are no such value.
     """
     try:
-<<<<<<< HEAD
-        value: Value = _adapter(kind).validate_json(data)  # type: ignore[arg-type]  # classes can be keys
-=======
-        value = TypeAdapter(kind).validate_json(data, strict=True)
->>>>>>> 3752973c5b60956a800cac2e86c46654698b6f02
+        # Classes can be keys, whatever the cache's annotation says.
+        value: Value = _adapter(kind).validate_json(data, strict=True)  # type: ignore[arg-type]
         if _MAYBE_NOT_FINITE.search(data):
             json.loads(data, parse_constant=_refuse, parse_float=_finite, parse_int=_finite)
     except ValidationError as fault:

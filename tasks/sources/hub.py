@@ -135,14 +135,8 @@ def unlisted_folder(address: HubAddress) -> Path | None:
 def _fetched(address: HubAddress) -> list[str]:
     """Names of the checkpoint's files, which are in the cache from now on; so is written down."""
     with _hub_faults(address):
-<<<<<<< HEAD
-        hub = HfApi(endpoint=_endpoint())
-        found = hub.model_info(address.repo, revision=address.revision, files_metadata=True).siblings or []
+        found = _asked(address, files_metadata=True).siblings or []
     there = {sibling.rfilename: sibling.size or 0 for sibling in found}
-=======
-        found = _asked(address).siblings or []
-    there = [sibling.rfilename for sibling in found]
->>>>>>> f5b3024c25f6bc34ff6cbcbbfca3da3b744e6ef9
     names = checkpoint_names(str(address), there, lambda: read_json(_file(address, INDEX)))
     _check_room(address, {name: there[name] for name in names})
     for name in names:
@@ -156,7 +150,6 @@ def _fetched(address: HubAddress) -> list[str]:
     return names
 
 
-<<<<<<< HEAD
 def _check_room(address: HubAddress, sizes: Mapping[str, int]) -> None:
     """Makes sure that what the cache lacks fits into it."""
     from huggingface_hub import constants, try_to_load_from_cache
@@ -165,14 +158,18 @@ def _check_room(address: HubAddress, sizes: Mapping[str, int]) -> None:
     check_room(
         Path(constants.HF_HUB_CACHE), sum(sizes[name] for name, path in here.items() if not isinstance(path, str))
     )
-=======
-def _asked(address: HubAddress) -> "ModelInfo":
+
+
+def _asked(address: HubAddress, files_metadata: bool = False) -> "ModelInfo":
     """What the hub says of a model; its client would wait for ever for a hub that accepts and says nothing."""
     from huggingface_hub import HfApi, constants
 
-    api = HfApi(endpoint=_endpoint())
-    return api.model_info(address.repo, revision=address.revision, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
->>>>>>> f5b3024c25f6bc34ff6cbcbbfca3da3b744e6ef9
+    return HfApi(endpoint=_endpoint()).model_info(
+        address.repo,
+        revision=address.revision,
+        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        files_metadata=files_metadata,
+    )
 
 
 def _listed(address: HubAddress) -> list[str]:
