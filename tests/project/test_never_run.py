@@ -12,7 +12,8 @@ SOURCES = sorted(path for part in ("lorp", "tasks", "flows") for path in (ROOT /
 #: Calls that load or run what others wrote, by how they end.
 FORBIDDEN = {
     "torch.load", "torch.save", "torch.hub.load", "torch.jit.load", "yaml.load", "yaml.unsafe_load",
-    "joblib.load", "shelve.open", "marshal.loads", "eval", "exec", "runpy.run_path", "importlib.util.spec_from_file_location",
+    "joblib.load", "shelve.open", "marshal.loads", "eval", "exec", "runpy.run_path",
+    "importlib.util.spec_from_file_location",
 }  # fmt: skip
 #: The same by their own name alone, whatever they are called on.
 FORBIDDEN_NAMES = {"apply_chat_template", "render_jinja_template", "read_pickle", "from_string"}
@@ -50,7 +51,8 @@ def test_nothing_is_unpickled_evaluated_or_rendered(path: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "torch.load(path)", "np.load(path)", "np.load(path, allow_pickle=True)", "yaml.load(text, Loader)", "eval(text)",
+        "torch.load(path)", "np.load(path)", "np.load(path, allow_pickle=True)", "yaml.load(text, Loader)",
+        "eval(text)",
         "tokenizer.apply_chat_template(messages)", "AutoModel.from_pretrained(x, trust_remote_code=True)",
         "subprocess.run(words, shell=True)", "jinja2.Environment().from_string(text)",
     ],
