@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: install demo test check faults lock clean
+.PHONY: install demo test check faults audit-deps lock clean
 
 install: $(INSTALLED)
 
@@ -39,6 +39,18 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Known vulnerabilities of what requirements.lock names, as PyPI knows them: asks the network, in an environment of its
+# own. A package that cannot be looked up is a failure too, so that silence means that every one of them was.
+AUDIT := .venv-audit
+audit-deps: $(AUDIT)/.installed
+	@$(AUDIT)/bin/pip-audit --strict --requirement requirements.lock --no-deps --disable-pip --progress-spinner off \
+		|| { echo "audit-deps: vulnerable, or not known to be sound: what pip-audit says stands above" >&2; exit 1; }
+
+$(AUDIT)/.installed: Makefile
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/pip --disable-pip-version-check --quiet install pip-audit==2.10.1
+	touch $@
+
 # Resolves pyproject.toml anew, keeping what is locked where it can; torch's own CUDA pins are left to its build.
 lock: install
 	$(PIP) install uv
@@ -47,4 +59,4 @@ lock: install
 	mv requirements.new requirements.lock
 
 clean:
-	rm -rf $(VENV) .lorp
+	rm -rf $(VENV) $(AUDIT) .lorp

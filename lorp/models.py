@@ -79,9 +79,31 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as fault:  # tokenizers raise bare Exception for broken files
+    except BaseException as fault:  # tokenizers raise bare Exception for broken files
+        if not _is_the_tokenizer_s(fault):
+            raise
         raise SourceError(f"its tokenizer cannot be loaded: {fault}", "Add its tokenizer's files") from fault
     return tokenizer  # type: ignore[no-any-return]
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, text: str, add_special_tokens: bool) -> list[int]:
+    """Tokens of a text.
+
+    Raises:
+        SourceError: The tokenizer fails, as one does whose patterns take too long.
+    """
+    try:
+        ids: list[int] = tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
+    except BaseException as fault:
+        if not _is_the_tokenizer_s(fault):
+            raise
+        raise SourceError(f"its tokenizer fails on a text: {first_line(fault)}", "Look at its tokenizer") from None
+    return ids
+
+
+def _is_the_tokenizer_s(fault: BaseException) -> bool:
+    """Whether it is not a wish to stop; what goes wrong in Rust is no Exception."""
+    return isinstance(fault, Exception) or type(fault).__name__ == "PanicException"
 
 
 def device_kind(device: str) -> str:

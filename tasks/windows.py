@@ -21,7 +21,7 @@ from lorp.corpus.windows import cut_windows
 from lorp.digest import digest_value
 from lorp.errors import CorpusError
 from lorp.media import check_media, frame_of
-from lorp.models import load_tokenizer
+from lorp.models import load_tokenizer, token_ids
 from lorp.spec import CalibrationSpec, EvaluationSpec, RecompressSpec
 from lorp.values import encode
 from tasks.corpora import Fetched, read_documents
@@ -123,8 +123,7 @@ class CutWindows(Request):
         tokenizer = load_tokenizer(folder)
 
         def tokenize(text: str) -> list[int]:
-            ids: list[int] = tokenizer(text, add_special_tokens=bool(self.pairs), verbose=False)["input_ids"]
-            return ids
+            return token_ids(tokenizer, text, bool(self.pairs))
 
         num_windows = self.skipped + sum(self.sizes)
         at_least = self.skipped + fewest(self.use, self.sizes) if is_dealt(self.use) else None

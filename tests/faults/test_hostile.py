@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import jobs
+import pytest
 from children import child
 from hostile import CASES, Hostile
+from pico import edit_json
 from rows import trials
+
+from lorp.errors import SourceError
 
 #: Of memory, in bytes: beyond what a process has that has taken a sound checkpoint.
 _MORE = 1_000_000_000
@@ -91,6 +95,16 @@ def _take(pico: Path, place: Path, case: Hostile) -> dict[str, Any]:
 
 def _resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_a_pattern_of_a_tokenizer_that_takes_for_ever_is_refused_on_the_text_that_meets_it(pico_copy: Path) -> None:
+    from lorp.models import load_tokenizer, token_ids
+
+    split = {"type": "Split", "pattern": {"Regex": "^(a+)+$"}, "behavior": "Isolated", "invert": False}
+    edit_json(pico_copy / "tokenizer.json", pre_tokenizer=split)
+    tokenizer = load_tokenizer(pico_copy)
+    with pytest.raises(SourceError, match="its tokenizer fails on a text"):
+        token_ids(tokenizer, "a" * 2_000 + "!", add_special_tokens=False)
 
 
 #: What is harmless by itself, all at once.
