@@ -25,6 +25,8 @@ LICENCE = "lorp.licence"
 
 #: How long a database that is locked by others is asked again.
 _BUSY_SECONDS = 60.0
+#: What databases say, and MLflow passes on, when two have inserted the same.
+_COLLISIONS = ("IntegrityError", "UniqueViolation")
 
 Answer = TypeVar("Answer")
 
@@ -104,9 +106,9 @@ def asked(places: Workspace) -> Iterator[MlflowClient]:
 
 
 def patiently(places: Workspace, act: Callable[[MlflowClient], Answer]) -> Answer:
-    """Asks the registry, again while its database is busy; what may be asked twice.
+    """Asks the registry, again while others are in the way; only for what may be asked twice.
 
-    Of a server MLflow's own client asks again.
+    MLflow looks and then inserts, without a lock: of two that log a dataset of one name at once one is refused.
 
     Raises:
         RegistryError: MLflow refuses or cannot be reached.
@@ -117,8 +119,7 @@ def patiently(places: Workspace, act: Callable[[MlflowClient], Answer]) -> Answe
             with asked(places) as client:
                 return act(client)
         except RegistryError as fault:
-            busy = getattr(fault.__cause__, "error_code", None) == "TEMPORARILY_UNAVAILABLE"
-            if not busy or places.tracking_uri.startswith("http") or time.monotonic() + pause > deadline:
+            if not _others_are_in_the_way(places, fault) or time.monotonic() + pause > deadline:
                 raise
         time.sleep(pause)
     raise AssertionError("pauses never end")
@@ -142,6 +143,13 @@ def unusable(tracking_uri: str, fault: Exception) -> RegistryError:
     """Says that MLflow cannot be used."""
     said = str(fault)[:300]
     return RegistryError(f"MLflow at {tracking_uri} cannot be used: {said}", "Look at --tracking-uri and its server")
+
+
+def _others_are_in_the_way(places: Workspace, fault: RegistryError) -> bool:
+    if any(word in str(fault.__cause__) for word in _COLLISIONS):
+        return True
+    busy = getattr(fault.__cause__, "error_code", None) == "TEMPORARILY_UNAVAILABLE"
+    return busy and not places.tracking_uri.startswith("http")  # of a server MLflow's own client asks again
 
 
 @contextmanager
