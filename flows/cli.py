@@ -19,6 +19,7 @@ from flows.cli_sweep import sweeping
 from flows.cli_up import installation
 from flows.options import compute_of, make, make_texts, parse_remove, parse_tasks
 from lorp import __version__
+from lorp.disk import space_fault
 from lorp.errors import LorpError, SpecError, without_passwords
 from lorp.spec import (
     EMBEDDED_CORPUS,
@@ -63,6 +64,9 @@ def run(words: list[str]) -> int:
     except Exception as fault:  # the last line of defence: a person gets a line, not a traceback
         if _debugging():
             raise
+        full = space_fault(fault)
+        if full:
+            return _complain(str(full), full.exit_status)
         return _complain(f"{type(fault).__name__}: {fault}. Set LORP_DEBUG=1 for the traceback.", 1)
 
 

@@ -8,7 +8,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lorp.corpus.address import as_pairs
-from lorp.errors import SpecError
+from lorp.errors import SpecError, first_line
+from lorp.plain_yaml import PlainLoader, plain_yaml
 from lorp.spec import (
     EMBEDDED_CORPUS,
     EMBEDDED_TASK,
@@ -30,7 +31,7 @@ Model = TypeVar("Model", bound=BaseModel)
 _KEPT_AS_TYPED = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:timestamp")
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(PlainLoader):
     """YAML with every option once: a second one would silently replace the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -244,19 +245,12 @@ def _with_underscores(value: Any) -> Any:
 
 def _mapping(path: Path) -> dict[Hashable, Any]:
     try:
-        values = _Loader(path.read_text(encoding="utf-8")).get_single_data()
-    except (OSError, ValueError, yaml.YAMLError) as fault:
-        raise SpecError(f"{path} is no readable YAML file: {_first_fault(fault)}", "Mend it") from None
+        values = plain_yaml(path.read_text(encoding="utf-8"), _Loader)
+    except (OSError, ValueError) as fault:
+        raise SpecError(f"{path} is no readable YAML file: {first_line(fault)}", "Mend it") from None
     if not isinstance(values, dict):
         raise SpecError(f"{path} is not a mapping of options", "Write a line an option, such as 'remove: 3'")
     return values
-
-
-def _first_fault(fault: Exception) -> str:
-    """What is wrong, and in which line."""
-    if isinstance(fault, yaml.MarkedYAMLError) and fault.problem_mark:
-        return f"line {fault.problem_mark.line + 1}: {fault.problem}"
-    return str(fault).splitlines()[0]
 
 
 def _parameter(name: Any) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
@@ -15,6 +16,12 @@ from lorp.errors import SimilarityError, SpecError, first_line
 from lorp.selection import Grounds, make_plan
 from lorp.similarity import Matrix, checked_block_inputs, rls
 from lorp.spec import PruningSpec
+
+#: What numpy raises for files that it cannot read; the header is a piece of Python that it parses.
+_UNREADABLE = (
+    OSError, ValueError, TypeError, EOFError, MemoryError, OverflowError, RecursionError, SyntaxError, TokenError,
+    BadZipFile,
+)  # fmt: skip
 
 
 def plan_offline(path: Path, specs: Sequence[PruningSpec]) -> dict[str, Any]:
@@ -59,7 +66,7 @@ def _load(path: Path) -> Matrix:
     remedy = "Give an .npy file with the N x N matrix, written by numpy.save"
     try:
         loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError, BadZipFile) as fault:
+    except _UNREADABLE as fault:
         raise SimilarityError(f"{path} cannot be read: {first_line(fault)}", remedy) from None
     if not isinstance(loaded, np.ndarray):
         raise SimilarityError(f"{path} holds several arrays", remedy)

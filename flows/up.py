@@ -16,6 +16,7 @@ import typer
 from flows.installation.claim import State, Up, claimed, note, noted, strike_out
 from flows.installation.deploying import Wanted, deploy, read_wanted
 from flows.installation.leash import LONGEST
+from flows.installation.logins import CLIENT_SETTINGS, check_mlflow_login
 from flows.installation.services import Services, UpSpec, services_of
 from flows.installation.supervisor import Supervisor
 from lorp.errors import OutageError, SpecError
@@ -84,6 +85,8 @@ def _start(asked: UpSpec, services: Services, wanted: Wanted, supervisor: Superv
     _tell(f"starting Prefect and MLflow; logs are in {supervisor.logs}")
     for server in services.servers:
         supervisor.start(server)
+    if asked.is_open:
+        check_mlflow_login(asked.mlflow, services.environment)
     _tell(f"Prefect   {asked.prefect}")
     _tell(f"MLflow    {asked.mlflow}")
     deploy(asked.prefect, wanted, services.environment)
@@ -95,7 +98,10 @@ def _start(asked: UpSpec, services: Services, wanted: Wanted, supervisor: Superv
     for name in ("LORP_HOME", "LORP_STORE", "MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
         _tell(f"  export {name}={services.environment[name]}")
     if asked.is_open:
-        _tell(f"Whoever reaches {asked.host} can use both servers: neither asks for a password.")
+        _tell(f"and {', '.join(CLIENT_SETTINGS)} as they are here.")
+        _tell(
+            "Passwords cross the network as they are: put a proxy with TLS before both servers, or trust the network."
+        )
 
 
 def _stops() -> list[signal.Signals]:

@@ -1,6 +1,6 @@
 """Watched sources -> a recompression for each checkpoint that has arrived, one only, however often it is looked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, cast
@@ -18,13 +18,15 @@ from pydantic import Field
 from flows.recompress import default_name
 from flows.wording import watch_summary
 from lorp.digest import digest_value
-from lorp.errors import InputError, LorpError
+from lorp.errors import InputError, LorpError, StoreError
 from lorp.spec import MODEL_NAME, Recipe, RecompressSpec, Spec
 from tasks.cache import PLAIN_JSON
 from tasks.sources.arrivals import Sighting, sightings
 from tasks.vault import Vault, open_vault
 from tasks.watch import arrived, is_settled, note_once
 from tasks.workspace import Workspace, workspace
+
+_AT_ONCE = 200
 
 #: What a look at a checkpoint says of it.
 Standing = Literal[
@@ -98,6 +100,14 @@ def watch(asked: WatchSpec, places: Workspace | None = None) -> State[Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Arrived:
+    """A checkpoint that is there, and in the store."""
+
+    address: str
+    checkpoint: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Watcher:
     """One look at everything."""
 
@@ -116,9 +126,12 @@ class Watcher:
         except LorpError as fault:
             yield Look(address=source, standing="unreachable", reason=fault.reason)
             return
-        yield from map(self._look, found)
+        looked = [self._look(sighting) for sighting in found]
+        here = {each.checkpoint for each in looked if isinstance(each, _Arrived)}
+        runs = _runs([key for checkpoint in here for key in self._keys(checkpoint)])
+        yield from (self._attend(each, runs) if isinstance(each, _Arrived) else each for each in looked)
 
-    def _look(self, sighting: Sighting) -> Look:
+    def _look(self, sighting: Sighting) -> "Look | _Arrived":
         if sighting.missing:
             return Look(address=sighting.address, standing="incomplete", reason=sighting.missing)
         if not is_settled(self.vault, sighting, self.asked.settle_seconds):
@@ -127,21 +140,27 @@ class Watcher:
         try:
             checkpoint = arrived(self.vault, sighting, dtype, self.places.tracking_uri)
         except LorpError as fault:
-            standing: Standing = "unusable" if isinstance(fault, InputError) else "unreachable"
+            refused = isinstance(fault, InputError) and not isinstance(fault, StoreError)
+            standing: Standing = "unusable" if refused else "unreachable"
             return Look(address=sighting.address, standing=standing, reason=fault.reason)
-        return self._attend(sighting.address, checkpoint)
+        return _Arrived(address=sighting.address, checkpoint=checkpoint)
 
-    def _attend(self, address: str, checkpoint: str) -> Look:
-        """Starts a run if none has been, or if the last has failed and it is time for another."""
-        keys = [self._key(checkpoint, attempt) for attempt in range(1, self.asked.max_attempts + 1)]
-        runs = {run.idempotency_key: run for run in _runs(keys)}
+    def _attend(self, arrived: "_Arrived", runs: dict[str, FlowRun]) -> Look:
+        """Starts a run if none has been, or if the last has failed and it is time for another.
+
+        Args:
+            arrived: The checkpoint.
+            runs: All runs there are of it, by their keys; one that is started here is added.
+        """
+        address, checkpoint = arrived.address, arrived.checkpoint
+        keys = self._keys(checkpoint)
         attempt = max((number for number, key in enumerate(keys, start=1) if key in runs), default=0)
         if attempt == 0:
-            return self._start(address, checkpoint, 1)
+            return self._start(address, checkpoint, 1, runs)
         run = runs[keys[attempt - 1]]
         standing, reason = self._standing(run.state, attempt)
         if standing == "due":
-            return self._start(address, checkpoint, attempt + 1)
+            return self._start(address, checkpoint, attempt + 1, runs)
         if standing == "parked" and note_once(self.vault, str(run.id)):
             _tell_parked(address, attempt, str(run.id), reason)
         return Look(address=address, standing=standing, reason=reason, attempt=attempt, run=str(run.id))
@@ -160,22 +179,30 @@ class Watcher:
             return "parked", message
         return ("due", message) if datetime.now(UTC) >= again else ("waiting", f"until {again:%H:%M:%S}: {message}")
 
-    def _start(self, address: str, checkpoint: str, attempt: int) -> Look:
+    def _start(self, address: str, checkpoint: str, attempt: int, runs: dict[str, FlowRun]) -> Look:
         spec = RecompressSpec(
             **self.asked.recipe.model_dump(),
             source=address,
             sha256=checkpoint,
             name=self.asked.name or default_name(address),
         )
-        run = run_deployment(
-            self.asked.deployment,
-            parameters={"spec": spec.model_dump(mode="json"), "places": self.places.model_dump(mode="json")},
-            idempotency_key=self._key(checkpoint, attempt),
-            timeout=0,
-            as_subflow=False,
-            tags=["lorp", "watch"],
+        run = cast(
+            FlowRun,
+            run_deployment(
+                self.asked.deployment,
+                parameters={"spec": spec.model_dump(mode="json"), "places": self.places.model_dump(mode="json")},
+                idempotency_key=self._key(checkpoint, attempt),
+                timeout=0,
+                as_subflow=False,
+                tags=["lorp", "watch"],
+            ),
         )
-        return Look(address=address, standing="started", attempt=attempt, run=str(cast(FlowRun, run).id))
+        runs[self._key(checkpoint, attempt)] = run
+        return Look(address=address, standing="started", attempt=attempt, run=str(run.id))
+
+    def _keys(self, checkpoint: str) -> list[str]:
+        """Of all runs that a checkpoint may have, the first's first."""
+        return [self._key(checkpoint, attempt) for attempt in range(1, self.asked.max_attempts + 1)]
 
     def _key(self, checkpoint: str, attempt: int) -> str:
         """What no two runs have in common: one server may run jobs of several stores and registries."""
@@ -194,8 +221,14 @@ def _tell_parked(address: str, attempt: int, run: str, reason: str) -> None:
     )
 
 
-def _runs(keys: list[str]) -> list[FlowRun]:
+def _runs(keys: Sequence[str]) -> dict[str, FlowRun]:
+    """The runs there are with these keys: many at a call, and no more than a server answers with at once."""
+    found: dict[str, FlowRun] = {}
+    if not keys:
+        return found
     with get_client(sync_client=True) as client:
-        return client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=keys))
-        )
+        for first in range(0, len(keys), _AT_ONCE):
+            some = FlowRunFilterIdempotencyKey(any_=list(keys[first : first + _AT_ONCE]))
+            runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(idempotency_key=some), limit=_AT_ONCE)
+            found |= {str(run.idempotency_key): run for run in runs}
+    return found

@@ -20,10 +20,13 @@ from lorp.architectures import Family
 from lorp.body import Body, by_window
 from lorp.capture import WindowCapture, image_tokens, kept_of
 from lorp.corpus import Window
+from lorp.disk import check_room
 from lorp.expert_load import Choices, counting_choices
 from lorp.feeding import Feed, feed_of, passes_of
 from lorp.progress import track
 from lorp.spill import Spill
+
+_UNIT_BYTES = 2  # of float16
 
 
 @dataclass
@@ -86,6 +89,7 @@ def capture_streamed(
 
     Raises:
         SourceError: A hidden state is zero or not finite.
+        SpaceError: The disk has no room for them.
     """
     body = Body(model, family)
     with TemporaryDirectory(dir=scratch) as folder, Spill(folder=scratch) as states, torch.inference_mode():
@@ -93,8 +97,12 @@ def capture_streamed(
             _Pass(passed, feed_of(passed, model), Path(folder) / str(number), [])
             for number, passed in enumerate(passes_of(windows))
         ]
+        num_values = 0
         for number, each in enumerate(passes):
-            states[number] = body.embedded(each.feed)
+            states[number] = embedded = body.embedded(each.feed)
+            num_values += embedded.numel()
+        check_room(scratch, (body.num_blocks + 1) * num_values * _UNIT_BYTES)
+        for number, each in enumerate(passes):
             each.add(states[number])
         with counting_choices(model, family) as choices:
             for block in track(range(body.num_blocks), "capture blocks"):

@@ -41,7 +41,10 @@ COMPANIONS = VOCABULARY | {
 LICENCE_FILES = ("LICENSE", "NOTICE")
 
 #: Plain names only: nothing that leads elsewhere.
-_SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
+_SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\.safetensors")
+
+#: The largest vocabularies take some 40 MB.
+_MAX_COMPANION_BYTES = 1 << 28
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
@@ -134,6 +137,7 @@ def open_checkpoint(folder: Path, stack: Stack | None = None) -> Checkpoint:
         quantization=matched.quantization,
     )
     _refuse_links_elsewhere(checkpoint)
+    _refuse_large_companions(checkpoint)
     return checkpoint
 
 
@@ -164,10 +168,17 @@ def _shard_names(folder: Path) -> list[str]:
 def _refuse_links_elsewhere(checkpoint: Checkpoint) -> None:
     """A file may be a link within its folder, or into the blobs of the hub cache that the folder is a snapshot of."""
     folder = checkpoint.folder.resolve()
-    allowed = (folder, folder.parent.parent / "blobs")
+    allowed = [folder, *([folder.parent.parent / "blobs"] if folder.parent.name == "snapshots" else [])]
     for name in checkpoint.files:
         if (folder / name).resolve().parent not in allowed:
             raise UnsafeCheckpointError(f"{name} is a link out of its folder", "Copy the file itself")
+
+
+def _refuse_large_companions(checkpoint: Checkpoint) -> None:
+    """What lies beside the weights is read as a whole."""
+    for name in sorted(set(checkpoint.files) - set(checkpoint.shards)):
+        if (checkpoint.folder / name).stat().st_size > _MAX_COMPANION_BYTES:
+            raise SourceError(f"{name} is larger than {_MAX_COMPANION_BYTES >> 20} MiB", "Fetch the checkpoint again")
 
 
 def _stored_tensors(folder: Path, shards: list[str]) -> dict[str, Tensor]:

@@ -13,8 +13,11 @@ CONFIG = "config.json"
 #: Files by which transformers builds something.
 _STEERING = (
     CONFIG, "tokenizer_config.json", "preprocessor_config.json", "processor_config.json",
-    "video_preprocessor_config.json",
+    "video_preprocessor_config.json", "generation_config.json", "special_tokens_map.json", "chat_template.json",
 )  # fmt: skip
+
+#: Fields for which transformers makes a name for each of so many labels, wherever they stand.
+_COUNTED, _MAX_LABELS = ("num_labels", "_num_labels"), 100_000
 
 MAX_JSON_BYTES = 50_000_000
 
@@ -62,6 +65,8 @@ def _refuse_steering(name: str, config: dict[str, Any]) -> None:
                 f"{name} names code or weights of its own ({field}), which lorp never loads",
                 f"Use a checkpoint without them, or remove {field} if stock transformers knows the model",
             )
+        if field in _COUNTED and (type(value) is not int or not 0 <= value <= _MAX_LABELS):
+            raise SourceError(f"{name} asks for an impossible number of labels ({field})", f"Remove {field}")
         if field in ("attn_implementation", "_attn_implementation") and "/" in str(value):
             raise UnsafeCheckpointError(f"{name} names a kernel to be fetched ({field})", f"Remove {field}")
 

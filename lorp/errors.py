@@ -14,12 +14,14 @@ LorpError                      exit status 1: a fault
     ├── HealingError           blocks that cannot be healed as asked
     ├── SimilarityError        a matrix from which nothing can be derived
     └── StoreError             an object store that cannot be opened or written
+        └── SpaceError                   a disk that has no room for what is to be written
 """
 
 import re
 from typing import ClassVar
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+#: Of a reason or a remedy: what is quoted may be as long as a file.
+_MOST_CHARACTERS = 2_000
 _SHOWN_CHARACTERS = 200
 _USER = re.compile(r"(?<=://)[^/\s@]*@")
 
@@ -32,6 +34,15 @@ def without_passwords(text: str) -> str:
 def first_line(fault: BaseException) -> str:
     """What a library's error says, as far as it fits into an error of ours; its kind where it says nothing."""
     return next(iter(str(fault).strip().splitlines()), "")[:_SHOWN_CHARACTERS] or type(fault).__name__
+
+
+def one_line(text: str) -> str:
+    """A text of printable characters alone, cut off where it is very long.
+
+    What moves a terminal's cursor, turns the direction of writing or cannot be encoded becomes a space.
+    """
+    shown = text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]} ..."
+    return "".join(character if character.isprintable() else " " for character in shown)
 
 
 class LorpError(Exception):
@@ -55,7 +66,7 @@ class LorpError(Exception):
 
     def __str__(self) -> str:
         """One line, whatever the reason quotes."""
-        reason, remedy = (_UNPRINTABLE.sub(" ", text).rstrip(". ") for text in (self.reason, self.remedy))
+        reason, remedy = (one_line(text).rstrip(". ") for text in (self.reason, self.remedy))
         return f"{reason}. {remedy}."
 
 
@@ -115,3 +126,7 @@ class SimilarityError(InputError):
 
 class StoreError(InputError):
     """The object store cannot be opened or written."""
+
+
+class SpaceError(StoreError):
+    """A disk has no room for what is to be written."""

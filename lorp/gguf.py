@@ -3,19 +3,22 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lorp.disk import check_room, full_told
 from lorp.errors import SourceError, UnknownArchitectureError
+from lorp.gguf_header import MAGIC, check_header
 from lorp.licence import identifier
 from lorp.spec import DType
 
-_MAGIC = b"GGUF"
 _KNOWN = frozenset({"llama", "mistral"})
 
 
 def is_gguf(path: Path) -> bool:
     """Whether a path is a file that begins as GGUF files do."""
     try:
+        if not path.is_file():  # what is a pipe would be waited for
+            return False
         with path.open("rb") as file:
-            return file.read(len(_MAGIC)) == _MAGIC
+            return file.read(len(MAGIC)) == MAGIC
     except OSError:
         return False
 
@@ -29,6 +32,7 @@ def gguf_num_blocks(path: Path) -> int:
     """
     from gguf import GGUFReader
 
+    check_header(path)
     try:
         reader = GGUFReader(path)
         architecture = _field(reader, "general.architecture")
@@ -48,6 +52,7 @@ def gguf_licence(path: Path) -> str | None:
     from gguf import GGUFReader
 
     try:
+        check_header(path)
         return identifier(_field(GGUFReader(path), "general.license"))
     except Exception:  # the reader trusts lengths and raises what that leads to
         return None
@@ -60,10 +65,12 @@ def dequantise(path: Path, folder: Path, dtype: DType) -> None:
 
     Raises:
         SourceError: transformers cannot read the file.
+        SpaceError: The checkpoint does not fit onto the disk.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    check_header(path)
     source = {"gguf_file": "model.gguf", "trust_remote_code": False, "local_files_only": True}
     with TemporaryDirectory() as alone:
         (Path(alone) / "model.gguf").symlink_to(path.absolute())
@@ -74,8 +81,10 @@ def dequantise(path: Path, folder: Path, dtype: DType) -> None:
             tokenizer = AutoTokenizer.from_pretrained(alone, **source)
         except Exception as fault:  # malformed files fail anywhere in the loader
             raise SourceError(f"{path.name} cannot be dequantised: {fault}", "Fetch the file again") from fault
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    check_room(folder, sum(weights.nbytes for weights in model.parameters()))
+    with full_told(folder):
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def _field(reader: "object", name: str) -> str | int:

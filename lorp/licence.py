@@ -6,7 +6,7 @@ What is read there is not trusted: only an identifier, such as `apache-2.0`, is 
 import re
 from pathlib import Path
 
-import yaml
+from lorp.plain_yaml import plain_yaml
 
 CARD = "README.md"
 
@@ -18,6 +18,8 @@ _MOST_BYTES = 1 << 16
 def licence_of_card(card: Path) -> str | None:
     """The identifier in the front matter of a model card; None where there is no card, or it names none."""
     try:
+        if not card.is_file():  # what is a pipe would be waited for
+            return None
         with card.open("rb") as file:
             text = file.read(_MOST_BYTES).decode(errors="replace")
     except OSError:
@@ -26,8 +28,8 @@ def licence_of_card(card: Path) -> str | None:
     if not match:
         return None
     try:
-        front = yaml.safe_load(match["front"])
-    except (yaml.YAMLError, ValueError, RecursionError):
+        front = plain_yaml(match["front"])
+    except ValueError:
         return None
     named = front if isinstance(front, dict) else {}
     licence = identifier(named.get("license"))

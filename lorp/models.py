@@ -17,13 +17,16 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from lorp.checkpoint import open_checkpoint
-from lorp.errors import IntegrityError, SourceError, SpecError
+from lorp.errors import IntegrityError, SourceError, SpecError, first_line
 from lorp.loading import from_pretrained, load_quantized, loading_fault
 from lorp.spec import ComputeSpec
 from lorp.streaming import check_streamable, fill
 
 #: What a config may ask a model to give besides logits, at the cost of memory.
 _EXTRA_OUTPUTS = ("output_router_logits", "output_hidden_states", "output_attentions")
+
+#: What transformers raises for settings that are not what they should be; a machine's own failures are not among it.
+_REFUSED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -39,7 +42,10 @@ def load_model(folder: Path, compute: ComputeSpec) -> PreTrainedModel:
     checkpoint, device = open_checkpoint(folder), _device(compute.device)
     if checkpoint.quantization:
         return _ready(load_quantized(checkpoint, checkpoint.quantization, compute.dtype, device), folder)
-    model, loading = from_pretrained(checkpoint, dtype=getattr(torch, compute.dtype))
+    try:
+        model, loading = from_pretrained(checkpoint, dtype=getattr(torch, compute.dtype))
+    except _REFUSED as refused:  # what generation settings hold is first looked at here
+        raise SourceError(f"its model cannot be loaded: {first_line(refused)}", "Fetch the checkpoint again") from None
     if fault := loading_fault(checkpoint, loading):
         raise IntegrityError(f"{folder} loads with {fault}", "Report this")
     return _ready(model.to(device), folder)

@@ -23,6 +23,8 @@ TokenKind = Literal["image", "text"]
 
 SCHEMA_VERSION = "1"
 _VERSION_KEY = "lorp.schema"
+#: How pyarrow and numpy say that a column is not there, or is of another kind.
+_NO_COLUMN = (KeyError, AttributeError, TypeError, ValueError, pa.ArrowException)
 #: Far more than a shard has: what says that it has more is none.
 _MOST_ROWS, _MOST_BYTES = 1 << 20, 1 << 34
 
@@ -138,7 +140,7 @@ def decode_windows(data: bytes) -> WindowSums:
     table = read_table(data)
     images = "image_cosine_sums" in table.column_names
     try:
-        return WindowSums(
+        found = WindowSums(
             ids=tuple(table["id"].to_pylist()),
             documents=tuple(table["document"].to_pylist()),
             num_tokens=table["num_tokens"].to_numpy(),
@@ -146,8 +148,12 @@ def decode_windows(data: bytes) -> WindowSums:
             num_image_tokens=table["num_image_tokens"].to_numpy() if images else None,
             image_sums_WLL=table["image_cosine_sums"].combine_chunks().to_numpy_ndarray() if images else None,
         )
-    except (KeyError, AttributeError) as fault:
+    except _NO_COLUMN as fault:
         raise _unreadable(f"no such column: {fault}") from None
+    fault_found = _windows_fault(found)
+    if fault_found:
+        raise _unreadable(fault_found)
+    return found
 
 
 def decode_states(data: bytes) -> SampledStates:
@@ -158,13 +164,38 @@ def decode_states(data: bytes) -> SampledStates:
     """
     table = read_table(data)
     try:
-        return SampledStates(
+        found = SampledStates(
             windows=tuple(table["window"].to_pylist()),
             positions_R=table["position"].to_numpy(),
             units_RLD=table["units"].combine_chunks().to_numpy_ndarray(),
         )
-    except (KeyError, AttributeError) as fault:
+    except _NO_COLUMN as fault:
         raise _unreadable(f"no such column: {fault}") from None
+    if not _are_texts(found.windows) or found.positions_R.dtype.kind != "i" or found.units_RLD.ndim != 3:
+        raise _unreadable("its columns hold something else")
+    return found
+
+
+def _windows_fault(found: WindowSums) -> str | None:
+    """What a table of windows holds that no capture does."""
+    pairs = [(found.num_tokens, found.cosine_sums_WLL)]
+    if found.num_image_tokens is not None and found.image_sums_WLL is not None:
+        pairs.append((found.num_image_tokens, found.image_sums_WLL))
+    if not found.ids or not _are_texts(found.ids) or not _are_texts(found.documents):
+        return "its windows have no names"
+    if len(set(found.ids)) < len(found.ids):
+        return "a window is there twice"
+    if any(tokens_W.dtype.kind != "i" or sums_WLL.dtype != np.float64 for tokens_W, sums_WLL in pairs):
+        return "its columns hold something else"
+    if any(sums_WLL.ndim != 3 or sums_WLL.shape[1] != sums_WLL.shape[2] for _, sums_WLL in pairs):
+        return "its sums are not of pairs of boundaries"
+    if any(tokens_W.min() < 0 or not np.isfinite(sums_WLL).all() for tokens_W, sums_WLL in pairs):
+        return "its sums are no finite numbers"
+    return None if found.num_tokens.min() > 0 else "a window has no tokens"
+
+
+def _are_texts(values: Sequence[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def read_table(data: bytes) -> pa.Table:

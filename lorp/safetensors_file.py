@@ -12,7 +12,8 @@ from typing import Any
 
 from lorp.errors import SourceError
 
-_MAX_HEADER_BYTES = 100_000_000
+#: Far more than any file has: the largest published checkpoints have some 100,000 tensors in 100 and more files.
+_MAX_HEADER_BYTES, _MAX_TENSORS, _MAX_DIMENSIONS, _MAX_NAME_CHARACTERS = 50_000_000, 200_000, 16, 1_000
 _ALIGNMENT = 8
 _ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
@@ -98,6 +99,9 @@ def _parse(encoded: bytes) -> dict[str, Any]:
             raise _Malformed("its header names something twice")
         return parsed
 
+    # Each tensor is an object with two lists, and metadata is one more: parsed, brackets take far more than a byte.
+    if encoded.count(b"[") + encoded.count(b"{") > 3 * _MAX_TENSORS:
+        raise _Malformed(f"its header names more than {_MAX_TENSORS} tensors")
     try:
         header = json.loads(encoded, object_pairs_hook=unique)
     except (ValueError, RecursionError):
@@ -108,9 +112,13 @@ def _parse(encoded: bytes) -> dict[str, Any]:
 
 
 def _tensor(name: str, entry: Any, path: Path, data_start: int) -> Tensor:
+    if not 0 < len(name) <= _MAX_NAME_CHARACTERS or not name.isprintable():
+        raise _Malformed(f"{name[:100]!r} is no tensor's name")
     if not isinstance(entry, dict) or str(entry.get("dtype")) not in _ITEM_BYTES:
         raise _Malformed(f"{name!r} has no known dtype")
     shape, (begin, end) = _naturals(entry.get("shape")), _naturals(entry.get("data_offsets"), 2)
+    if len(shape) > _MAX_DIMENSIONS:
+        raise _Malformed(f"{name!r} has {len(shape)} dimensions")
     num_bytes = math.prod(shape) * _ITEM_BYTES[entry["dtype"]]
     if end - begin != num_bytes:
         raise _Malformed(f"{name!r} has a range that does not fit its shape")
@@ -120,7 +128,7 @@ def _tensor(name: str, entry: Any, path: Path, data_start: int) -> Tensor:
 
 
 def _naturals(values: Any, length: int | None = None) -> tuple[int, ...]:
-    if not isinstance(values, list) or not all(type(value) is int and value >= 0 for value in values):
+    if not isinstance(values, list) or not all(type(value) is int and 0 <= value < 2**63 for value in values):
         raise _Malformed("a shape or range is impossible")
     if length is not None and len(values) != length:
         raise _Malformed("a range has no two ends")

@@ -5,6 +5,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from lorp.disk import check_room
+
 #: What is kept in memory.
 MEMORY_BYTES = 1 << 30
 
@@ -15,6 +17,9 @@ class Spill:
     Args:
         memory_bytes: How much stays in memory.
         folder: Where files go; a temporary folder unless given.
+
+    Raises:
+        SpaceError: What is put in fits neither into memory nor onto the disk.
     """
 
     def __init__(self, memory_bytes: int = MEMORY_BYTES, folder: Path | None = None) -> None:
@@ -42,6 +47,7 @@ class Spill:
         if sum(tensor.nbytes for tensor in self._here.values()) + value.nbytes <= self._memory_bytes:
             self._here[number] = value
             return
+        check_room(Path(self._files.name), value.nbytes)
         self._there[number] = (value.shape, value.dtype, value.device)
         self._path(number).write_bytes(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from lorp.architectures.blocks import pruned_counts, pruned_pairs, pruned_settings, pruned_states
 from lorp.checkpoint import GENERATION, INDEX, PLAN, Checkpoint
 from lorp.config_file import CONFIG, read_json
+from lorp.disk import check_room
 from lorp.errors import CountError, IntegrityError
 from lorp.plan import PruningPlan, called, of_stack
 from lorp.progress import track
@@ -46,6 +47,7 @@ def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path, patch: Iterab
         CountError: The plan is for a model of another depth, or leaves a stack too shallow for the other.
         IntegrityError: The plan is for another stack, or the patch not for this checkpoint.
         SourceError: Its quantisation config names blocks in a way that cannot be renumbered.
+        SpaceError: It does not fit onto the folder's disk.
     """
     if plan.stack != checkpoint.family.stack:
         raise IntegrityError(
@@ -60,6 +62,7 @@ def prune(checkpoint: Checkpoint, plan: PruningPlan, folder: Path, patch: Iterab
     written = {CONFIG: _pruned_config(checkpoint, plan), PLAN: _note(plan), **_pruned_generation(checkpoint, plan)}
     if INDEX in checkpoint.files:
         written[INDEX] = _index(shards)
+    check_room(folder, sum(tensor.num_bytes for copies in shards.values() for tensor, _ in copies))
     for name, copies in track(list(shards.items()), "write weights"):
         _write_shard(folder / name, copies)
     for name, value in written.items():

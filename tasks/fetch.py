@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 from lorp.architectures import check_stack
 from lorp.checkpoint import open_checkpoint
 from lorp.digest import digest_file, digest_listing, list_files
+from lorp.disk import check_room
 from lorp.errors import SourceError, SpecError
 from lorp.finite import check_finite
 from lorp.gguf import dequantise, gguf_licence, gguf_num_blocks, is_gguf
@@ -187,7 +188,9 @@ def _changed(path: str) -> SourceError:
 
 
 def _copy_checkpoint(folder: Path, scratch: Path) -> None:
-    for name in open_checkpoint(folder).files:
+    names = open_checkpoint(folder).files
+    check_room(scratch, sum((folder / name).stat().st_size for name in names))
+    for name in names:
         shutil.copyfile(folder / name, scratch / name)
 
 

@@ -1,5 +1,6 @@
 """Evaluations + budgets -> verdict."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +8,16 @@ from typing import Any, ClassVar
 
 from lorp.digest import digest_value
 from lorp.errors import IntegrityError
-from lorp.gate import Verdict, judge, needed
+from lorp.gate import Evidence, Verdict, judge, needed
 from lorp.spec import GateSpec
 from lorp.values import encode
 from tasks.evidence import ROLES, read_evidence
+from tasks.material import check_material
 from tasks.stage import Outputs, Request
 from tasks.vault import Reference, Vault
+
+#: How far numbers that follow from the same ones may lie apart on two machines.
+_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +28,7 @@ class Gate(Request):
         variant: What is judged.
         evaluations: All evaluations by role; only those that a budget rests on are judged.
         spec: The budgets.
+        dense: What the variant was cut from; determines nothing that the evaluations do not name.
     """
 
     STAGE: ClassVar[str] = "gate"
@@ -30,6 +36,7 @@ class Gate(Request):
     variant: Reference
     evaluations: dict[str, Reference]
     spec: GateSpec
+    dense: Reference | None = None
 
     @property
     def judged(self) -> dict[str, Reference]:
@@ -47,15 +54,56 @@ class Gate(Request):
 
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Judges."""
+        return {"verdict": vault.put("values", encode(self.verdict(vault)), ".json")}
+
+    def verdict(self, vault: Vault) -> Verdict:
+        """What follows from the evaluations.
+
+        Raises:
+            IntegrityError: One is gone or has changed, or is of another model, or of other text than it names.
+        """
         evidence = read_evidence(vault, self.judged)
-        if evidence.checkpoints[1] - {self.variant.sha256} or len(evidence.checkpoints[0]) > 1:
-            raise IntegrityError("the evaluations are not all of one dense model and this variant", "Report this")
+        self._check_models(evidence)
+        check_material(vault, evidence)
         criteria = judge(evidence, self.spec)
-        verdict = Verdict(
+        return Verdict(
             variant=self.variant.sha256,
             evaluation=digest_value(self.inputs()["evaluations"]),
             gate=digest_value(self.spec.budgets()),
             approved=all(criterion.passed for criterion in criteria),
             criteria=criteria,
         )
-        return {"verdict": vault.put("values", encode(verdict), ".json")}
+
+    def _check_models(self, evidence: Evidence) -> None:
+        dense, pruned = evidence.checkpoints
+        expected = {self.dense.sha256} if self.dense else set(list(dense)[:1])
+        if dense - expected or pruned - {self.variant.sha256} or self.variant.sha256 in dense:
+            raise IntegrityError("the evaluations are not all of one dense model and this variant", "Report this")
+
+
+def check_follows(verdict: Verdict, gate: Gate, vault: Vault) -> None:
+    """Refuses a verdict that the evaluations behind it do not give; numbers may differ as they do between machines.
+
+    Raises:
+        IntegrityError: They give another, or none.
+    """
+    again = gate.verdict(vault)
+    told, followed = _said(verdict), _said(again)
+    numbers = zip(_numbers(verdict), _numbers(again), strict=False)
+    if told != followed or not all(_alike(one, other) for one, other in numbers):
+        raise IntegrityError("the verdict does not follow from its evaluations", "Run again, or report this")
+
+
+def _said(verdict: Verdict) -> Any:
+    criteria = [(each.name, each.budget, each.side, each.passed) for each in verdict.criteria]
+    return verdict.id, verdict.approved, criteria
+
+
+def _numbers(verdict: Verdict) -> list[float | None]:
+    return [number for each in verdict.criteria for number in (each.value, each.bound)]
+
+
+def _alike(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from lorp.digest import FileDigest, digest_file
+from lorp.disk import check_room
 from lorp.errors import IntegrityError, SpecError, StoreError
 from lorp.ledger import Standing, standing
 from lorp.progress import track
@@ -114,6 +115,7 @@ def _bring(files: _Files, to: Path) -> None:
         return
     aside = to.with_name(f".{to.name}.pulling")
     aside.mkdir(parents=True, exist_ok=True)
+    check_room(aside, sum(file.bytes for file in files if not (aside / file.name).exists()))
     for file in track(list(files), "pull"):
         if not _is(aside / file.name, file):
             _copy(files[file], aside / file.name, file)

@@ -19,6 +19,7 @@ from lorp.names import without_paths
 from lorp.report.text import headline
 from lorp.spec import RecompressSpec
 from tasks.cache import outside
+from tasks.gate import Gate, check_follows
 from tasks.ledger import record
 from tasks.lineage import Lineage
 from tasks.registration import Registration, UsedWindows
@@ -59,12 +60,13 @@ def register_verdict(places: Workspace, request: Registering) -> RegisteredVerdi
     """Registers once, however often it runs.
 
     Raises:
-        IntegrityError: A stage's result is no longer in the store.
+        IntegrityError: A stage's result is no longer in the store, or the verdict does not follow from the evaluations.
         RegistryError: MLflow refuses or cannot be reached.
     """
     vault = open_vault(places.store)
     _check_stands(vault, request.stages)
     values = read_values(vault, request.results)
+    _check_verdict(vault, request, values.verdict)
     pages = make_pages(vault, request.spec, request.name, request.results, values, request.stages)
     registered = register(places, _registration(vault, request, values, pages))
     lineage = Lineage(
@@ -88,6 +90,18 @@ def _check_stands(vault: Vault, stages: Iterable[Manifest]) -> None:
     gone = next((manifest.key for manifest in stages if not vault.holds(manifest.key)), None)
     if gone:
         raise IntegrityError(f"the result of {gone} is gone", "Run again to make it anew")
+
+
+def _check_verdict(vault: Vault, request: Registering, verdict: Verdict) -> None:
+    """Judges once more: what is registered is not what lies in the store as a verdict, but what the evaluations say."""
+    results = request.results
+    gate = Gate(
+        variant=results.candidate.variant,
+        evaluations=results.evaluations,
+        spec=request.spec.gate,
+        dense=results.checkpoint,
+    )
+    check_follows(verdict, gate, vault)
 
 
 def _enter(vault: Vault, request: Registering, registered: Registered, verdict: Verdict, lineage: Reference) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lorp.digest import digest_value
+from lorp.disk import full_told
 from tasks.usage import note_use
 from tasks.vault import Manifest, Reference, Vault
 from tasks.versions import software_versions
@@ -66,9 +67,13 @@ def run_stage(vault: Vault, request: Request) -> Manifest:
 
 
 def make(vault: Vault, request: Request) -> Manifest:
-    """Makes and commits a stage's result."""
+    """Makes and commits a stage's result.
+
+    Raises:
+        SpaceError: A disk is full.
+    """
     started = time.monotonic()
-    with vault.scratch() as scratch:
+    with full_told(), vault.scratch() as scratch:
         outputs = request.compute(vault, scratch)
     manifest = Manifest(
         stage=request.STAGE,

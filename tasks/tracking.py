@@ -14,7 +14,8 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from lorp.errors import RegistryError
+from lorp.disk import space_fault
+from lorp.errors import LorpError, RegistryError
 from tasks.pauses import pauses
 from tasks.workspace import Workspace
 
@@ -139,8 +140,11 @@ def not_there() -> Iterator[None]:
         yield
 
 
-def unusable(tracking_uri: str, fault: Exception) -> RegistryError:
-    """Says that MLflow cannot be used."""
+def unusable(tracking_uri: str, fault: Exception) -> LorpError:
+    """Says that MLflow cannot be used: a RegistryError, or a SpaceError where a disk is full."""
+    full = space_fault(fault)
+    if full:
+        return full
     said = str(fault)[:300]
     return RegistryError(f"MLflow at {tracking_uri} cannot be used: {said}", "Look at --tracking-uri and its server")
 

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
@@ -269,7 +269,12 @@ def unseal(data: bytes) -> Manifest | None:
         sealed = json.loads(data)
         if canonical_json(sealed) != data or sealed["sha256"] != digest_value(sealed["manifest"]):
             return None
-        manifest: Manifest = TypeAdapter(Manifest).validate_python(sealed["manifest"])
+        manifest: Manifest = _manifest_adapter().validate_python(sealed["manifest"])
         return manifest
     except (ValueError, KeyError, TypeError, RecursionError, ValidationError):
         return None
+
+
+@cache
+def _manifest_adapter() -> TypeAdapter[Manifest]:
+    return TypeAdapter(Manifest)

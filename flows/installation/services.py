@@ -10,6 +10,7 @@ import httpx
 from pydantic import Field
 
 from flows.installation.databases import database_urls
+from flows.installation.logins import Login, Logins, logins, prefect_login
 from flows.installation.supervisor import Service
 from lorp.spec import Spec
 from tasks.workspace import Workspace, home
@@ -78,11 +79,12 @@ def services_of(asked: UpSpec, places: Workspace) -> Services:
     """The services that are asked for.
 
     Raises:
-        SpecError: The database's address cannot be used.
+        SpecError: The database's address cannot be used, or nobody would be asked for a password who should be.
         OutageError: The database's server does not do as asked.
     """
-    prefect_database, mlflow_database = database_urls(asked.database_url, home())
     environment = _environment(asked, places)
+    asking = logins(environment) if asked.is_open else None
+    prefect_database, mlflow_database = database_urls(asked.database_url, home())
     folder = asked.deployments.absolute().parent
 
     def service(
@@ -105,18 +107,24 @@ def services_of(asked: UpSpec, places: Workspace) -> Services:
         "prefect",
         ("prefect", "server", "start", "--host", asked.host, "--port", asked.prefect_port),
         lambda: _answers(f"{asked.prefect}/api/health"),
-        _prefect_settings(prefect_database),
+        _prefect_settings(prefect_database, asking),
         asked.prefect_port,
     )
     mlflow = service(
         "mlflow",
-        ("mlflow", "server", "--host", asked.host, "--port", asked.mlflow_port, "--workers", 1),
+        (
+            *("mlflow", "server", "--host", asked.host, "--port", asked.mlflow_port, "--workers", 1),
+            *(("--app-name", "basic-auth") if asking else ()),
+        ),
         lambda: _answers(f"{asked.mlflow}/health"),
-        _mlflow_settings(asked, mlflow_database),
+        _mlflow_settings(asked, mlflow_database, asking),
         asked.mlflow_port,
     )
+    login = prefect_login(environment)
     workers = tuple(
-        service(name, ("prefect", "worker", "start", "--pool", POOL, "--name", name), _online(asked.prefect, name))
+        service(
+            name, ("prefect", "worker", "start", "--pool", POOL, "--name", name), _online(asked.prefect, name, login)
+        )
         for name in (f"worker-{number}" for number in range(1, asked.workers + 1))
     )
     return Services(servers=(prefect, mlflow), workers=workers, environment=environment)
@@ -138,16 +146,18 @@ def _environment(asked: UpSpec, places: Workspace) -> dict[str, str]:
     }
 
 
-def _prefect_settings(database: str) -> dict[str, str]:
+def _prefect_settings(database: str, asking: Logins | None) -> dict[str, str]:
     return {
+        **(asking.prefect_settings if asking else {}),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
         # Of the server that the page came from, by whatever name a browser knows it.
         "PREFECT_SERVER_UI_API_URL": "/api",
     }
 
 
-def _mlflow_settings(asked: UpSpec, database: str) -> dict[str, str]:
+def _mlflow_settings(asked: UpSpec, database: str, asking: Logins | None) -> dict[str, str]:
     return {
+        **(asking.mlflow_settings(home()) if asking else {}),
         "MLFLOW_BACKEND_STORE_URI": database,
         "MLFLOW_ARTIFACTS_DESTINATION": (home() / "mlflow-artifacts").as_uri(),
         # Judges of traces and their like, which lorp has none of.
@@ -173,10 +183,10 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _online(prefect: str, name: str) -> Callable[[], bool]:
+def _online(prefect: str, name: str, login: Login | None) -> Callable[[], bool]:
     def online() -> bool:
         try:
-            found = httpx.post(f"{prefect}/api/work_pools/{POOL}/workers/filter", json={}, timeout=5)
+            found = httpx.post(f"{prefect}/api/work_pools/{POOL}/workers/filter", json={}, timeout=5, auth=login)
             workers = found.raise_for_status().json()
             return any((worker["name"], worker["status"]) == (name, "ONLINE") for worker in workers)
         except httpx.HTTPError:

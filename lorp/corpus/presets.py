@@ -48,7 +48,7 @@ PRESETS: Mapping[str, Mapping[Use, _Part]] = {
 def with_presets(values: Any, use: Use) -> Any:
     """A spec's values with presets' names replaced by what they stand for; what else is given stays."""
     corpora = values.get("corpora") if isinstance(values, Mapping) else None
-    if not isinstance(corpora, (list, tuple)):
+    if not isinstance(corpora, (list, tuple)) or not all(isinstance(name, str) for name in corpora):
         return values
     parts = [PRESETS[name][use] for name in corpora if name in PRESETS]
     if not parts:

@@ -70,6 +70,9 @@ class GenerationEvaluation:
     num_expected: int
     continuations: tuple[Continuation, ...]
 
+    def __post_init__(self) -> None:
+        assert self.continuations
+
     @property
     def repetition(self) -> float:
         """Mean 4-gram repetition rate."""

@@ -30,6 +30,9 @@ class WindowLoss:
     num_predicted: int
     loss: float | None
 
+    def __post_init__(self) -> None:
+        assert abs(self.num_predicted) < 1 << 31
+
 
 @dataclass(frozen=True, kw_only=True)
 class PerplexityEvaluation:

@@ -34,6 +34,9 @@ class Timing:
     prefill: float
     decode: float
 
+    def __post_init__(self) -> None:
+        assert self.prefill > 0 < self.decode
+
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
@@ -48,6 +51,10 @@ class Memory:
     weights: int
     kv_token: int
     peak: int
+
+    def __post_init__(self) -> None:
+        assert 0 < self.weights < 1 << 62
+        assert 0 <= min(self.kv_token, self.peak) <= max(self.kv_token, self.peak) < 1 << 62
 
     def resident(self, num_tokens: int) -> int:
         """Bytes that serving one sequence of so many tokens takes, activations apart."""
@@ -89,6 +96,11 @@ class SpeedComparison:
     rounds: tuple[Round, ...]
     dense_memory: Memory
     pruned_memory: Memory
+
+    def __post_init__(self) -> None:
+        assert self.rounds
+        assert min(self.prefill_tokens, self.decode_tokens) > 0
+        assert max(self.prefill_tokens, self.decode_tokens) < 1 << 31
 
     @property
     def prefill_speedups(self) -> list[float]:

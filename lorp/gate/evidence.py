@@ -19,6 +19,8 @@ from lorp.statistics import Estimate, bounded_differences, clustered_mean, media
 MIN_WINDOWS = 30
 MIN_ITEMS = 30
 MIN_PROMPTS = 30
+#: How far below 0 rounding may take a loss, in nats.
+_ROUNDING = 1e-3
 
 Estimated = Estimate | str
 
@@ -159,11 +161,22 @@ def _perplexity_fault(dense: PerplexityEvaluation, pruned: PerplexityEvaluation)
     for name, evaluation in (("dense", dense), ("pruned", pruned)):
         if len(evaluation.losses) != evaluation.num_expected:
             return f"the {name} evaluation has {len(evaluation.losses)} of {evaluation.num_expected} windows"
-        if any(item.loss is None or not math.isfinite(item.loss) for item in evaluation.losses):
-            return f"the {name} evaluation has losses that are not finite"
+        if fault := _losses_fault(evaluation):
+            return f"the {name} evaluation has {fault}"
     if dense.windows_sha256 != pruned.windows_sha256 or _windows(dense) != _windows(pruned):
         return "dense and pruned were not evaluated on the same windows"
     return _too_few(_documents(dense), MIN_WINDOWS, "windows were evaluated")
+
+
+def _losses_fault(evaluation: PerplexityEvaluation) -> str | None:
+    losses = evaluation.losses
+    if any(item.loss is None or not math.isfinite(item.loss) for item in losses):
+        return "losses that are not finite"
+    if any((item.loss or 0.0) < -_ROUNDING for item in losses):
+        return "losses below 0, which no probability gives"
+    if any(item.num_predicted < 1 for item in losses):
+        return "windows of which nothing was predicted"
+    return "a window twice" if len({item.window for item in losses}) < len(losses) else None
 
 
 def _cluster(item: ItemResult) -> str:
@@ -177,6 +190,8 @@ def _tasks_fault(dense: DownstreamEvaluation, pruned: DownstreamEvaluation) -> s
             return f"the {name} model answered {len(evaluation.items)} of {evaluation.num_expected} questions"
         if not all(item.valid for item in evaluation.items):
             return f"the {name} model gave answers that are not finite"
+        if len({(item.task, item.item) for item in evaluation.items}) < len(evaluation.items):
+            return f"the {name} model answered a question twice"
     if dense.tasks_sha256 != pruned.tasks_sha256 or _questions(dense) != _questions(pruned):
         return "dense and pruned did not answer the same questions"
     return None
@@ -196,6 +211,8 @@ def _generation_fault(dense: GenerationEvaluation, pruned: GenerationEvaluation)
     for name, evaluation in (("dense", dense), ("pruned", pruned)):
         if len(evaluation.continuations) != evaluation.num_expected:
             return f"the {name} model continued {len(evaluation.continuations)} of {evaluation.num_expected} prompts"
+        if len({item.prompt for item in evaluation.continuations}) < len(evaluation.continuations):
+            return f"the {name} model continued a prompt twice"
     if dense.windows_sha256 != pruned.windows_sha256 or _prompts(dense) != _prompts(pruned):
         return "dense and pruned did not continue the same prompts"
     return None

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from lorp.disk import check_room, full_told
 from lorp.healing.block import SiteRepair
 from lorp.healing.choice import Attempt
 from lorp.safetensors_file import Tensor, read_tensors
@@ -33,8 +34,14 @@ class Patch:
 
 
 def write_weights(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Writes the tensors; equal ones give equal bytes."""
-    save_file({name: tensors[name].contiguous() for name in sorted(tensors)}, path)
+    """Writes the tensors; equal ones give equal bytes.
+
+    Raises:
+        SpaceError: They do not fit onto the disk.
+    """
+    check_room(path.parent, sum(tensor.nbytes for tensor in tensors.values()))
+    with full_told(path.parent):
+        save_file({name: tensors[name].contiguous() for name in sorted(tensors)}, path)
 
 
 def open_weights(path: Path) -> tuple[Tensor, ...]:

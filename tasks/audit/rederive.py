@@ -232,7 +232,8 @@ def _frontier(run: RunRecord, manifest: Manifest, vault: Vault) -> Again:
 def _gate(run: RunRecord, manifest: Manifest, vault: Vault) -> Again:
     asked = manifest.inputs
     evaluations = {role: run.output(sha256) for role, sha256 in asked["evaluations"].items()}
-    return _pure(Gate(variant=run.output(asked["variant"]), evaluations=evaluations, spec=run.spec.gate), vault)
+    variant, dense = run.output(asked["variant"]), run.chain.checkpoint
+    return _pure(Gate(variant=variant, evaluations=evaluations, spec=run.spec.gate, dense=dense), vault)
 
 
 def _candidate(run: RunRecord, plan: str, patch: str | None) -> Candidate:

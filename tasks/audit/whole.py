@@ -23,7 +23,11 @@ _MANIFEST = re.compile(r"stages/(?P<key>[A-Za-z0-9][^/]*-[0-9a-f]{64})\.json")
 
 
 def store_step(objects: Objects) -> Step:
-    """Everything that manifests name, and every object that is named by a digest, whether or not one names it."""
+    """Everything that manifests name, and every object that is named by a digest, whether or not one names it.
+
+    A folder that no manifest names and that is not whole was begun by someone who was killed: nothing rests on it, and
+    it is no fault.
+    """
     stands = [objects.manifest(key) for key in _stages(objects)]
     faults = [found for found in stands if isinstance(found, Fault)]
     faults += [fault for found in stands if isinstance(found, Manifest) and (fault := _misnamed(found))]
@@ -33,12 +37,13 @@ def store_step(objects: Objects) -> Step:
     keys = [key for kind in _OBJECTS for key in objects.listed(kind)]
     faults += objects.check((key, match["sha256"]) for key in keys if (match := _OBJECT.fullmatch(key)))
     known = {one.key for one in made}
-    faults += [
-        fault
+    begun = [
+        folder
         for folder, digest, files in _folders(objects)
-        if folder not in known and (fault := _folder_fault(objects, folder, digest, files))
+        if folder not in known and not _is_whole(objects, folder, digest, files)
     ]
-    return judged("store", "every object", faults, f"{len(objects.digests)} objects are what their names say")
+    said = f"{len(objects.digests)} objects are what their names say"
+    return judged("store", "every object", faults, f"{said}{_unfinished(begun)}")
 
 
 def unentered_step(objects: Objects, ledgers: Mapping[str, AuditedLedger]) -> Step:
@@ -90,7 +95,7 @@ def _folders(objects: Objects) -> Iterator[tuple[str, str, list[str]]]:
     yield from ((folder, digest, keys) for (folder, digest), keys in found.items())
 
 
-def _folder_fault(objects: Objects, folder: str, digest: str, keys: list[str]) -> Fault | None:
+def _is_whole(objects: Objects, folder: str, digest: str, keys: list[str]) -> bool:
     objects.check((key, "") for key in keys)
     files = [
         FileDigest(
@@ -100,5 +105,11 @@ def _folder_fault(objects: Objects, folder: str, digest: str, keys: list[str]) -
         )
         for key in keys
     ]
-    fine = digest_listing(files) == digest
-    return None if fine else Fault(object=folder, reason="its files are not those that its name is the digest of")
+    return digest_listing(files) == digest
+
+
+def _unfinished(folders: list[str]) -> str:
+    if not folders:
+        return ""
+    more = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
+    return f"; {folders[0]}{more} was begun and never finished, and nothing rests on it"

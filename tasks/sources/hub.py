@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from lorp.architectures.blocks import num_blocks_of
 from lorp.checkpoint import INDEX
 from lorp.config_file import CONFIG, read_json
 from lorp.digest import canonical_json, digest_value
+from lorp.disk import check_room
 from lorp.errors import OutageError, SourceError, StoreError, first_line
 from lorp.licence import CARD, licence_of_card
 from lorp.plan import Stack
@@ -103,8 +104,10 @@ def copy_hub_files(address: HubAddress, to: Path) -> None:
     """
     if _offline() and not _listed(address):
         raise SourceError(f"{address} is not wholly in the hub's cache", "Set HF_HUB_OFFLINE=0 to ask the hub for it")
-    for name in _listed(address) if _offline() else _fetched(address):
-        shutil.copyfile(_file(address, name), to / name)
+    files = {name: _file(address, name) for name in (_listed(address) if _offline() else _fetched(address))}
+    check_room(to, sum(path.stat().st_size for path in files.values()))
+    for name, path in files.items():
+        shutil.copyfile(path, to / name)
 
 
 def hub_licence(address: HubAddress) -> str | None:
@@ -132,9 +135,10 @@ def unlisted_folder(address: HubAddress) -> Path | None:
 def _fetched(address: HubAddress) -> list[str]:
     """Names of the checkpoint's files, which are in the cache from now on; so is written down."""
     with _hub_faults(address):
-        found = _asked(address).siblings or []
-    there = [sibling.rfilename for sibling in found]
+        found = _asked(address, files_metadata=True).siblings or []
+    there = {sibling.rfilename: sibling.size or 0 for sibling in found}
     names = checkpoint_names(str(address), there, lambda: read_json(_file(address, INDEX)))
+    _check_room(address, {name: there[name] for name in names})
     for name in names:
         _file(address, name)
     listing = _listing(address)
@@ -146,12 +150,26 @@ def _fetched(address: HubAddress) -> list[str]:
     return names
 
 
-def _asked(address: HubAddress) -> "ModelInfo":
+def _check_room(address: HubAddress, sizes: Mapping[str, int]) -> None:
+    """Makes sure that what the cache lacks fits into it."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    here = {name: try_to_load_from_cache(address.repo, name, revision=address.revision) for name in sizes}
+    check_room(
+        Path(constants.HF_HUB_CACHE), sum(sizes[name] for name, path in here.items() if not isinstance(path, str))
+    )
+
+
+def _asked(address: HubAddress, files_metadata: bool = False) -> "ModelInfo":
     """What the hub says of a model; its client would wait for ever for a hub that accepts and says nothing."""
     from huggingface_hub import HfApi, constants
 
-    api = HfApi(endpoint=_endpoint())
-    return api.model_info(address.repo, revision=address.revision, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    return HfApi(endpoint=_endpoint()).model_info(
+        address.repo,
+        revision=address.revision,
+        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        files_metadata=files_metadata,
+    )
 
 
 def _listed(address: HubAddress) -> list[str]:

@@ -8,7 +8,7 @@ from lorp.checkpoint import COMPANIONS, INDEX, SINGLE
 from lorp.config_file import CONFIG
 from lorp.errors import SourceError, UnsafeCheckpointError
 
-_SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
+_SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\.safetensors")
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 

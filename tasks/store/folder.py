@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from lorp.digest import digest_file
+from lorp.disk import check_room, full_told
 from lorp.errors import IntegrityError, StoreError
 from tasks.scratch import scratch_folder, sweep
 from tasks.store.protocol import Stored, check_key, missing
@@ -56,15 +57,17 @@ class FolderStore:
     def create(self, key: str, source: bytes | Path, lock: bool = False) -> bool:
         """Writes beside, then links into place: an object is there whole or not at all. A folder cannot lock."""
         target = self._path(key)
-        if isinstance(source, Path) and source.is_relative_to(self._root / _SCRATCH):
-            return _link(source, target)
-        with self.scratch() as folder:
-            staged = folder / "staged"
-            if isinstance(source, Path):
-                shutil.copyfile(source, staged)
-            else:
-                staged.write_bytes(source)
-            return _link(staged, target)
+        with full_told(self._root):
+            if isinstance(source, Path) and source.is_relative_to(self._root / _SCRATCH):
+                return _link(source, target)
+            check_room(self._root, source.stat().st_size if isinstance(source, Path) else len(source))
+            with self.scratch() as folder:
+                staged = folder / "staged"
+                if isinstance(source, Path):
+                    shutil.copyfile(source, staged)
+                else:
+                    staged.write_bytes(source)
+                return _link(staged, target)
 
     def read(self, key: str) -> bytes:
         """The file's content."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lorp.digest import canonical_json, digest_file
+from lorp.disk import check_room, full_told
 from tasks.scratch import scratch_folder, sweep
 from tasks.store.protocol import KEY
 from tasks.store.s3_notes import is_noted
@@ -75,24 +76,30 @@ class LocalCopies:
         return self._objects / key
 
     def copy(self, key: str, state: ObjectState) -> Copy:
-        """Makes sure that the copy is what the bucket holds."""
+        """Makes sure that the copy is what the bucket holds.
+
+        Raises:
+            SpaceError: The disk has no room for it.
+        """
         checked = self._checked.get(key)
         if checked and checked[0].state == state and checked[1] == _times(self.path(key)):
             return checked[0]
         noted = self._noted(key)
         if noted and noted.state == state and self._is_whole(key, noted):
             return noted
-        with scratch_folder(self.scratch) as folder:
+        check_room(self.scratch, state.bytes)
+        with full_told(self.scratch), scratch_folder(self.scratch) as folder:
             came = self._download(key, folder / "object")
             self.adopt(key, folder / "object", came)
         return came
 
     def folder(self, key: str, states: dict[str, ObjectState]) -> Path:
-        """Makes sure that a folder holds copies of these keys and nothing else."""
+        """Makes sure that a folder holds copies of these keys and nothing else. Raises as `copy` does."""
         wanted = {member: state for member, state in states.items() if KEY.fullmatch(member)}
         for path in sorted(self.path(key).rglob("*")):
             if not path.is_dir() and str(path.relative_to(self._objects)) not in wanted:
                 path.unlink(missing_ok=True)
+        check_room(self.scratch, sum(state.bytes for member, state in wanted.items() if not _times(self.path(member))))
         for member, state in wanted.items():
             self.copy(member, state)
         return self.path(key)

@@ -8,12 +8,27 @@ from mlflow import MlflowClient
 from lorp.ledger import standing
 from tasks.aliases import aliases
 from tasks.audit import AuditRequest, audit
+from tasks.audit.objects import Objects
+from tasks.audit.whole import store_step
 from tasks.ledger import names, read_ledger
+from tasks.store import open_store
 from tasks.vault import open_vault
 from tasks.workspace import workspace
 
 #: Stages whose results hold times or ids.
 _NEVER_THE_SAME = ("speed", "register")
+
+
+def check_objects() -> None:
+    """Every object that anything rests on is whole, whatever was interrupted.
+
+    Raises:
+        AssertionError: One is not.
+    """
+    objects = Objects(open_store(workspace().store))
+    if objects.listed("stages"):
+        step = store_step(objects)
+        assert step.state == "holds", step.faults
 
 
 def state() -> dict[str, Any]:

@@ -5,10 +5,19 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from children import child
 from servers import background, free_port, wait_for
+
+#: What a run is asked for that searches and heals.
+FILLING: dict[str, Any] = {
+    "pruning": {"remove": 2, "method": ["lorp", "shortgpt"]},
+    "search": {"num_mend_windows": 2, "num_score_windows": 2, "num_confirm_windows": 2, "max_swaps": 1},
+    "healing": {"method": "linear", "num_windows": 8},
+    "gate": {"max_perplexity_ratio": 1e9},
+}
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +40,23 @@ def make_home(empty_registry: Path, tmp_path: Path) -> Callable[[str], Path]:
         return home
 
     return make
+
+
+@pytest.fixture(scope="session")
+def filled_home(empty_registry: Path, pico: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which a run has searched, healed, been registered and promoted."""
+    home = tmp_path_factory.mktemp("filled")
+    shutil.copy(empty_registry, home / "mlflow.db")
+    environment = {"LORP_HOME": str(home), "MLFLOW_TRACKING_URI": None}
+    child(_fill, str(pico), environment=environment).end().whole()
+    return home
+
+
+def _fill(pico: str) -> None:
+    import jobs
+
+    jobs.recompress(Path(pico), **FILLING)
+    jobs.promote("pico", 1)
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,10 @@ from flows.wording import Outcome
 from lorp.promotion import PromotionPolicy
 from lorp.spec import RecompressSpec
 from tasks.register import Registering, register_verdict
+from tasks.report import make_pages
+from tasks.results import RunResults, read_values
 from tasks.stage import Request, run_stage
-from tasks.vault import open_vault
+from tasks.vault import Manifest, Vault, open_vault
 from tasks.workspace import make_home, workspace
 
 PRUNING: dict[str, Any] = {"remove": 2, "method": ["shortgpt"], "clustering": "agglomerative"}
@@ -54,14 +56,26 @@ class Plain:
 
 def recompress(source: Path, name: str = "pico", **changes: Any) -> Outcome:
     """Recompresses a checkpoint in the workspace that the environment names."""
+    results, stages, spec = judged(source, name, **changes)
+    places = workspace()
+    request = Registering(spec=spec, name=name, results=results, stages=stages, flow_run=_run())
+    return make_outcome(open_vault(places.store), request, register_verdict.fn(places, request))
+
+
+def judged(source: Path, name: str = "pico", **changes: Any) -> tuple[RunResults, tuple[Manifest, ...], RecompressSpec]:
+    """The same as far as the verdict, which is not registered: what was made, by which stages, as what was asked."""
     _new_run()
     spec = RecompressSpec(source=str(source), name=name, **{**RECIPE, **changes})
     make_home()
-    places = workspace()
-    stages = Stages(spec=spec, places=places, runner=Plain())
+    stages = Stages(spec=spec, places=workspace(), runner=Plain())
     results = judge(stages, measure(stages))
-    request = Registering(spec=spec, name=name, results=results, stages=tuple(stages.done), flow_run=_run())
-    return make_outcome(stages.vault, request, register_verdict.fn(places, request))
+    return results, tuple(stages.done), spec
+
+
+def pages(vault: Vault, spec: RecompressSpec, results: RunResults, stages: tuple[Manifest, ...]) -> tuple[str, str]:
+    """Report page and model card of what was judged."""
+    made = make_pages(vault, spec, str(spec.name), results, read_values(vault, results), stages)
+    return vault.read(made.report).decode(), vault.read(made.card).decode()
 
 
 def promote(name: str, version: int) -> dict[str, Any]:

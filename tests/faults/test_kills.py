@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import jobs
 from addresses import s3
-from checks import state
+from checks import check_objects, state
 from children import Ended, child
 from effects import Effects
 from pico import make_pico
@@ -89,6 +89,7 @@ def _step(number: int, source: str, trial: int, kill_before: int | None) -> dict
 
     stage.make = noted
     S3Store.__init__.__defaults__ = (_PART_BYTES,)
+    check_objects()
     effects = Effects(kill_before)
     effects.watch()
     STEPS[number](Path(source), trial)

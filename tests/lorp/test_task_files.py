@@ -144,7 +144,7 @@ def test_what_a_yaml_file_includes_is_overridden_by_itself(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (YAML + "process_docs: !function evil.run\n", "no plain YAML: could not determine a constructor"),
+        (YAML + "process_docs: !function evil.run\n", "no plain YAML: line 10: could not determine a constructor"),
         (YAML + "process_docs: evil.run\n", "process_docs"),
         (YAML + "x: !!python/object/apply:os.system [true]\n", "no plain YAML"),
         (YAML + "class: evil\n", "class"),

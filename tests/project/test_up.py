@@ -105,6 +105,66 @@ def test_both_servers_keep_what_they_know_in_postgresql(
     assert not any(PASSWORD in text for text in [installation.said, *(log.read_text() for log in logs)])
 
 
+def test_what_other_machines_reach_asks_for_a_password(tmp_path: Path) -> None:
+    logins = {
+        "PREFECT_API_AUTH_STRING": "ada:secret-of-prefect",
+        "MLFLOW_TRACKING_USERNAME": "ada",
+        "MLFLOW_TRACKING_PASSWORD": "secret-of-mlflow",
+    }
+    up = installation_in(tmp_path / "home", **logins)
+    process = up.start("--host=0.0.0.0")
+    try:
+        asked = {"json": {}, "timeout": 60}
+        flows, models = f"{up.api}/flows/filter", f"{up.mlflow}/api/2.0/mlflow/registered-models/search"
+        assert httpx.post(flows, **asked).status_code == 401
+        assert httpx.post(flows, auth=("ada", "secret-of-mlflow"), **asked).status_code == 401
+        assert httpx.post(flows, auth=("ada", "secret-of-prefect"), **asked).is_success
+        assert httpx.get(models, timeout=60).status_code == 401
+        assert httpx.get(models, auth=("ada", "secret-of-mlflow"), timeout=60).is_success
+        command = [LORP, "status", "--json"]
+        told = subprocess.run(command, env=up.environment, capture_output=True, text=True, check=False)
+        assert told.returncode == 0, told.stderr
+        assert not [path for path in up.home.rglob("*") if path.is_file() and holds_a_secret(path)]
+        assert "secret-of" not in up.said
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) == 0
+    up.more["MLFLOW_TRACKING_PASSWORD"] = "another-of-mlflow"
+    refused = up.again("--host=0.0.0.0")
+    assert refused.returncode == 2, refused.stderr
+    assert "knows ada by another password than MLFLOW_TRACKING_PASSWORD" in refused.stderr
+    assert up.all_gone()
+
+
+def holds_a_secret(path: Path) -> bool:
+    return b"secret-of" in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"PREFECT_API_AUTH_STRING": ""}, "PREFECT_API_AUTH_STRING are not set"),
+        ({"PREFECT_API_AUTH_STRING": "secret"}, "PREFECT_API_AUTH_STRING is no name and password"),
+        ({"MLFLOW_TRACKING_PASSWORD": "secret"}, "MLFLOW_TRACKING_PASSWORD is too short"),
+    ],
+)
+def test_without_a_password_nothing_is_open_to_other_machines(
+    tmp_path: Path, changed: dict[str, str], reason: str
+) -> None:
+    logins = {
+        "PREFECT_API_AUTH_STRING": "ada:secret",
+        "MLFLOW_TRACKING_USERNAME": "ada",
+        "MLFLOW_TRACKING_PASSWORD": "secret-that-is-long",
+    }
+    up = installation_in(tmp_path, **(logins | changed))
+    refused = up.again("--host=0.0.0.0")
+    assert refused.returncode == 2, refused.stderr
+    assert reason in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert "secret" not in refused.stderr
+    assert up.all_gone()
+
+
 def test_a_port_that_is_taken_is_told_at_once(tmp_path: Path) -> None:
     import socket
 

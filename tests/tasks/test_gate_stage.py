@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lorp.corpus import Window, Windows
 from lorp.errors import IntegrityError
 from lorp.evaluation.perplexity import PerplexityEvaluation, WindowLoss
 from lorp.gate import Verdict
@@ -20,12 +21,22 @@ def vault(tmp_path: Path) -> Vault:
     return Vault(FolderStore(tmp_path))
 
 
+def windows(vault: Vault) -> Reference:
+    cut = tuple(
+        Window(id=f"{number % 5}@{number}", document=str(number % 5), text_sha256="t", tokens=tuple(range(10)))
+        for number in range(40)
+    )
+    return vault.put("values", encode(Windows(corpus_sha256="c", windows=cut)), ".json")
+
+
 def evaluation(vault: Vault, checkpoint: str) -> Reference:
     losses = tuple(
         WindowLoss(window=f"{number % 5}@{number}", document=str(number % 5), num_predicted=9, loss=3.0)
         for number in range(40)
     )
-    value = PerplexityEvaluation(checkpoint=checkpoint, windows_sha256="w", num_expected=40, losses=losses)
+    value = PerplexityEvaluation(
+        checkpoint=checkpoint, windows_sha256=windows(vault).sha256, num_expected=40, losses=losses
+    )
     return vault.put("values", encode(value), ".json")
 
 

@@ -7,6 +7,9 @@ from statistics import fmean
 
 from lorp.evaluation.downstream.questions import Metric
 
+#: Of characters of a choice: what says more is no answer.
+_MOST = 1 << 31
+
 
 @dataclass(frozen=True, kw_only=True)
 class ItemResult:
@@ -29,6 +32,10 @@ class ItemResult:
     label: int
     lengths: tuple[int, ...]
     loglikelihoods: tuple[float | None, ...]
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.label < len(self.lengths) == len(self.loglikelihoods)
+        assert 0 < min(self.lengths) <= max(self.lengths) < _MOST
 
     @property
     def num_choices(self) -> int:

