@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lorp.disk import space_fault
 from lorp.errors import LorpError, RegistryError
 from tasks.pauses import pauses
+from tasks.scratch import locked
 from tasks.workspace import Workspace
 
 EXPERIMENT = "lorp"
@@ -85,9 +87,14 @@ def newest_runs(places: Workspace, name: str | None, count: int) -> list[Run]:
         return list(client.search_runs([experiment.experiment_id], wanted, max_results=count, order_by=order))
 
 
+def is_sqlite(tracking_uri: str) -> bool:
+    """Whether the registry is a file."""
+    return tracking_uri.startswith("sqlite:")
+
+
 def is_there(places: Workspace) -> bool:
     """Whether the registry exists; of a server that is assumed."""
-    if not places.tracking_uri.startswith("sqlite:"):
+    if not is_sqlite(places.tracking_uri):
         return True
     path = make_url(places.tracking_uri).database
     return bool(path) and Path(str(path)).is_file()
@@ -101,6 +108,8 @@ def asked(places: Workspace) -> Iterator[MlflowClient]:
         RegistryError: MLflow refuses or cannot be reached.
     """
     try:
+        if is_sqlite(places.tracking_uri):
+            _make(places.tracking_uri)
         yield MlflowClient(tracking_uri=places.tracking_uri)
     except (MlflowException, SQLAlchemyError, OSError) as fault:
         raise unusable(places.tracking_uri, fault) from fault
@@ -154,6 +163,16 @@ def _others_are_in_the_way(places: Workspace, fault: RegistryError) -> bool:
         return True
     busy = getattr(fault.__cause__, "error_code", None) == "TEMPORARILY_UNAVAILABLE"
     return busy and not places.tracking_uri.startswith("http")  # of a server MLflow's own client asks again
+
+
+@lru_cache(maxsize=8)
+def _make(tracking_uri: str) -> None:
+    """Makes a database that is not there yet, one process after the other: MLflow's own lock lets several in."""
+    folder = Path(str(make_url(tracking_uri).database)).parent
+    with locked(folder) if folder.is_dir() else nullcontext():
+        client = MlflowClient(tracking_uri=tracking_uri)
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
 
 
 @contextmanager
