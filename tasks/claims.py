@@ -21,7 +21,7 @@ from uuid import uuid4
 from pydantic import TypeAdapter, ValidationError
 
 from lorp.digest import canonical_json, digest_value
-from lorp.errors import RegistryError
+from lorp.errors import RegistryError, StoreError
 from tasks.pauses import pauses
 from tasks.processes import Process, has_ended, this_process
 from tasks.settings import settings
@@ -32,7 +32,7 @@ LOGGER = logging.getLogger("lorp.claims")
 FOLDER = "claims"
 _FILE = re.compile(r"(?P<sequence>[0-9]{8})\.json")
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
-_MOST_TAKEOVERS = 10
+_MOST_LOST = 20  # of the claims to what others have given up, each to somebody else
 
 #: Writers in this process that have something in hand.
 _AT_IT: set[str] = set()
@@ -85,6 +85,7 @@ class Log:
         """Writes the entry that follows on those; False if somebody else has written one.
 
         Raises:
+            StoreError: The store cannot be written.
             OutageError: The store does not answer.
         """
         entry = Entry(
@@ -94,7 +95,10 @@ class Log:
             proposal=proposal,
         )
         key = f"{self._folder}/{max(entries, default=0) + 1:08d}.json"
-        return self.store.create(key, canonical_json(asdict(entry)))
+        try:
+            return self.store.create(key, canonical_json(asdict(entry)))
+        except OSError as fault:  # or it would be taken for the registry's
+            raise StoreError(f"the store cannot be written: {fault.strerror}", "Make room, or mend it") from None
 
     @property
     def _folder(self) -> str:
@@ -115,10 +119,10 @@ def once(log: Log, look: Callable[[dict[int, Entry | None]], Value | None], act:
         act: Brings it about. It may have been begun before, and somebody slow may still be at it.
 
     Raises:
-        RegistryError: One after the other takes it in hand, and nothing comes of it.
+        RegistryError: One after the other takes it over, and nothing comes of it.
         OutageError: The store does not answer.
     """
-    patience = _Patience(seconds=settings().claim_seconds)
+    patience, lost = _Patience(seconds=settings().claim_seconds), 0
     for pause in pauses(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
         entries = log.entries()
         found = look(entries)
@@ -128,7 +132,10 @@ def once(log: Log, look: Callable[[dict[int, Entry | None]], Value | None], act:
             with _at_it(log.writer):
                 if log.add(entries):
                     return act()
-        patience.check(entries)
+            lost += 1
+            if lost > _MOST_LOST:
+                who = _who(entries[max(entries)] if entries else None)
+                raise RegistryError(f"{who} and others before it have not come to an end", "Run again later")
         time.sleep(pause)
     raise AssertionError("pauses never end")
 
@@ -141,13 +148,11 @@ class _Patience:
         seconds: Of a log that does not grow, until it is taken over.
         seen: How long the log was when it was last seen to grow.
         since: When that was.
-        began: When waiting began.
     """
 
     seconds: float
     seen: int = -1
     since: float = 0.0
-    began: float = field(default_factory=time.monotonic)
 
     def is_over(self, entries: dict[int, Entry | None]) -> bool:
         """Whether nobody is at it as far as one can tell."""
@@ -160,12 +165,6 @@ class _Patience:
             return False
         LOGGER.warning("what %s has in hand is taken over: nothing was heard for %g s", _who(last), self.seconds)
         return True
-
-    def check(self, entries: dict[int, Entry | None]) -> None:
-        """Ends what would never end."""
-        if time.monotonic() - self.began > self.seconds * _MOST_TAKEOVERS:
-            who = _who(entries[max(entries)] if entries else None)
-            raise RegistryError(f"{who} and others before it have not come to an end", "Run again later")
 
 
 def _has_given_up(entry: Entry) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """A new folder below `parent`, gone at the end; locked, so that `sweep` leaves it alone."""
     parent.mkdir(parents=True, exist_ok=True)
-    with _locked(parent):
+    with locked(parent):
         folder = Path(tempfile.mkdtemp(dir=parent))
         lock = os.open(folder, os.O_RDONLY)
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -35,7 +35,7 @@ def sweep(parent: Path, may_go: Callable[[Path], bool] = lambda _: True) -> None
         OSError: It cannot be made or written.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=parent), _locked(parent):
+    with tempfile.TemporaryFile(dir=parent), locked(parent):
         for folder in parent.iterdir():
             if folder.is_dir() and _abandoned(folder) and may_go(folder):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -53,7 +53,8 @@ def _abandoned(folder: Path) -> bool:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes that ask for it out of a folder; ends with this one, however that ends."""
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

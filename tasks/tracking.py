@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lorp.disk import space_fault
 from lorp.errors import LorpError, RegistryError
 from tasks.pauses import pauses
+from tasks.scratch import locked
 from tasks.workspace import Workspace
 
 EXPERIMENT = "lorp"
@@ -26,6 +28,8 @@ LICENCE = "lorp.licence"
 
 #: How long a database that is locked by others is asked again.
 _BUSY_SECONDS = 60.0
+#: What databases say, and MLflow passes on, when two have inserted the same.
+_COLLISIONS = ("IntegrityError", "UniqueViolation")
 
 Answer = TypeVar("Answer")
 
@@ -83,9 +87,14 @@ def newest_runs(places: Workspace, name: str | None, count: int) -> list[Run]:
         return list(client.search_runs([experiment.experiment_id], wanted, max_results=count, order_by=order))
 
 
+def is_sqlite(tracking_uri: str) -> bool:
+    """Whether the registry is a file."""
+    return tracking_uri.startswith("sqlite:")
+
+
 def is_there(places: Workspace) -> bool:
     """Whether the registry exists; of a server that is assumed."""
-    if not places.tracking_uri.startswith("sqlite:"):
+    if not is_sqlite(places.tracking_uri):
         return True
     path = make_url(places.tracking_uri).database
     return bool(path) and Path(str(path)).is_file()
@@ -99,15 +108,17 @@ def asked(places: Workspace) -> Iterator[MlflowClient]:
         RegistryError: MLflow refuses or cannot be reached.
     """
     try:
+        if is_sqlite(places.tracking_uri):
+            _make(places.tracking_uri)
         yield MlflowClient(tracking_uri=places.tracking_uri)
     except (MlflowException, SQLAlchemyError, OSError) as fault:
         raise unusable(places.tracking_uri, fault) from fault
 
 
 def patiently(places: Workspace, act: Callable[[MlflowClient], Answer]) -> Answer:
-    """Asks the registry, again while its database is busy; what may be asked twice.
+    """Asks the registry, again while others are in the way; only for what may be asked twice.
 
-    Of a server MLflow's own client asks again.
+    MLflow looks and then inserts, without a lock: of two that log a dataset of one name at once one is refused.
 
     Raises:
         RegistryError: MLflow refuses or cannot be reached.
@@ -118,8 +129,7 @@ def patiently(places: Workspace, act: Callable[[MlflowClient], Answer]) -> Answe
             with asked(places) as client:
                 return act(client)
         except RegistryError as fault:
-            busy = getattr(fault.__cause__, "error_code", None) == "TEMPORARILY_UNAVAILABLE"
-            if not busy or places.tracking_uri.startswith("http") or time.monotonic() + pause > deadline:
+            if not _others_are_in_the_way(places, fault) or time.monotonic() + pause > deadline:
                 raise
         time.sleep(pause)
     raise AssertionError("pauses never end")
@@ -146,6 +156,23 @@ def unusable(tracking_uri: str, fault: Exception) -> LorpError:
         return full
     said = str(fault)[:300]
     return RegistryError(f"MLflow at {tracking_uri} cannot be used: {said}", "Look at --tracking-uri and its server")
+
+
+def _others_are_in_the_way(places: Workspace, fault: RegistryError) -> bool:
+    if any(word in str(fault.__cause__) for word in _COLLISIONS):
+        return True
+    busy = getattr(fault.__cause__, "error_code", None) == "TEMPORARILY_UNAVAILABLE"
+    return busy and not places.tracking_uri.startswith("http")  # of a server MLflow's own client asks again
+
+
+@lru_cache(maxsize=8)
+def _make(tracking_uri: str) -> None:
+    """Makes a database that is not there yet, one process after the other: MLflow's own lock lets several in."""
+    folder = Path(str(make_url(tracking_uri).database)).parent
+    with locked(folder) if folder.is_dir() else nullcontext():
+        client = MlflowClient(tracking_uri=tracking_uri)
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
 
 
 @contextmanager

@@ -67,7 +67,9 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         Path(sys.executable).with_name("mlflow"), "server", "--host", "127.0.0.1", "--port", port, "--workers", 1,
         "--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--artifacts-destination", folder / "artifacts",
     )  # fmt: skip
-    with background(*start, environment={**os.environ}, log=folder / "log", cwd=folder):
+    # Without the processes that run its own jobs, of which lorp asks none, it comes up sooner.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with background(*start, environment=environment, log=folder / "log", cwd=folder):
         wait_for(f"http://127.0.0.1:{port}/health")
         yield f"http://127.0.0.1:{port}"
 

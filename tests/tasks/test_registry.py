@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, TEMPORARILY_UNAVAILABLE
 
 from lorp.digest import digest_value
 from lorp.errors import RegistryError
@@ -287,17 +287,27 @@ def test_a_run_that_was_deleted_is_made_again(places: Workspace, report: Path) -
     assert [run.info.run_id for run in runs(places)] == [second.run_id]
 
 
-def test_a_busy_database_is_asked_again(places: Workspace, report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ask, left = MlflowClient.create_run, [1]
+@pytest.mark.parametrize(
+    ("call", "fault"),
+    [
+        ("create_run", MlflowException("database is locked", error_code=TEMPORARILY_UNAVAILABLE)),
+        ("log_inputs", MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed", error_code=BAD_REQUEST)),
+    ],
+    ids=["busy", "inserted at once"],
+)
+def test_others_in_the_way_are_waited_for(
+    places: Workspace, report: Path, monkeypatch: pytest.MonkeyPatch, call: str, fault: MlflowException
+) -> None:
+    ask, left = getattr(MlflowClient, call), [fault]
 
-    def busy_once(*given: object, **named: object) -> Run:
+    def refused_once(*given: object, **named: object) -> object:
         if left:
-            left.pop()
-            raise MlflowException("database is locked", error_code=TEMPORARILY_UNAVAILABLE)
+            raise left.pop()
         return ask(*given, **named)
 
-    monkeypatch.setattr(MlflowClient, "create_run", busy_once)
+    monkeypatch.setattr(MlflowClient, call, refused_once)
     assert register(places, registration(report)).model_version == 1
+    assert len(runs(places)) == 1
 
 
 def test_of_two_at_once_both_return_the_same(places: Workspace, report: Path) -> None:
