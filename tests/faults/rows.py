@@ -31,6 +31,19 @@ ROWS = {
         bench=5,
         full=30,
     ),
+    "clock": Row(
+        title="A wall clock that jumps by hours and years at three of ten readings of it, through recompressing, "
+        "promotion, rollback, gc and audit: the undisturbed state, a whole ledger, nothing removed",
+        slice=1,
+        bench=10,
+        full=100,
+    ),
+    "clock_watch": Row(
+        title="Checkpoints seen and runs failed under a clock that was wrong: each arrives, each is run again",
+        slice=1,
+        bench=20,
+        full=200,
+    ),
     "load_objects": Row(
         title="10,000 objects in a folder, 1,000 watched checkpoints: what status, audit, gc and a look take, and that "
         "it grows no faster than they do",
