@@ -37,8 +37,10 @@ def collect(keep_days: int, delete: bool, store: str | None, tracking_uri: str |
     """
     places = workspace(store, tracking_uri)
     vault = Vault(existing_store(places.store))
+    # By this machine's clock or the store's own, whichever lets less go: one of them may be wrong.
+    now = min(datetime.now(UTC), datetime.fromtimestamp(vault.store.clock(), UTC))
     with shown_progress():
-        plan = plan_collection(places, vault, oldest_kept(datetime.now(UTC), keep_days))
+        plan = plan_collection(places, vault, oldest_kept(now, keep_days))
         removed = remove_unreached(vault, plan) if delete else {}
     outcome = _outcome(plan, removed, delete)
     if as_json:

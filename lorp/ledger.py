@@ -6,12 +6,12 @@ that come after it would have to be written anew.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lorp.digest import canonical_json, digest_bytes, digest_value
+from lorp.digest import canonical_json, digest_bytes
 from lorp.errors import IntegrityError
 from lorp.values import decode
 
@@ -85,9 +85,10 @@ class Entry:
 
     @property
     def data(self) -> bytes:
-        """What is stored."""
-        body = asdict(self)
-        return canonical_json({"entry": body, "sha256": digest_value(body)})
+        """What is stored: canonical JSON of entry and seal, of which the entry's own is a part."""
+        # Not `asdict`, which copies all that is in it: ledgers have thousands of entries.
+        body = canonical_json({**vars(self), "change": vars(self.change)})
+        return b'{"entry":%b,"sha256":"%b"}' % (body, digest_bytes(body).encode())
 
     @property
     def sha256(self) -> str:

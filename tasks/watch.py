@@ -13,14 +13,17 @@ from tasks.vault import Vault
 
 
 def is_settled(vault: Vault, sighting: Sighting, seconds: float) -> bool:
-    """Whether the same was listed in an earlier look, so many seconds ago or more; notes this one if there was none."""
+    """Whether the same was listed in an earlier look, so many seconds ago or more; notes this one if there was none.
+
+    A look that is noted further ahead than that was made under a clock that was wrong, and so was an earlier one.
+    """
     key, now = f"watch/{sighting.listing}/seen.json", datetime.now(UTC)
     if vault.store.fingerprint(key) is None:
         note = {"address": sighting.address, "first_seen": now.isoformat()}
         if vault.store.create(key, canonical_json(note)):
             return False
     first = datetime.fromisoformat(json.loads(vault.store.read(key))["first_seen"])
-    return (now - first).total_seconds() >= seconds
+    return abs((now - first).total_seconds()) >= seconds
 
 
 def arrived(vault: Vault, sighting: Sighting, dtype: DType, tracking_uri: str) -> str:

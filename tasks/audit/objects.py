@@ -1,5 +1,6 @@
 """Objects of a store, read for an audit: each once, none moved, none kept but what is small and asked for again."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class Objects:
     _num_kept: int = 0
     _manifests: dict[str, Manifest | Fault] = field(default_factory=dict)
     _listed: dict[str, dict[str, Stored]] = field(default_factory=dict)
+    _by_folder: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     _found: dict[tuple[str, ...], Fault | None] = field(default_factory=dict)
 
     def raw(self, key: str, keep: bool = True) -> bytes | None:
@@ -99,6 +101,15 @@ class Objects:
         if folder not in self._listed:
             self._listed[folder] = self.store.listing(folder) if KEY.fullmatch(folder) else {}
         return self._listed[folder]
+
+    def below(self, folder: str) -> list[str]:
+        """Keys in a folder of a kind of which there are many, each of its own name: the whole kind is listed once."""
+        kind = folder.partition("/")[0]
+        if kind not in self._by_folder:
+            keys = self._by_folder[kind] = defaultdict(list)
+            for key in self.listed(kind):
+                keys[key.rpartition("/")[0]].append(key)
+        return self._by_folder[kind].get(folder, [])
 
     def once(self, name: tuple[str, ...], look: Callable[[], Fault | None]) -> Fault | None:
         """What was found the first time that something of this name was looked at."""

@@ -28,7 +28,7 @@ def signed_step(about: str, payloads: Mapping[str, bytes], kind: str, objects: O
 
 
 def _envelopes(objects: Objects, payload: bytes) -> dict[str, bytes]:
-    found = {key: objects.raw(key) for key in objects.listed(folder_of(payload))}
+    found = {key: objects.raw(key) for key in objects.below(folder_of(payload))}
     return {key: data for key, data in found.items() if data is not None}
 
 

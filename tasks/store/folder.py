@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import time
 from collections.abc import Hashable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -75,10 +76,14 @@ class FolderStore:
 
     def read_all(self, prefix: str) -> dict[str, bytes]:
         """Reads regular files; links and the like are no objects."""
-        read = {}
-        for key in self.keys(prefix):
+        read: dict[str, bytes] = {}
+        if self._path(prefix).resolve() != self._path(prefix):
+            return read
+        for key in self.keys(prefix):  # which leads through no link below
             with suppress(IntegrityError, FileNotFoundError):
-                read[key] = self._file(key).read_bytes()
+                path = self._path(key)
+                if _is_regular(path):
+                    read[key] = path.read_bytes()
         return read
 
     def digest(self, key: str) -> str:
@@ -99,12 +104,12 @@ class FolderStore:
     def keys(self, prefix: str) -> list[str]:
         """All files below a folder, hidden ones too, and links to folders, which are not followed."""
         found = os.walk(self._path(prefix), onerror=_unlisted)
-        paths = (
-            Path(folder) / name
+        beginning = len(str(self._root / "_")) - 1
+        return sorted(
+            os.path.join(folder, name)[beginning:]  # noqa: PTH118  # stores have thousands of these
             for folder, folders, names in found
             for name in (*names, *(each for each in folders if (Path(folder) / each).is_symlink()))
         )
-        return sorted(str(path.relative_to(self._root)) for path in paths)
 
     def fingerprints(self, prefix: str) -> dict[str, Hashable]:
         """Those files' fingerprints."""
@@ -151,6 +156,14 @@ class FolderStore:
             with suppress(OSError):  # others are in it
                 path.parent.rmdir()
         return True
+
+    def clock(self) -> float:
+        """The file system's, which may be another machine's; this process's where it may not write."""
+        try:
+            with self.scratch() as folder:
+                return folder.stat().st_ctime
+        except OSError:
+            return time.time()
 
     def scratch(self) -> AbstractContextManager[Path]:
         """A folder on the store's own file system, so that files can be linked into place."""

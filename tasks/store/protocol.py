@@ -105,6 +105,9 @@ class ObjectStore(Protocol):
     def remove(self, key: str, fingerprint: Hashable) -> bool:
         """Removes an object for good, only while it has that fingerprint; False if it is gone, or another by now."""
 
+    def clock(self) -> float:
+        """What time it is by the clock that `Stored.changed` is of, in seconds since the epoch."""
+
     def scratch(self) -> AbstractContextManager[Path]:
         """A new folder for work in progress, gone at the end."""
 

@@ -79,11 +79,12 @@ def pages(vault: Vault, spec: RecompressSpec, results: RunResults, stages: tuple
 
 
 def promote(name: str, version: int) -> dict[str, Any]:
-    """Moves production to a version, whatever it is worth beside the one that is there."""
+    """Moves production to a version, whatever it is worth beside the one that is there, and however old."""
     _new_run()
     registry, asked = Registry(places=workspace()), PromotionSpec(name=name, version=version)
     registry.mend(name, asked.to)
-    decision = decide.fn(registry, asked, PromotionPolicy(max_ratio_to_production=None), version)
+    policy = PromotionPolicy(max_ratio_to_production=None, max_age_days=None)
+    decision = decide.fn(registry, asked, policy, version)
     outcome: dict[str, Any] = settle.fn(registry, asked, decision)
     return outcome
 

@@ -54,6 +54,31 @@ ROWS = {
         bench=5,
         full=30,
     ),
+    "clock": Row(
+        title="A wall clock that jumps by hours and years at three of ten readings of it, through recompressing, "
+        "promotion, rollback, gc and audit: the undisturbed state, a whole ledger, nothing removed",
+        slice=1,
+        bench=10,
+        full=100,
+    ),
+    "clock_watch": Row(
+        title="Checkpoints seen and runs failed under a clock that was wrong: each arrives, each is run again",
+        slice=1,
+        bench=20,
+        full=200,
+    ),
+    "load_queue": Row(
+        title="100 runs queued at once under a limit of 2, on a real server with two workers: each once, never "
+        "more than 2 at once; 12 of them waited for, all with FULL=1",
+        slice=0,
+        bench=1,
+        full=2,
+        peaks=("at once", "slowest status", *(f"{kind} RSS" for kind in ("up", "leash", "worker", "server"))),
+        units={
+            "slowest status": " s",
+            **{f"{kind} RSS": " MB" for kind in ("up", "leash", "worker", "server")},
+        },
+    ),
     "load_objects": Row(
         title="10,000 objects in a folder, 1,000 watched checkpoints: what status, audit, gc and a look take, and that "
         "it grows no faster than they do",

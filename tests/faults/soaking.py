@@ -3,11 +3,12 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 import psutil
+import yaml
+from bench import REPOSITORY
 from installations import LORP, Installation
 from servers import seaweed_command, wait_for
 
@@ -70,6 +73,16 @@ def hurts(draw: random.Random, seconds: float) -> Iterator[Hurt]:
             if second > seconds:
                 return
             yield Hurt(second=second, victim=victim, draw=draw.random())
+
+
+def deployments(folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> Path:
+    """The deployments as they are, but for changes by name; a file for `lorp up --deployments`."""
+    shutil.copytree(REPOSITORY / "deployments", folder / "deployments", dirs_exist_ok=True)
+    wanted = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())
+    for each in wanted["deployments"]:
+        each.update(changes.get(each["name"], {}))
+    (folder / "prefect.yaml").write_text(yaml.safe_dump(wanted))
+    return folder / "prefect.yaml"
 
 
 def kind_of(process: psutil.Process) -> str:

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shutil
 import subprocess
 import time
 from collections import Counter
@@ -16,7 +15,6 @@ import boto3
 import httpx
 import jobs
 import pytest
-import yaml
 from bench import REPOSITORY, Figures
 from botocore.exceptions import BotoCoreError, ClientError
 from fetching import digest_of
@@ -24,7 +22,7 @@ from installations import LORP, Installation, installation_in
 from pico import make_pico
 from rows import trials
 from servers import S3_CREDENTIALS
-from soaking import Hurt, Movers, S3Server, Watched, hurts, kill_one, kind_of, until
+from soaking import Hurt, Movers, S3Server, Watched, deployments, hurts, kill_one, kind_of, until
 
 from lorp.ledger import standing
 from tasks.aliases import aliases
@@ -41,6 +39,14 @@ _SETTLING = 900.0
 _BUCKET, _NAME = "soak", "soaked"
 _ARRIVAL_SECONDS, _MOVE_SECONDS, _SAMPLE_SECONDS, _LOOK_SECONDS = (50, 90), (15, 40), 5, 40
 _STAY = ("up", "leash", "worker", "server")
+_WATCHED = {
+    "name": _NAME,
+    "sources": [f"s3://{_BUCKET}/incoming"],
+    "recipe": jobs.RECIPE,
+    "settle_seconds": 3,
+    "backoff_minutes": 0.1,
+    "max_attempts": 20,
+}
 #: From so long a soak on, a slope is more than noise.
 _LONG_ENOUGH = 20 * 60.0
 _MOST_MB_AN_HOUR = 1.0
@@ -73,7 +79,7 @@ class Soak:
         while self.second < seconds:
             if self.second >= arrival and self._bring():
                 arrival = self.second + self.draw.uniform(*_ARRIVAL_SECONDS)
-            if self.second >= move:
+            if self.second >= move and registered():
                 self.movers.start(self.draw, max(1, len(self.arrived) - 1))
                 move = self.second + self.draw.uniform(*_MOVE_SECONDS)
             if self.second >= sample:
@@ -184,30 +190,13 @@ def soak(tmp_path: Path) -> Iterator[Soak]:
             open_vault.cache_clear()
 
 
-def _deployments(folder: Path) -> Path:
-    """The deployments as they are, with a watch that looks at what arrives here, often."""
-    shutil.copytree(REPOSITORY / "deployments", folder / "deployments")
-    wanted = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())
-    [watch] = [each for each in wanted["deployments"] if each["name"] == "watch"]
-    watch["schedules"] = [{"interval": _LOOK_SECONDS}]
-    watch["parameters"]["asked"] = {
-        "name": _NAME,
-        "sources": [f"s3://{_BUCKET}/incoming"],
-        "recipe": jobs.RECIPE,
-        "settle_seconds": 3,
-        "backoff_minutes": 0.1,
-        "max_attempts": 20,
-    }
-    (folder / "prefect.yaml").write_text(yaml.safe_dump(wanted))
-    return folder / "prefect.yaml"
-
-
 def test_half_an_hour_of_kills_loses_nothing(soak: Soak, tmp_path: Path) -> None:
     tried = trials("soak")
     for number in tried.left():
         with tried.trial(number) as figures:
             soak.draw = random.Random(number)
-            up = soak.installation.start("--workers", 2, "--deployments", _deployments(tmp_path))
+            watch = {"watch": {"schedules": [{"interval": _LOOK_SECONDS}], "parameters": {"asked": _WATCHED}}}
+            up = soak.installation.start("--workers", 2, "--deployments", deployments(tmp_path, watch))
             soak.run(_SECONDS)
             settled = soak.settle()
             soak.watched.look(soak.installation, soak.second)

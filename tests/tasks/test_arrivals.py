@@ -5,14 +5,17 @@ from uuid import uuid4
 
 import pytest
 from addresses import overwrite, remove
-from fetching import put_folder
+from fetching import digest_of, put_folder
 from mlflow import MlflowClient
 from model_hub import ModelHub
 from pico import make_pico
 
-from lorp.errors import SourceError
+from lorp.errors import SourceError, SpaceError
 from tasks.fetch import fetch_request
 from tasks.sources.arrivals import sightings
+from tasks.store import FolderStore
+from tasks.vault import Vault
+from tasks.watch import arrived
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +88,14 @@ def test_a_source_that_is_not_there_is_refused(tmp_path: Path, prefix: str) -> N
     with pytest.raises(SourceError, match="there is no"):
         sightings(str(tmp_path / "nothing"))
     assert sightings(prefix) == []
+
+
+def test_a_full_disk_is_not_remembered_as_a_fault_of_the_checkpoint(
+    pico: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault, [seen] = Vault(FolderStore(tmp_path / "store")), sightings(str(pico))
+    with monkeypatch.context() as full:
+        full.setattr("lorp.disk._MARGIN_BYTES", 1 << 60)
+        with pytest.raises(SpaceError):
+            arrived(vault, seen, "float32", "sqlite://")
+    assert arrived(vault, seen, "float32", "sqlite://") == digest_of(pico)

@@ -175,6 +175,20 @@ def test_a_listing_has_sizes_and_times(store: ObjectStore) -> None:
     assert store.listing("none") == {}
 
 
+def test_the_stores_clock_is_that_of_its_times(store: ObjectStore) -> None:
+    store.create("values/a", b"one")
+    assert abs(store.clock() - store.listing("values")["values/a"].changed) < 60
+
+
+def test_where_it_may_not_write_the_clock_is_this_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.store.folder.scratch_folder", _refuse)
+    assert abs(FolderStore(tmp_path).clock() - time.time()) < 60
+
+
+def _refuse(_: Path) -> None:
+    raise PermissionError
+
+
 def test_only_what_has_the_fingerprint_is_removed(store: ObjectStore) -> None:
     store.create("values/x/a", b"one")
     before = store.fingerprint("values/x/a")
