@@ -138,7 +138,9 @@ class Soak:
         """A call of Prefect's server, which may just be coming back."""
         for _ in range(60):
             try:
-                return httpx.request(method, f"{self.installation.api}/{what}", json=asked, timeout=60)
+                return httpx.request(
+                    method, f"{self.installation.api}/{what}", json=asked, timeout=60
+                ).raise_for_status()
             except httpx.HTTPError:
                 time.sleep(2)
         raise TimeoutError(what)
