@@ -236,6 +236,7 @@ def _check_nothing_lost(soak: Soak) -> None:
         change = by_sequence[said["entry"]]
         assert (change.act in ("promoted", "rolled-back"), change.version) == (True, said["version"])
     assert aliases(places, _NAME).get("production") == standing(entries).now("production")
+    assert soak.movers.moved or _SECONDS < _LONG_ENOUGH, "nothing was ever promoted"
     _call("audit", "--all")
     assert not vault.store.keys("quarantine")
 
