@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,14 @@ class Wanted:
     Attributes:
         file: A `prefect.yaml`.
         names: Of the deployments in it.
+        most: Runs at once that a queue is for, by its name: of all its deployments together; None where one of them has
+            no limit.
         automations: Those of the file beside it, by name.
     """
 
     file: Path
     names: tuple[str, ...]
+    most: Mapping[str, int | None]
     automations: Mapping[str, Any]
 
 
@@ -41,12 +44,15 @@ def read_wanted(deployments: Path) -> Wanted:
         SpecError: One of the files cannot be used.
     """
     file = deployments.absolute()
-    names = tuple(_by_name(file, "deployments"))
-    return Wanted(file=file, names=names, automations=_by_name(file.parent / AUTOMATIONS, "automations"))
+    entries = _by_name(file, "deployments")
+    automations = _by_name(file.parent / AUTOMATIONS, "automations")
+    return Wanted(file=file, names=tuple(entries), most=_most_at_once(entries.values()), automations=automations)
 
 
 def deploy(prefect: str, wanted: Wanted, environment: Mapping[str, str]) -> None:
     """Makes the pool if there is none, deploys all of a file, and adds automations that are not there yet.
+
+    Queues hand out no more runs than may go on: workers would take all the others up and put them back, over and over.
 
     Args:
         prefect: The server's address.
@@ -63,6 +69,9 @@ def deploy(prefect: str, wanted: Wanted, environment: Mapping[str, str]) -> None
         if not httpx.get(f"{prefect}/api/work_pools/{POOL}", timeout=30, auth=login).is_success:
             _prefect(folder, environment, "work-pool", "create", POOL, "--type", "process")
         _prefect(folder, environment, "deploy", "--all", "--prefect-file", str(wanted.file))
+        for queue, most in wanted.most.items():
+            address, limit = f"{prefect}/api/work_pools/{POOL}/queues/{queue}", {"concurrency_limit": most}
+            httpx.patch(address, json=limit, timeout=30, auth=login).raise_for_status()
         _automate(prefect, wanted, environment)
     except httpx.HTTPError as fault:
         raise OutageError(f"Prefect's server does not answer: {fault}", "Look at its log, and start again") from None
@@ -76,6 +85,18 @@ def _automate(prefect: str, wanted: Wanted, environment: Mapping[str, str]) -> N
     missing = [automation for name, automation in wanted.automations.items() if name not in there]
     if missing:
         _prefect(wanted.file.parent, environment, "automation", "create", "--from-json", json.dumps(missing))
+
+
+def _most_at_once(deployments: Iterable[Mapping[str, Any]]) -> dict[str, int | None]:
+    most: dict[str, int | None] = {}
+    for entry in deployments:
+        queue = entry.get("work_pool", {}).get("work_queue_name")
+        limit = entry.get("concurrency_limit") or {}
+        count = limit.get("limit") if isinstance(limit, dict) else limit
+        if queue:
+            before = most.get(queue, 0)
+            most[queue] = before + count if count and before is not None else None
+    return most
 
 
 def _by_name(file: Path, kind: str) -> dict[str, Any]:

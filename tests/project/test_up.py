@@ -32,6 +32,10 @@ def test_it_comes_up_mends_itself_and_goes_without_a_trace(installation: Install
     assert {(worker["name"], worker["status"]) for worker in workers} == {
         ("worker-1", "ONLINE"), ("worker-2", "ONLINE")
     }  # fmt: skip
+    queues = httpx.post(f"{installation.api}/work_queues/filter", json={}, timeout=60).json()
+    limits = {queue["name"]: queue["concurrency_limit"] for queue in queues if queue["work_pool_name"] == "lorp"}
+    assert limits["recompress"] == 2, "one recompression and one sweep: no worker takes up what could not run"
+    assert limits["production"] is None, "promotions have no limit"
     assert automations(installation) == ["lorp: crashed runs", "lorp: stuck runs"]
     exports = dict(re.findall(r"export (\w+)=(.*)", installation.said))
     assert exports["PREFECT_API_URL"] == installation.api
