@@ -28,8 +28,10 @@ test: install
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # The fault bench, and its scorecard in docs/reliability.md; FULL=1 for the large counts, which go on where they stopped.
+# The soak goes first: half an hour, beside which all others run.
 faults: install
-	LORP_FAULTS=$(if $(FULL),full,bench) $(BIN)/python -m pytest tests/faults -m "faults or not faults" \
+	LORP_FAULTS=$(if $(FULL),full,bench) $(BIN)/python -m pytest tests/faults/test_soak.py tests/faults \
+		-m "faults or not faults" \
 		--numprocesses 2 --dist loadfile --no-loadscope-reorder; status=$$?; \
 		$(BIN)/python tests/faults/scorecard.py && exit $$status
 

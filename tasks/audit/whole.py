@@ -15,6 +15,11 @@ from tasks.vault import Manifest
 #: Objects whose name is their sha256, whatever follows it; folders whose name is the digest over their files.
 _OBJECTS = ("values", "captures", "corpora")
 _FOLDERS = ("checkpoints", "variants", "patches")
+#: A folder that no manifest names: whether it was cut off or changed, only its name could tell.
+UNFINISHED = (
+    "its files are not those that its name is the digest of; no result rests on it: a run that was killed may have "
+    "left it, which the same command finishes, and lorp gc removes it once it is old"
+)
 _OBJECT = re.compile(r"(?:values|corpora|captures/[^/]+)/(?P<sha256>[0-9a-f]{64})\.\w+")
 _FILE = re.compile(
     r"(?P<folder>(?:checkpoints|variants|patches)/(?P<digest>[0-9a-f]{64}))/(?P<name>[A-Za-z0-9_][A-Za-z0-9._-]*)"
@@ -23,11 +28,7 @@ _MANIFEST = re.compile(r"stages/(?P<key>[A-Za-z0-9][^/]*-[0-9a-f]{64})\.json")
 
 
 def store_step(objects: Objects) -> Step:
-    """Everything that manifests name, and every object that is named by a digest, whether or not one names it.
-
-    A folder that no manifest names and that is not whole was begun by someone who was killed: nothing rests on it, and
-    it is no fault.
-    """
+    """Everything that manifests name, and every object that is named by a digest, whether or not one names it."""
     stands = [objects.manifest(key) for key in _stages(objects)]
     faults = [found for found in stands if isinstance(found, Fault)]
     faults += [fault for found in stands if isinstance(found, Manifest) and (fault := _misnamed(found))]
@@ -37,13 +38,12 @@ def store_step(objects: Objects) -> Step:
     keys = [key for kind in _OBJECTS for key in objects.listed(kind)]
     faults += objects.check((key, match["sha256"]) for key in keys if (match := _OBJECT.fullmatch(key)))
     known = {one.key for one in made}
-    begun = [
-        folder
+    faults += [
+        Fault(object=folder, reason=UNFINISHED)
         for folder, digest, files in _folders(objects)
         if folder not in known and not _is_whole(objects, folder, digest, files)
     ]
-    said = f"{len(objects.digests)} objects are what their names say"
-    return judged("store", "every object", faults, f"{said}{_unfinished(begun)}")
+    return judged("store", "every object", faults, f"{len(objects.digests)} objects are what their names say")
 
 
 def unentered_step(objects: Objects, ledgers: Mapping[str, AuditedLedger]) -> Step:
@@ -106,10 +106,3 @@ def _is_whole(objects: Objects, folder: str, digest: str, keys: list[str]) -> bo
         for key in keys
     ]
     return digest_listing(files) == digest
-
-
-def _unfinished(folders: list[str]) -> str:
-    if not folders:
-        return ""
-    more = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
-    return f"; {folders[0]}{more} was begun and never finished, and nothing rests on it"

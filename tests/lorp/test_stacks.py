@@ -144,7 +144,7 @@ def test_the_stacks_of_a_family_are_told_apart() -> None:
 
 
 def pair(source: list[int], tokens: list[int]) -> Window:
-    return Window(id="w", document="d", text_sha256="", tokens=tuple(tokens), source=tuple(source))
+    return Window(id=f"{source} {tokens}", document="d", text_sha256="", tokens=tuple(tokens), source=tuple(source))
 
 
 @pytest.mark.parametrize("stack", ["encoder", "decoder"])

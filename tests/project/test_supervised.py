@@ -160,11 +160,16 @@ def test_a_second_start_says_how_far_the_first_is(home: Path, state: State, trut
     ],
 )
 def test_servers_answer_those_who_call_them_by_their_host(
-    home: Path, host: str, hosts: str | None, origins: str | None
+    home: Path, monkeypatch: pytest.MonkeyPatch, host: str, hosts: str | None, origins: str | None
 ) -> None:
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "ada:secret")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret-of-mlflow")
     prefect, mlflow = services_of(UpSpec(host=host), workspace()).servers
     assert mlflow.environment.get("MLFLOW_SERVER_ALLOWED_HOSTS") == hosts
     assert mlflow.environment.get("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS") == origins
+    asked = prefect.environment.get("PREFECT_SERVER_API_AUTH_STRING"), "basic-auth" in mlflow.command
+    assert asked == ((None, False) if hosts is None else ("ada:secret", True))
     assert prefect.environment["PREFECT_SERVER_UI_API_URL"] == "/api"
     assert (prefect.port, mlflow.port) == (4200, 5000)
 
