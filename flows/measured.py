@@ -62,7 +62,13 @@ def judge(stages: Stages, measured: Measured) -> RunResults:
     prepared, candidate = measured.prepared, measured.candidate
     speed = stages.speed(prepared, candidate.variant)
     evaluations = {**measured.evaluations, "speed": speed} if speed else measured.evaluations
-    gate = Gate(variant=candidate.variant, evaluations=evaluations, spec=stages.spec.gate, dense=prepared.checkpoint)
+    gate = Gate(
+        variant=candidate.variant,
+        evaluations=evaluations,
+        spec=stages.spec.gate,
+        dense=prepared.checkpoint,
+        num_prompts=stages.spec.generation.num_prompts,
+    )
     return RunResults(
         checkpoint=prepared.checkpoint,
         windows=prepared.windows,

@@ -210,7 +210,7 @@ def read_table(data: bytes) -> pa.Table:
         if about.num_rows > _MOST_ROWS or sum(sizes) > _MOST_BYTES:
             raise _unreadable(f"it says that it has {about.num_rows} rows, {sum(sizes)} bytes")
         table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as fault:
+    except (pa.ArrowException, OSError, ValueError) as fault:  # its messages quote bytes that may be no text
         raise _unreadable(str(fault)) from None
     version = (table.schema.metadata or {}).get(_VERSION_KEY.encode())
     if version != SCHEMA_VERSION.encode():

@@ -29,6 +29,7 @@ class Gate(Request):
         evaluations: All evaluations by role; only those that a budget rests on are judged.
         spec: The budgets.
         dense: What the variant was cut from; determines nothing that the evaluations do not name.
+        num_prompts: How many prompts were to be continued, if there are as many windows; determines nothing either.
     """
 
     STAGE: ClassVar[str] = "gate"
@@ -37,6 +38,7 @@ class Gate(Request):
     evaluations: dict[str, Reference]
     spec: GateSpec
     dense: Reference | None = None
+    num_prompts: int | None = None
 
     @property
     def judged(self) -> dict[str, Reference]:
@@ -64,6 +66,7 @@ class Gate(Request):
         """
         evidence = read_evidence(vault, self.judged)
         self._check_models(evidence)
+        self._check_prompts(evidence)
         check_material(vault, evidence)
         criteria = judge(evidence, self.spec)
         return Verdict(
@@ -79,6 +82,17 @@ class Gate(Request):
         expected = {self.dense.sha256} if self.dense else set(list(dense)[:1])
         if dense - expected or pruned - {self.variant.sha256} or self.variant.sha256 in dense:
             raise IntegrityError("the evaluations are not all of one dense model and this variant", "Report this")
+
+    def _check_prompts(self, evidence: Evidence) -> None:
+        """Windows and questions are known by their digests; of the windows some are prompts."""
+        for measured in (evidence.dense, evidence.pruned):
+            if measured.generation and self.num_prompts is not None:
+                asked = min(self.num_prompts, measured.perplexity.num_expected)
+                if measured.generation.num_expected != asked:
+                    raise IntegrityError(
+                        f"{measured.generation.num_expected} prompts were to be continued instead of {asked}",
+                        "Run again, or report this",
+                    )
 
 
 def check_follows(verdict: Verdict, gate: Gate, vault: Vault) -> None:

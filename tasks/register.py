@@ -100,6 +100,7 @@ def _check_verdict(vault: Vault, request: Registering, verdict: Verdict) -> None
         evaluations=results.evaluations,
         spec=request.spec.gate,
         dense=results.checkpoint,
+        num_prompts=request.spec.generation.num_prompts,
     )
     check_follows(verdict, gate, vault)
 

@@ -233,7 +233,14 @@ def _gate(run: RunRecord, manifest: Manifest, vault: Vault) -> Again:
     asked = manifest.inputs
     evaluations = {role: run.output(sha256) for role, sha256 in asked["evaluations"].items()}
     variant, dense = run.output(asked["variant"]), run.chain.checkpoint
-    return _pure(Gate(variant=variant, evaluations=evaluations, spec=run.spec.gate, dense=dense), vault)
+    gate = Gate(
+        variant=variant,
+        evaluations=evaluations,
+        spec=run.spec.gate,
+        dense=dense,
+        num_prompts=run.spec.generation.num_prompts,
+    )
+    return _pure(gate, vault)
 
 
 def _candidate(run: RunRecord, plan: str, patch: str | None) -> Candidate:

@@ -21,6 +21,7 @@ from tasks.vault import Reference, Vault
 
 DENSE, PRUNED, OTHER = "d" * 64, "e" * 64, "f" * 64
 _WINDOWS, _DOCUMENTS, _TOKENS = 60, 12, 9
+NUM_PROMPTS = 36
 
 #: With every budget there is, none of them tight.
 BUDGETS = GateSpec(
@@ -54,7 +55,10 @@ class Bench:
     def gate(self, evaluations: Evaluations) -> Gate:
         """The gate over these."""
         references = {role: self.stored(value) for role, value in evaluations.items()}
-        return Gate(variant=_reference(PRUNED), dense=_reference(DENSE), evaluations=references, spec=BUDGETS)
+        return Gate(
+            variant=_reference(PRUNED), dense=_reference(DENSE), evaluations=references, spec=BUDGETS,
+            num_prompts=NUM_PROMPTS,
+        )  # fmt: skip
 
     def stored(self, value: Any) -> Reference:
         """Any JSON, NaN too, as an object of the store."""
@@ -154,10 +158,10 @@ def _texts(checkpoint: str, sha256: str, windows: Windows) -> GenerationEvaluati
             text="a text",
             ended=False,
         )
-        for number, window in enumerate(windows.windows[:36])
+        for number, window in enumerate(windows.windows[:NUM_PROMPTS])
     )
     return GenerationEvaluation(
-        checkpoint=checkpoint, windows_sha256=sha256, num_expected=36, continuations=continuations
+        checkpoint=checkpoint, windows_sha256=sha256, num_expected=NUM_PROMPTS, continuations=continuations
     )
 
 
