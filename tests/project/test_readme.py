@@ -1,4 +1,4 @@
-"""Every command of the README runs: `make demo` in test_demo, `make test` by whoever runs this, the rest here."""
+"""Every command of the README runs: `make demo` in test_demo, `make test` and `make faults` by people, others here."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ELSEWHERE = {"make demo", "make test"}
+ELSEWHERE = {"make demo", "make test", "make faults"}
 
 
 def commands() -> list[str]:
