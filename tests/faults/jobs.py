@@ -4,15 +4,14 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
-import flows.promotion
-import flows.rollback
 from flows.measured import judge, measure
 from flows.outcome import make_outcome
 from flows.promote import PromotionSpec, decide, settle
 from flows.promotion import Registry
-from flows.rollback import RollbackSpec, rollback
+from flows.rollback import RollbackSpec, go_back, rollback
 from flows.stages import Stages
 from flows.wording import Outcome
 from lorp.promotion import PromotionPolicy
@@ -36,11 +35,6 @@ RECIPE: dict[str, Any] = {
     "speed": {"repeats": 0},
     "gate": {"max_perplexity_ratio": 100},
 }
-
-
-# Prefect is not asked: what is a task there is called, and nobody is told.
-flows.rollback.go_back = flows.rollback.go_back.fn
-flows.promotion.tell = lambda *_: None
 
 
 class Plain:
@@ -85,14 +79,16 @@ def promote(name: str, version: int) -> dict[str, Any]:
     registry.mend(name, asked.to)
     policy = PromotionPolicy(max_ratio_to_production=None, max_age_days=None)
     decision = decide.fn(registry, asked, policy, version)
-    outcome: dict[str, Any] = settle.fn(registry, asked, decision)
+    with patch("flows.promotion.tell"):
+        outcome: dict[str, Any] = settle.fn(registry, asked, decision)
     return outcome
 
 
 def roll_back(name: str) -> dict[str, Any]:
     """Moves production back."""
     _new_run()
-    state = rollback.fn(RollbackSpec(name=name), workspace())
+    with patch("flows.promotion.tell"), patch("flows.rollback.go_back", go_back.fn):
+        state = rollback.fn(RollbackSpec(name=name), workspace())
     outcome: dict[str, Any] = state.data
     return outcome
 
