@@ -41,7 +41,7 @@ COMPANIONS = VOCABULARY | {
 LICENCE_FILES = ("LICENSE", "NOTICE")
 
 #: Plain names only: nothing that leads elsewhere.
-_SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\.safetensors")
+SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\.safetensors")
 
 #: The largest vocabularies take some 40 MB.
 _MAX_COMPANION_BYTES = 1 << 28
@@ -147,7 +147,7 @@ def _shard_names(folder: Path) -> list[str]:
         names = list(weight_map.values()) if isinstance(weight_map, dict) else []
         if not names or not all(isinstance(name, str) and name.endswith(".safetensors") for name in names):
             raise SourceError(f"{INDEX} names no weight files", "Fetch the checkpoint again")
-        if not all(_SHARD_NAME.fullmatch(name) for name in names):
+        if not all(SHARD_NAME.fullmatch(name) for name in names):
             raise UnsafeCheckpointError(
                 f"{INDEX} names files outside its folder, or with unusual characters", "Fetch the checkpoint again"
             )

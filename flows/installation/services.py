@@ -82,35 +82,17 @@ def services_of(asked: UpSpec, places: Workspace) -> Services:
         SpecError: The database's address cannot be used, or nobody would be asked for a password who should be.
         OutageError: The database's server does not do as asked.
     """
-    environment = _environment(asked, places)
-    asking = logins(environment) if asked.is_open else None
+    make = _Maker(environment=_environment(asked, places), folder=asked.deployments.absolute().parent)
+    asking = logins(make.environment) if asked.is_open else None
     prefect_database, mlflow_database = database_urls(asked.database_url, home())
-    folder = asked.deployments.absolute().parent
-
-    def service(
-        name: str,
-        command: Iterable[object],
-        answers: Callable[[], bool],
-        own: Mapping[str, str] | None = None,
-        port: int | None = None,
-    ) -> Service:
-        return Service(
-            name=name,
-            command=(sys.executable, "-m", *map(str, command)),
-            environment={**environment, **(own or {})},
-            folder=folder,
-            answers=answers,
-            port=port,
-        )
-
-    prefect = service(
+    prefect = make.service(
         "prefect",
         ("prefect", "server", "start", "--host", asked.host, "--port", asked.prefect_port),
         lambda: _answers(f"{asked.prefect}/api/health"),
         _prefect_settings(prefect_database, asking),
         asked.prefect_port,
     )
-    mlflow = service(
+    mlflow = make.service(
         "mlflow",
         (
             *("mlflow", "server", "--host", asked.host, "--port", asked.mlflow_port, "--workers", 1),
@@ -120,14 +102,37 @@ def services_of(asked: UpSpec, places: Workspace) -> Services:
         _mlflow_settings(asked, mlflow_database, asking),
         asked.mlflow_port,
     )
-    login = prefect_login(environment)
-    workers = tuple(
-        service(
-            name, ("prefect", "worker", "start", "--pool", POOL, "--name", name), _online(asked.prefect, name, login)
+    workers = tuple(make.worker(asked, f"worker-{number}") for number in range(1, asked.workers + 1))
+    return Services(servers=(prefect, mlflow), workers=workers, environment=make.environment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Maker:
+    """Makes services of one environment, in one folder."""
+
+    environment: Mapping[str, str]
+    folder: Path
+
+    def service(
+        self,
+        name: str,
+        command: Iterable[object],
+        answers: Callable[[], bool],
+        own: Mapping[str, str] | None = None,
+        port: int | None = None,
+    ) -> Service:
+        return Service(
+            name=name,
+            command=(sys.executable, "-m", *map(str, command)),
+            environment={**self.environment, **(own or {})},
+            folder=self.folder,
+            answers=answers,
+            port=port,
         )
-        for name in (f"worker-{number}" for number in range(1, asked.workers + 1))
-    )
-    return Services(servers=(prefect, mlflow), workers=workers, environment=environment)
+
+    def worker(self, asked: UpSpec, name: str) -> Service:
+        command = ("prefect", "worker", "start", "--pool", POOL, "--name", name)
+        return self.service(name, command, _online(asked.prefect, name, prefect_login(self.environment)))
 
 
 def _environment(asked: UpSpec, places: Workspace) -> dict[str, str]:

@@ -71,7 +71,8 @@ class GenerationEvaluation:
     continuations: tuple[Continuation, ...]
 
     def __post_init__(self) -> None:
-        assert self.continuations
+        if not self.continuations:
+            raise ValueError("nothing was continued")
 
     @property
     def repetition(self) -> float:

@@ -31,7 +31,8 @@ class WindowLoss:
     loss: float | None
 
     def __post_init__(self) -> None:
-        assert abs(self.num_predicted) < 1 << 31
+        if abs(self.num_predicted) >= 1 << 31:
+            raise ValueError("no window has so many tokens")
 
 
 @dataclass(frozen=True, kw_only=True)

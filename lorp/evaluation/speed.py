@@ -35,7 +35,8 @@ class Timing:
     decode: float
 
     def __post_init__(self) -> None:
-        assert self.prefill > 0 < self.decode
+        if not self.prefill > 0 < self.decode:
+            raise ValueError("nothing takes no time")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +54,8 @@ class Memory:
     peak: int
 
     def __post_init__(self) -> None:
-        assert 0 < self.weights < 1 << 62
-        assert 0 <= min(self.kv_token, self.peak) <= max(self.kv_token, self.peak) < 1 << 62
+        if not 0 < self.weights < 1 << 62 or not all(0 <= size < 1 << 62 for size in (self.kv_token, self.peak)):
+            raise ValueError("no model takes so many bytes")
 
     def resident(self, num_tokens: int) -> int:
         """Bytes that serving one sequence of so many tokens takes, activations apart."""
@@ -98,9 +99,8 @@ class SpeedComparison:
     pruned_memory: Memory
 
     def __post_init__(self) -> None:
-        assert self.rounds
-        assert min(self.prefill_tokens, self.decode_tokens) > 0
-        assert max(self.prefill_tokens, self.decode_tokens) < 1 << 31
+        if not self.rounds or not all(0 < tokens < 1 << 31 for tokens in (self.prefill_tokens, self.decode_tokens)):
+            raise ValueError("nothing was timed")
 
     @property
     def prefill_speedups(self) -> list[float]:

@@ -57,7 +57,7 @@ def _in_folder(folder: Path) -> Iterator[Finding]:
 
 
 def _in_bucket(address: str) -> Iterator[Finding]:
-    from tasks.store.s3 import S3Address  # boto3 takes a while to import
+    from tasks.store.s3_address import S3Address
     from tasks.store.s3_bucket import Bucket
     from tasks.store.s3_upload import upload
 

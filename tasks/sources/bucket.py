@@ -10,7 +10,8 @@ from lorp.errors import SourceError, StoreError
 from lorp.licence import CARD
 from tasks.sources.names import checkpoint_names
 from tasks.store.protocol import KEY
-from tasks.store.s3 import S3Address, S3Store
+from tasks.store.s3 import S3Store
+from tasks.store.s3_address import S3Address
 
 _ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?")
 

@@ -1,14 +1,12 @@
 """Names of the files at a source -> those that make up its checkpoint: nothing else is ever brought here."""
 
-import re
 from collections.abc import Callable, Collection
 from typing import Any
 
-from lorp.checkpoint import COMPANIONS, INDEX, SINGLE
+from lorp.checkpoint import COMPANIONS, INDEX, SHARD_NAME, SINGLE
 from lorp.config_file import CONFIG
 from lorp.errors import SourceError, UnsafeCheckpointError
 
-_SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\.safetensors")
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
@@ -40,7 +38,7 @@ def checkpoint_names(source: str, names: Collection[str], index: Callable[[], di
 def _weights(source: str, index: dict[str, Any]) -> set[str]:
     found = index.get("weight_map")
     weights = set(map(str, found.values())) if isinstance(found, dict) else set()
-    if not all(_SHARD.fullmatch(name) for name in weights):
+    if not all(SHARD_NAME.fullmatch(name) for name in weights):
         raise UnsafeCheckpointError(
             f"{INDEX} of {source} names weights outside its folder, or that are no safetensors", "Give another address"
         )

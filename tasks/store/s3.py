@@ -1,23 +1,21 @@
 """The object store in an S3 bucket, below a prefix, with local copies under home."""
 
 import hashlib
-import re
 import time
 from collections.abc import Collection, Hashable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from lorp.digest import digest_bytes, digest_file, digest_value
 from lorp.errors import IntegrityError, OutageError, StoreError
 from tasks.scratch import scratch_folder, sweep
 from tasks.settings import settings
 from tasks.store.protocol import KEY, Stored, check_key, missing
+from tasks.store.s3_address import S3Address
 from tasks.store.s3_bucket import Bucket
 from tasks.store.s3_copies import Copy, LocalCopies, ObjectState
 from tasks.store.s3_faults import Missing, Taken
@@ -25,35 +23,8 @@ from tasks.store.s3_notes import begun
 from tasks.store.s3_upload import PART_BYTES, abort_stale, end_begun, upload
 from tasks.workspace import HOME_VARIABLE, home
 
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _OPENING_SECONDS = 10.0
 _STALE_SECONDS = 24 * 60 * 60
-
-
-@dataclass(frozen=True, kw_only=True)
-class S3Address:
-    """A place in a bucket; the prefix is empty or a relative path."""
-
-    bucket: str
-    prefix: str
-
-    @classmethod
-    def parse(cls, uri: str) -> "S3Address":
-        """From `s3://bucket/prefix`.
-
-        Raises:
-            StoreError: Something else.
-        """
-        parts = urlsplit(uri)
-        prefix = parts.path.strip("/")
-        sound = _BUCKET.fullmatch(parts.netloc) and (not prefix or KEY.fullmatch(prefix))
-        if parts.scheme != "s3" or not sound or parts.query or parts.fragment:
-            raise StoreError(f"{uri} is no address in S3", "Give one such as s3://bucket/prefix")
-        return cls(bucket=parts.netloc, prefix=prefix)
-
-    def name(self, key: str) -> str:
-        """What a key is called in the bucket."""
-        return f"{self.prefix}/{key}" if self.prefix else key
 
 
 class S3Store:

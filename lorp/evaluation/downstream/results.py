@@ -34,8 +34,9 @@ class ItemResult:
     loglikelihoods: tuple[float | None, ...]
 
     def __post_init__(self) -> None:
-        assert 0 <= self.label < len(self.lengths) == len(self.loglikelihoods)
-        assert 0 < min(self.lengths) <= max(self.lengths) < _MOST
+        fits = 0 <= self.label < len(self.lengths) == len(self.loglikelihoods)
+        if not fits or not 0 < min(self.lengths) <= max(self.lengths) < _MOST:
+            raise ValueError(f"the answer to {self.item} is not to its choices")
 
     @property
     def num_choices(self) -> int:
