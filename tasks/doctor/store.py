@@ -70,12 +70,7 @@ def _in_bucket(address: str) -> Iterator[Finding]:
         return upload(bucket, name, data, digest_bytes(data), home())
 
     def read() -> bytes:
-        def act() -> bytes:
-            data = bytearray()
-            bucket.download(name, data.extend)
-            return bytes(data)
-
-        return bucket.attempt(act)
+        return bucket.read(name)
 
     yield creates_once(address, create, read)
     try:

@@ -73,14 +73,8 @@ class S3Store:
 
     def read(self, key: str) -> bytes:
         """The object's bytes as they are in the bucket."""
-
-        def act() -> bytes:
-            data = bytearray()
-            self._bucket.download(self._name(key), data.extend)
-            return bytes(data)
-
         try:
-            return self._bucket.attempt(act)
+            return self._bucket.read(self._name(key))
         except Missing:
             raise missing(key) from None
 

@@ -92,6 +92,16 @@ class Bucket:
             write(piece)
         return answer
 
+    def read(self, name: str) -> bytes:
+        """One object's bytes. Raises as `call` does."""
+
+        def act() -> bytes:
+            data = bytearray()
+            self.download(name, data.extend)
+            return bytes(data)
+
+        return self.attempt(act)
+
     def pages(self, operation: str, items: str, **parameters: Any) -> Iterator[dict[str, Any]]:
         """All entries of a listing that comes in pages. Raises as `call` does, but never Missing."""
         following: dict[str, Any] | None = {}
