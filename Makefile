@@ -28,11 +28,11 @@ test: install
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # The fault bench, and its scorecard in docs/reliability.md; FULL=1 for the large counts, which go on where they stopped.
-# The soak goes first: half an hour, beside which all others run.
-SOAK := tests/faults/test_soak.py
+# The longest go first: the soak takes half an hour, beside which all others run, and waits for much of it.
+LONGEST := $(patsubst %,tests/faults/test_%.py,soak kills network clock)
 faults: install
-	LORP_FAULTS=$(if $(FULL),full,bench) $(BIN)/python -m pytest -m "faults or not faults" $(SOAK) \
-		$(filter-out $(SOAK),$(wildcard tests/faults/test_*.py)) --numprocesses 2 --dist loadfile --no-loadscope-reorder; status=$$?; \
+	LORP_FAULTS=$(if $(FULL),full,bench) $(BIN)/python -m pytest -m "faults or not faults" $(LONGEST) \
+		$(filter-out $(LONGEST),$(wildcard tests/faults/test_*.py)) --numprocesses 3 --dist loadfile --no-loadscope-reorder; status=$$?; \
 		$(BIN)/python tests/faults/scorecard.py && exit $$status
 
 check: install

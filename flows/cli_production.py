@@ -106,6 +106,8 @@ def reconcile(
 ) -> int:
     """Mend aliases that a crash left behind the ledger, and tell which were moved by something else.
 
+    Runs of deployments that died half an hour ago are ended on Prefect's server.
+
     Exit status: 0 all are where the ledgers say, 3 some are not.
 
     Example: `lorp reconcile`

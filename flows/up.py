@@ -8,20 +8,29 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
+import httpx
 import typer
 
 from flows.installation.claim import State, Up, claimed, note, noted, strike_out
 from flows.installation.deploying import Wanted, deploy, read_wanted
 from flows.installation.leash import LONGEST
-from flows.installation.logins import CLIENT_SETTINGS, check_mlflow_login
+from flows.installation.logins import CLIENT_SETTINGS, check_mlflow_login, prefect_login
 from flows.installation.services import Services, UpSpec, services_of
-from flows.installation.supervisor import Supervisor
+from flows.installation.supervisor import Chore, Supervisor
+from flows.lost_runs import end_lost_runs
 from lorp.errors import OutageError, SpecError
 from tasks.vault import open_vault
 from tasks.workspace import home, make_home, workspace
+
+#: A little longer than the automations take, which do the same.
+_NOT_STARTED, _SILENT = timedelta(seconds=330), timedelta(seconds=210)
+#: Within the latter, runs that live are heard again by a server that was down.
+_CHORE_SECONDS, _SETTLED_SECONDS, _SECONDS = 20.0, 90.0, 10
 
 
 def run_up(asked: UpSpec, store: str | None) -> int:
@@ -52,7 +61,7 @@ def run_up(asked: UpSpec, store: str | None) -> int:
 
 
 def _keep_up(asked: UpSpec, services: Services, wanted: Wanted, folder: Path) -> None:
-    supervisor = Supervisor(logs=folder / "logs", tell=_tell)
+    supervisor = Supervisor(logs=folder / "logs", tell=_tell, chore=_chore(asked, services))
     with _until_stopped():
         try:
             _start(asked, services, wanted, supervisor)
@@ -66,6 +75,23 @@ def _keep_up(asked: UpSpec, services: Services, wanted: Wanted, folder: Path) ->
                 _note(folder, asked, "stopping")
             _tell("stopping: workers first, then the servers")
             supervisor.stop()
+
+
+def _chore(asked: UpSpec, services: Services) -> Chore:
+    """Ends runs that have died: by itself, since the server forgets what its automations wait for."""
+    login = prefect_login(services.environment)
+    client = httpx.Client(base_url=f"{asked.prefect}/api", auth=login, timeout=_SECONDS)
+
+    def ask(path: str, asked_for: Any) -> httpx.Response:
+        return client.post(path, json=asked_for).raise_for_status()
+
+    def act() -> None:
+        # What does not answer now does later, or is started again.
+        with suppress(httpx.HTTPError, ValueError):
+            for name in end_lost_runs(ask, _NOT_STARTED, _SILENT):
+                _tell(f"the run {name} had died, and is ended")
+
+    return Chore(act=act, every=_CHORE_SECONDS, needs="prefect", settled=_SETTLED_SECONDS)
 
 
 def _note(folder: Path, asked: UpSpec, state: State) -> None:

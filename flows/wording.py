@@ -89,9 +89,11 @@ def rollback_summary(outcome: Mapping[str, Any]) -> str:
 
 
 def reconcile_summary(outcome: Mapping[str, Any]) -> str:
-    """A sentence for each alias that was not where its ledger says, and each name that could not be looked at."""
+    """A sentence for each alias that was not where its ledger says, each name that could not be looked at, and runs."""
     faults = [f"{name} could not be looked at: {reason}" for name, reason in outcome["faults"].items()]
-    return "; ".join([*map(_reconciled, outcome["found"]), *faults]) or "all aliases are where their ledgers say"
+    runs = [f"the run {name} had died, and is ended" for name in outcome["runs"]]
+    aliases = [*map(_reconciled, outcome["found"]), *faults] or ["all aliases are where their ledgers say"]
+    return "; ".join([*aliases, *runs])
 
 
 def _reconciled(found: Mapping[str, Any]) -> str:

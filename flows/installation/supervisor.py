@@ -22,6 +22,23 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Chore:
+    """Something to be done now and then.
+
+    Attributes:
+        act: Does it.
+        every: Seconds from one time to the next.
+        needs: The name of the service that it needs.
+        settled: Seconds for which that has to have been up.
+    """
+
+    act: Callable[[], None]
+    every: float
+    needs: str
+    settled: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Service:
     """One process.
 
@@ -58,11 +75,14 @@ class Supervisor:
     Attributes:
         logs: Folder of their logs.
         tell: Says what happens, to whoever started it.
+        chore: What is done beside it.
     """
 
     logs: Path
     tell: Tell
+    chore: Chore | None = None
     _running: list[_Running] = field(default_factory=list)
+    _chore_at: float = 0.0
 
     def log(self, service: Service) -> Path:
         """Where a service's output is kept."""
@@ -88,6 +108,7 @@ class Supervisor:
         while True:
             for running in self._running:
                 self._look(running, time.monotonic())
+            self._do_chore(time.monotonic())
             time.sleep(1)
 
     def stop(self) -> None:
@@ -108,6 +129,14 @@ class Supervisor:
             self.tell(f"{name} ended with status {status}, and is started again in {pause:.0f} s")
         elif now >= running.again_at:
             running.process, running.since, running.again_at = self._spawn(running.service), now, None
+
+    def _do_chore(self, now: float) -> None:
+        if self.chore is None or now < self._chore_at:
+            return
+        needed = [running for running in self._running if running.service.name == self.chore.needs]
+        if all(running.again_at is None and now - running.since >= self.chore.settled for running in needed):
+            self.chore.act()
+            self._chore_at = now + self.chore.every
 
     def _spawn(self, service: Service) -> subprocess.Popen[bytes]:
         # A session of its own: an interrupt from the terminal is for the supervisor, which stops things in their order.

@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,19 @@ from prefect.client.orchestration import get_client
 from prefect.events.schemas.events import Event, Resource
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Completed, Pending, Running, Scheduled, State, Suspended
+from prefect.states import Cancelling, Completed, Pending, Running, Scheduled, State, Suspended
 from servers import background, free_port, wait_for
 
+from flows import up
 from flows.doctor.prefect import prefect_checks
+from flows.installation.services import Services, UpSpec
+from flows.lost_runs import end_lost_runs
+from flows.reconcile import run_reconcile
+from flows.wording import reconcile_summary
 from tasks.doctor.check import Finding, examine
 from tasks.ledger import read_ledger
 from tasks.vault import open_vault
+from tasks.workspace import workspace
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -211,6 +218,82 @@ def test_a_run_without_a_sign_of_life_is_called_crashed(server: Server, automati
     httpx.delete(f"{server.api}/automations/{made['id']}", timeout=60).raise_for_status()
     for each in (run, other):
         httpx.delete(f"{server.api}/flow_runs/{each}", timeout=60).raise_for_status()
+
+
+def test_runs_that_died_are_ended_without_the_servers_automations(server: Server) -> None:
+    @flow
+    def nothing() -> None: ...
+
+    def started(state: State[Any], *tags: str) -> str:
+        return str(client.create_flow_run(nothing, state=state, tags=tags).id)
+
+    def heard(run: str, event: str) -> datetime:
+        """When the server had the run's event of that name."""
+        asked = {"resource": {"id": [f"prefect.flow-run.{run}"]}, "event": {"name": [f"prefect.flow-run.{event}"]}}
+        for _ in range(60):
+            if found := client.request("POST", "/events/filter", json={"filter": asked}).json()["events"]:
+                return datetime.fromisoformat(found[0]["received"])
+            time.sleep(0.5)
+        raise TimeoutError(event)
+
+    with temporary_settings({PREFECT_API_URL: server.api}), get_client(sync_client=True) as client:
+        stuck, dead, leaving = started(Pending(), "lorp"), started(Running(), "lorp"), started(Cancelling(), "lorp")
+        others = [started(Pending()), started(Running()), started(Scheduled(), "lorp")]
+        silence = max(heard(stuck, "Pending"), heard(dead, "Running"), heard(leaving, "Cancelling"))
+        alive = started(Running(), "lorp")
+        heard(alive, "Running")
+        heartbeat = Event(
+            event="prefect.flow-run.heartbeat",
+            occurred=datetime.now(UTC),
+            resource=Resource({"prefect.resource.id": f"prefect.flow-run.{alive}"}),
+        )
+        client.request("POST", "/events", json=[heartbeat.model_dump(mode="json")])  # type: ignore[arg-type]
+        between = silence + (heard(alive, "heartbeat") - silence) / 2
+        fresh = started(Pending(), "lorp")
+        now = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+
+        def ask(path: str, asked: Any) -> httpx.Response:
+            answer = client.request("POST", path, json=asked)  # type: ignore[arg-type]
+            answer.headers["date"] = format_datetime(now, usegmt=True)
+            return answer
+
+        names = end_lost_runs(ask, now - between, now - between)
+        states = {run: client.read_flow_run(run).state for run in (stuck, dead, leaving, alive, fresh, *others)}  # type: ignore[arg-type]
+        assert len(names) == 3
+        assert [state.name for state in states.values() if state] == [
+            *("Crashed", "Crashed", "Cancelled", "Running", "Pending"), *("Pending", "Running", "Scheduled")
+        ]  # fmt: skip
+    for run in states:
+        httpx.delete(f"{server.api}/flow_runs/{run}", timeout=60).raise_for_status()
+
+
+def by_reconcile(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr("flows.reconcile._LOST", timedelta(seconds=-5))
+    with temporary_settings({PREFECT_API_URL: server.api}):
+        return reconcile_summary(run_reconcile(False, workspace()))
+
+
+def by_lorp_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    told: list[str] = []
+    monkeypatch.setattr(up, "_NOT_STARTED", timedelta(seconds=-5))
+    monkeypatch.setattr(up, "_tell", told.append)
+    asked = UpSpec(prefect_port=httpx.URL(server.api).port or 0)
+    up._chore(asked, Services(servers=(), workers=(), environment=server.environment)).act()
+    return "; ".join(told)
+
+
+@pytest.mark.parametrize("by", [by_reconcile, by_lorp_up])
+def test_a_run_that_was_never_started_frees_its_slot(
+    server: Server, by: Callable[[Server, pytest.MonkeyPatch], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @flow
+    def nothing() -> None: ...
+
+    with temporary_settings({PREFECT_API_URL: server.api}), get_client(sync_client=True) as client:
+        run = client.create_flow_run(nothing, state=Pending(), tags=["lorp"])
+    assert f"the run {run.name} had died, and is ended" in by(server, monkeypatch)
+    assert server.state(str(run.id), "Crashed")["type"] == "CRASHED"
+    httpx.delete(f"{server.api}/flow_runs/{run.id}", timeout=60).raise_for_status()
 
 
 def test_the_doctor_knows_the_runs_that_need_a_person(server: Server) -> None:

@@ -16,7 +16,7 @@ from servers import free_port
 from flows.installation.claim import State, Up, claimed, note
 from flows.installation.deploying import read_wanted
 from flows.installation.services import UpSpec, services_of
-from flows.installation.supervisor import Service, Supervisor
+from flows.installation.supervisor import Chore, Service, Supervisor
 from flows.up import run_up
 from lorp.errors import OutageError, SpecError
 from tasks.workspace import workspace
@@ -102,6 +102,21 @@ def test_what_fails_for_weeks_is_still_started_again(tmp_path: Path) -> None:
     running.failures = 5_000
     supervisor._look(running, running.since + 1)
     assert told == ["one ended with status -9, and is started again in 60 s"]
+
+
+def test_a_chore_is_done_now_and_then_while_its_server_has_been_up(tmp_path: Path) -> None:
+    done: list[float] = []
+    chore = Chore(act=lambda: done.append(now), every=20, needs="server", settled=90)
+    supervisor = Supervisor(logs=tmp_path, tell=print, chore=chore)
+    supervisor.start(service(tmp_path, "server", free_port()))
+    [running] = supervisor._running
+    for now in (running.since + second for second in (0, 89, 90, 100, 109, 110)):
+        supervisor._do_chore(now)
+    running.again_at = running.since + 150
+    now = running.since + 140
+    supervisor._do_chore(now)
+    assert [second - running.since for second in done] == pytest.approx([90, 110])
+    supervisor.stop()
 
 
 @pytest.fixture
