@@ -89,8 +89,9 @@ def learn(vault: Vault, policy: PromotionPolicy, version: LedgerVersion, product
 
 
 def _age_days(version: LedgerVersion) -> float:
+    """Days from the first evaluation; to it, where a clock was wrong and it lies in the future."""
     made = min(datetime.fromisoformat(manifest.created) for manifest in version.evaluated)
-    return (datetime.now(UTC) - made).total_seconds() / _SECONDS_A_DAY
+    return abs((datetime.now(UTC) - made).total_seconds()) / _SECONDS_A_DAY
 
 
 def _ratio(vault: Vault, policy: PromotionPolicy, version: LedgerVersion, production: LedgerVersion) -> Estimated:

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import time
 from contextlib import redirect_stdout
 from dataclasses import replace
+from datetime import datetime, tzinfo
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -159,6 +161,20 @@ def test_each_condition_refuses(
     assert (refused.status, production(home)) == (3, None)
     assert [name for name, passed in conditions(refused).items() if not passed] == [failed]
     assert len(ledger(home)) == 2
+
+
+def test_an_evaluation_of_a_year_from_now_is_no_fresh_one(
+    versions: list[dict[str, Any]], promote: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LongAgo(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "LongAgo":
+            return cls.fromtimestamp(time.time() - 365 * 86400, tz)
+
+    monkeypatch.setattr("tasks.promotion.datetime", LongAgo)
+    refused = promote(1)
+    assert (refused.status, production(home)) == (3, None)
+    assert [name for name, passed in conditions(refused).items() if not passed] == ["age_days"]
 
 
 def test_what_canaries_answered_is_kept(versions: list[dict[str, Any]], promote: Lorp) -> None:
