@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ReadTimeoutError
 
 from lorp.errors import StoreError
 from tasks.pauses import pauses
@@ -19,6 +19,8 @@ from tasks.store.s3_faults import FAULTS, Missing, can_pass, outage, refusal, wi
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 _CONNECT_SECONDS, _READ_SECONDS = 5, 60
+#: What comes slower, after that time, counts as what comes no more.
+_LEAST_BYTES_A_SECOND, _PIECE = 1024, 1 << 16
 _CONNECTIONS = 64
 
 Answer = TypeVar("Answer")
@@ -87,9 +89,14 @@ class Bucket:
         Raises:
             BotoCoreError: And the other `FAULTS`; to be called within `attempt`.
         """
+        begun, size = time.monotonic(), 0
         answer: dict[str, Any] = self._client.get_object(Bucket=self.name, Key=name)
-        for piece in answer["Body"].iter_chunks(1 << 20):
+        for piece in answer["Body"].iter_chunks(_PIECE):
             write(piece)
+            size += len(piece)
+            if time.monotonic() - begun > _READ_SECONDS + size / _LEAST_BYTES_A_SECOND:
+                answer["Body"].close()
+                raise ReadTimeoutError(endpoint_url=self.endpoint)
         return answer
 
     def read(self, name: str) -> bytes:

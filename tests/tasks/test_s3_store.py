@@ -155,6 +155,17 @@ def test_a_half_sent_answer_is_asked_for_again(whole: S3Store, proxy: Proxy) -> 
     assert whole.local("a").read_bytes() == b"one" * 1000
 
 
+def test_what_comes_too_slowly_is_given_up(whole: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole.create("one", b"1" * 100)
+    monkeypatch.setattr("tasks.store.s3_bucket._READ_SECONDS", -70)
+    monkeypatch.setattr("tasks.store.s3_bucket._LEAST_BYTES_A_SECOND", 1)
+    assert whole.read("one") == b"1" * 100, "just fast enough"
+    monkeypatch.setattr("tasks.store.s3_bucket._LEAST_BYTES_A_SECOND", 2)
+    monkeypatch.setattr(whole._bucket, "_deadline", 0.2)
+    with pytest.raises(OutageError, match="ReadTimeoutError"):
+        whole.read("one")
+
+
 def test_bytes_damaged_on_their_way_are_not_stored(whole: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
     damaged = []
 
