@@ -112,9 +112,10 @@ def folder() -> Path:
 
 @cache
 def product() -> str:
-    """Digest over the product's own code, its lock, and what it runs on."""
+    """Digest over the code of product and tests, what is deployed, the lock, and what it runs on."""
     hasher = sha256(f"{platform.machine()} {platform.python_version()} {os.cpu_count()}".encode())
-    files = [path for part in ("lorp", "tasks", "flows") for path in (REPOSITORY / part).rglob("*.py")]
-    for path in sorted([*files, REPOSITORY / "requirements.lock"]):
+    parts = ("lorp", "tasks", "flows", "tests", "deployments")
+    files = [path for part in parts for ending in ("py", "yaml") for path in (REPOSITORY / part).rglob(f"*.{ending}")]
+    for path in sorted([*files, REPOSITORY / "prefect.yaml", REPOSITORY / "requirements.lock"]):
         hasher.update(str(path.relative_to(REPOSITORY)).encode() + b"\0" + path.read_bytes() + b"\0")
     return hasher.hexdigest()[:12]
