@@ -7,7 +7,7 @@ from flows.mixtures import prepare
 from flows.prepared import Prepared
 from flows.stages import Stages
 from tasks.frontier import Candidate
-from tasks.gate import Gate
+from tasks.gate import Asked, Gate
 from tasks.results import RunResults
 from tasks.vault import Reference
 
@@ -67,7 +67,7 @@ def judge(stages: Stages, measured: Measured) -> RunResults:
         evaluations=evaluations,
         spec=stages.spec.gate,
         dense=prepared.checkpoint,
-        num_prompts=stages.spec.generation.num_prompts,
+        asked=Asked.of(prepared.windows["evaluation"], measured.questions, stages.spec.generation.num_prompts),
     )
     return RunResults(
         checkpoint=prepared.checkpoint,

@@ -1,7 +1,7 @@
 """Evaluations + budgets -> verdict."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +21,26 @@ _TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was to be measured: evaluations of anything else are not judged.
+
+    Attributes:
+        windows: sha256 of the windows.
+        questions: sha256 of the questions; None for none.
+        num_prompts: How many prompts were to be continued, if there are as many windows.
+    """
+
+    windows: str
+    questions: str | None
+    num_prompts: int
+
+    @classmethod
+    def of(cls, windows: Reference, questions: Reference | None, num_prompts: int) -> "Asked":
+        """By references to windows and questions."""
+        return cls(windows=windows.sha256, questions=questions.sha256 if questions else None, num_prompts=num_prompts)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gate(Request):
     """The verdict.
 
@@ -29,7 +49,7 @@ class Gate(Request):
         evaluations: All evaluations by role; only those that a budget rests on are judged.
         spec: The budgets.
         dense: What the variant was cut from; determines nothing that the evaluations do not name.
-        num_prompts: How many prompts were to be continued, if there are as many windows; determines nothing either.
+        asked: What was to be measured; determines nothing either.
     """
 
     STAGE: ClassVar[str] = "gate"
@@ -38,7 +58,7 @@ class Gate(Request):
     evaluations: dict[str, Reference]
     spec: GateSpec
     dense: Reference | None = None
-    num_prompts: int | None = None
+    asked: Asked | None = None
 
     @property
     def judged(self) -> dict[str, Reference]:
@@ -66,7 +86,7 @@ class Gate(Request):
         """
         evidence = read_evidence(vault, self.judged)
         self._check_models(evidence)
-        self._check_prompts(evidence)
+        self._check_asked(evidence)
         check_material(vault, evidence)
         criteria = judge(evidence, self.spec)
         return Verdict(
@@ -83,16 +103,23 @@ class Gate(Request):
         if dense - expected or pruned - {self.variant.sha256} or self.variant.sha256 in dense:
             raise IntegrityError("the evaluations are not all of one dense model and this variant", "Report this")
 
-    def _check_prompts(self, evidence: Evidence) -> None:
-        """Windows and questions are known by their digests; of the windows some are prompts."""
-        for measured in (evidence.dense, evidence.pruned):
-            if measured.generation and self.num_prompts is not None:
-                asked = min(self.num_prompts, measured.perplexity.num_expected)
-                if measured.generation.num_expected != asked:
-                    raise IntegrityError(
-                        f"{measured.generation.num_expected} prompts were to be continued instead of {asked}",
-                        "Run again, or report this",
-                    )
+    def _check_asked(self, evidence: Evidence) -> None:
+        faults = _not_asked(evidence, self.asked) if self.asked else iter(())
+        fault = next(faults, None)
+        if fault:
+            raise IntegrityError(f"an evaluation is not what was asked for: {fault}", "Run again, or report this")
+
+
+def _not_asked(evidence: Evidence, asked: Asked) -> Iterator[str]:
+    for model, measured in (("dense", evidence.dense), ("pruned", evidence.pruned)):
+        losses, answers, texts = measured.perplexity, measured.tasks, measured.generation
+        if losses.windows_sha256 != asked.windows:
+            yield f"the {model} model's losses are of other windows"
+        if answers and answers.tasks_sha256 != asked.questions:
+            yield f"the {model} model's answers are to other questions"
+        num_prompts = min(asked.num_prompts, losses.num_expected)
+        if texts and texts.num_expected != num_prompts:
+            yield f"the {model} model was to continue {texts.num_expected} prompts instead of {num_prompts}"
 
 
 def check_follows(verdict: Verdict, gate: Gate, vault: Vault) -> None:

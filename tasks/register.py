@@ -19,7 +19,7 @@ from lorp.names import without_paths
 from lorp.report.text import headline
 from lorp.spec import RecompressSpec
 from tasks.cache import outside
-from tasks.gate import Gate, check_follows
+from tasks.gate import Asked, Gate, check_follows
 from tasks.ledger import record
 from tasks.lineage import Lineage
 from tasks.registration import Registration, UsedWindows
@@ -100,9 +100,24 @@ def _check_verdict(vault: Vault, request: Registering, verdict: Verdict) -> None
         evaluations=results.evaluations,
         spec=request.spec.gate,
         dense=results.checkpoint,
-        num_prompts=request.spec.generation.num_prompts,
+        asked=Asked.of(results.windows["evaluation"], results.questions, request.spec.generation.num_prompts),
     )
     check_follows(verdict, gate, vault)
+    _check_measured(request)
+
+
+def _check_measured(request: Registering) -> None:
+    """Whether stages of this run have measured these models: numbers may be put under any model's name."""
+    results = request.results
+    made = {
+        (reference.sha256, manifest.inputs.get("checkpoint"))
+        for manifest in request.stages
+        for reference in manifest.outputs.values()
+    }
+    for role, reference in results.evaluations.items():
+        model = results.checkpoint if role.startswith("dense") else results.candidate.variant
+        if role != "speed" and (reference.sha256, model.sha256) not in made:
+            raise IntegrityError(f"no stage of this run has made the evaluation {role}", "Run again, or report this")
 
 
 def _enter(vault: Vault, request: Registering, registered: Registered, verdict: Verdict, lineage: Reference) -> None:

@@ -22,7 +22,7 @@ from lorp.values import decode, encode
 from tasks.audit.dry_vault import DryVault
 from tasks.audit.objects import Objects
 from tasks.frontier import Candidate, DrawFrontier, LookedAt
-from tasks.gate import Gate
+from tasks.gate import Asked, Gate
 from tasks.mixtures import CompareMixtures, TriedMixture
 from tasks.plan import Cluster, Plan, Score
 from tasks.records import RunRecord
@@ -238,9 +238,18 @@ def _gate(run: RunRecord, manifest: Manifest, vault: Vault) -> Again:
         evaluations=evaluations,
         spec=run.spec.gate,
         dense=dense,
-        num_prompts=run.spec.generation.num_prompts,
+        asked=_asked(run),
     )
     return _pure(gate, vault)
+
+
+def _asked(run: RunRecord) -> Asked:
+    evaluations = run.chain.evaluations
+    return Asked(
+        windows=evaluations["dense"].inputs["windows"],
+        questions=evaluations["dense_tasks"].inputs["questions"] if "dense_tasks" in evaluations else None,
+        num_prompts=run.spec.generation.num_prompts,
+    )
 
 
 def _candidate(run: RunRecord, plan: str, patch: str | None) -> Candidate:

@@ -15,7 +15,7 @@ from lorp.evaluation.perplexity import PerplexityEvaluation, WindowLoss
 from lorp.evaluation.speed import Memory, Round, SpeedComparison, Timing
 from lorp.spec import GateSpec
 from lorp.values import encode
-from tasks.gate import Gate
+from tasks.gate import Asked, Gate
 from tasks.store import FolderStore
 from tasks.vault import Reference, Vault
 
@@ -43,21 +43,30 @@ class Bench:
     Attributes:
         vault: Where.
         sound: Those that are approved.
-        other_windows: Digest of another corpus's windows, stored too.
-        other_questions: Digest of other questions.
+        asked: What was to be measured.
+        other: As sound as those, but of another corpus and other questions.
     """
 
     vault: Vault
     sound: Evaluations
-    other_windows: str
-    other_questions: str
+    asked: Asked
+    other: Evaluations
+
+    @property
+    def other_windows(self) -> str:
+        """Digest of another corpus's windows, stored too."""
+        return str(self.other["dense"]["windows_sha256"])
+
+    @property
+    def other_questions(self) -> str:
+        """Digest of other questions."""
+        return str(self.other["dense_tasks"]["tasks_sha256"])
 
     def gate(self, evaluations: Evaluations) -> Gate:
         """The gate over these."""
         references = {role: self.stored(value) for role, value in evaluations.items()}
         return Gate(
-            variant=_reference(PRUNED), dense=_reference(DENSE), evaluations=references, spec=BUDGETS,
-            num_prompts=NUM_PROMPTS,
+            variant=_reference(PRUNED), dense=_reference(DENSE), evaluations=references, spec=BUDGETS, asked=self.asked,
         )  # fmt: skip
 
     def stored(self, value: Any) -> Reference:
@@ -72,20 +81,24 @@ def _reference(sha256: str) -> Reference:
 def make_bench(folder: Path) -> Bench:
     """One in an empty folder."""
     vault = Vault(FolderStore(folder))
-    windows, questions = _windows("a"), _questions("a")
-    stored = [vault.put("values", encode(value), ".json").sha256 for value in (windows, questions)]
-    others = [vault.put("values", encode(value), ".json").sha256 for value in (_windows("b"), _questions("b"))]
-    sound: Evaluations = {"speed": _speed()}
-    for role, digest, more in (("dense", DENSE, 0.0), ("pruned", PRUNED, 0.01)):
-        sound[role] = _perplexity(digest, stored[0], windows, more)
-        sound[f"{role}_tasks"] = _answers(digest, stored[1], questions)
-        sound[f"{role}_generation"] = _texts(digest, stored[0], windows)
-    return Bench(
-        vault=vault,
-        sound={role: json.loads(encode(value)) for role, value in sound.items()},
-        other_windows=others[0],
-        other_questions=others[1],
+    sound, other = (_evaluations(vault, corpus) for corpus in ("a", "b"))
+    asked = Asked(
+        windows=sound["dense"]["windows_sha256"],
+        questions=sound["dense_tasks"]["tasks_sha256"],
+        num_prompts=NUM_PROMPTS,
     )
+    return Bench(vault=vault, sound=sound, asked=asked, other=other)
+
+
+def _evaluations(vault: Vault, corpus: str) -> Evaluations:
+    windows, questions = _windows(corpus), _questions(corpus)
+    stored = [vault.put("values", encode(value), ".json").sha256 for value in (windows, questions)]
+    made: Evaluations = {"speed": _speed()}
+    for role, digest, more in (("dense", DENSE, 0.0), ("pruned", PRUNED, 0.01)):
+        made[role] = _perplexity(digest, stored[0], windows, more)
+        made[f"{role}_tasks"] = _answers(digest, stored[1], questions)
+        made[f"{role}_generation"] = _texts(digest, stored[0], windows)
+    return {role: json.loads(encode(value)) for role, value in made.items()}
 
 
 def _windows(corpus: str) -> Windows:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from random import Random
 from typing import Any
 
@@ -37,6 +38,7 @@ def forgeries(bench: Bench, draw: Random) -> Iterator[tuple[str, Evaluations]]:
             yield from _of_lists(bench, _Edits(roles=roles, suffix=suffix, place=place, other=other, strange=strange))
     yield from _of_numbers(bench, draw)
     yield from _of_models(bench)
+    yield from _of_others(bench)
     yield from _of_speed(bench, draw)
 
 
@@ -178,6 +180,18 @@ def _of_models(bench: Bench) -> Iterator[tuple[str, Evaluations]]:
     for role in bench.sound:
         if role not in ("dense", "pruned"):
             yield f"no {role}", {name: value for name, value in _copy(bench).items() if name != role}
+
+
+def _of_others(bench: Bench) -> Iterator[tuple[str, Evaluations]]:
+    """Sound ones, but not of the windows or questions that were asked for: some of them, and all."""
+    roles = [role for role in bench.sound if role != "speed"]
+    both = [[f"{model}{suffix}" for model in ("dense", "pruned")] for suffix in _LISTS]
+    for others in ([role] for role in roles):
+        yield f"other {others[0]}", {**_copy(bench), **{role: bench.other[role] for role in others}}
+    for count in range(1, len(both) + 1):
+        for kinds in combinations(both, count):
+            others = [role for kind in kinds for role in kind]
+            yield f"other {'+'.join(others)}", {**_copy(bench), **{role: bench.other[role] for role in others}}
 
 
 def _of_speed(bench: Bench, draw: Random) -> Iterator[tuple[str, Evaluations]]:

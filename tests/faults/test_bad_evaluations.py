@@ -1,5 +1,6 @@
 """Evaluations that are not what the gate was to judge are never approved, nor forged verdicts registered."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,11 +15,16 @@ from evidence import Bench, Evaluations, make_bench
 from forgeries import forgeries
 from rows import trials
 
+from lorp.digest import canonical_json
 from lorp.errors import LorpError
 from lorp.gate import Verdict
+from lorp.spec import GateSpec
 from lorp.values import decode
+from tasks.gate import Asked, Gate
+from tasks.register import Registering, register_verdict
 from tasks.stage import run_stage
-from tasks.vault import Reference, open_vault
+from tasks.vault import Reference, Vault, open_vault
+from tasks.workspace import Workspace, workspace
 
 
 def test_no_bad_evaluation_is_approved(tmp_path: Path) -> None:
@@ -89,16 +95,37 @@ def test_a_verdict_that_does_not_follow_is_never_registered(filled_home: Path, p
         assert said.startswith("IntegrityError"), f"{name}: {said}"
 
 
+def _said(places: Workspace, request: Registering) -> str | None:
+    """What registering says; None if it does it."""
+    try:
+        register_verdict.fn(places, request)
+    except LorpError as fault:
+        return f"{type(fault).__name__}: {fault}"
+    return None
+
+
+def _with_dense_numbers(vault: Vault, request: Registering) -> Registering:
+    """The same, approved since the variant is said to do as the dense model does."""
+    results, stages = request.results, request.stages
+    numbers = json.loads(vault.read(results.evaluations["dense"])) | {"checkpoint": results.candidate.variant.sha256}
+    evaluations = {**results.evaluations, "pruned": vault.put("values", canonical_json(numbers), ".json")}
+    spec = request.spec.model_copy(update={"gate": GateSpec(max_perplexity_ratio=1.5)})
+    gate = Gate(
+        variant=results.candidate.variant, evaluations=evaluations, spec=spec.gate, dense=results.checkpoint,
+        asked=Asked.of(results.windows["evaluation"], results.questions, 0),
+    )  # fmt: skip
+    done = run_stage(vault, gate)
+    verdict = done.outputs["verdict"]
+    assert decode(Verdict, vault.read(verdict)).approved
+    others = tuple(done if stage.stage == "gate" else stage for stage in stages)
+    results = replace(results, evaluations=evaluations, verdict=verdict)
+    return replace(request, spec=spec, results=results, stages=others)
+
+
 def _register_forged(pico: str) -> dict[str, Any]:
     """What registering each says; how many versions there are then."""
-    import json
-
     from conftest import FILLING
     from mlflow import MlflowClient
-
-    from lorp.digest import canonical_json
-    from tasks.register import Registering, register_verdict
-    from tasks.workspace import workspace
 
     places = workspace()
     vault = open_vault(places.store)
@@ -117,10 +144,7 @@ def _register_forged(pico: str) -> dict[str, Any]:
         request = Registering(
             spec=spec, name="pico", results=replace(results, verdict=reference), stages=others, flow_run="run"
         )
-        try:
-            register_verdict.fn(places, request)
-            said[name] = None
-        except LorpError as fault:
-            said[name] = f"{type(fault).__name__}: {fault}"
+        said[name] = _said(places, request)
+    said["the dense model's numbers"] = _said(places, _with_dense_numbers(vault, request))
     client = MlflowClient(tracking_uri=places.tracking_uri)
     return {"said": said, "versions": len(client.search_model_versions("name = 'pico'"))}
