@@ -15,6 +15,8 @@ Ask = Callable[[str, Any], httpx.Response]
 
 _TAG = "lorp"
 _AT_MOST = 200
+#: Further than any run goes on, and any clock of a machine that works is wrong.
+_CLOCKS = timedelta(days=1000)
 
 
 def end_lost_runs(ask: Ask, not_started: timedelta, silent: timedelta) -> list[str]:
@@ -23,7 +25,7 @@ def end_lost_runs(ask: Ask, not_started: timedelta, silent: timedelta) -> list[s
     Args:
         ask: Asks the server.
         not_started: A run that is Pending for longer has lost its worker.
-        silent: A run that runs, or is being cancelled, and has sent no event for longer has lost its process.
+        silent: A run that runs, or is being cancelled, and has sent no heartbeat for longer has lost its process.
 
     Returns:
         Names of those that are Crashed now, or Cancelled if that was asked for.
@@ -50,15 +52,20 @@ def _lost(
         if run["state"]["type"] == "PENDING":
             if since < started_before:
                 yield run, "Not started for long; its worker has died."
-        elif since < heard_before and _last_heard(ask, run["id"], since) < heard_before:
+        elif since < heard_before and _last_heartbeat(ask, run["id"], since) < heard_before:
             yield run, "No sign of life for long; its process has died."
 
 
-def _last_heard(ask: Ask, run: str, otherwise: datetime) -> datetime:
-    """When the server had the run's last event."""
-    events = {"resource": {"id": [f"prefect.flow-run.{run}"]}, "order": "DESC"}
+def _last_heartbeat(ask: Ask, run: str, since: datetime) -> datetime:
+    """When the server had it, whatever the clock says of the machine that sent it."""
+    events = {
+        "resource": {"id": [f"prefect.flow-run.{run}"]},
+        "event": {"name": ["prefect.flow-run.heartbeat"]},
+        "occurred": {"since": str(since - _CLOCKS), "until": str(since + _CLOCKS)},
+        "order": "DESC",
+    }
     found = ask("/events/filter", {"filter": events, "limit": 1}).json()["events"]
-    return _time(found[0]["received"]) if found else otherwise
+    return max(since, _time(found[0]["received"])) if found else since
 
 
 def _end(ask: Ask, run: dict[str, Any], why: str) -> bool:

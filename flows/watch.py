@@ -136,15 +136,18 @@ class Watcher:
     def _look(self, sighting: Sighting) -> "Look | _Arrived":
         if sighting.missing:
             return Look(address=sighting.address, standing="incomplete", reason=sighting.missing)
-        if not is_settled(self.vault, sighting, self.asked.settle_seconds):
-            return Look(address=sighting.address, standing="arriving", reason="it may still be written")
         dtype = self.asked.recipe.weights_dtype
         try:
+            if not is_settled(self.vault, sighting, self.asked.settle_seconds):
+                return Look(address=sighting.address, standing="arriving", reason="it may still be written")
             checkpoint = arrived(self.vault, sighting, dtype, self.places.tracking_uri)
         except LorpError as fault:
             refused = isinstance(fault, InputError) and not isinstance(fault, StoreError)
             standing: Standing = "unusable" if refused else "unreachable"
             return Look(address=sighting.address, standing=standing, reason=fault.reason)
+        except OSError as fault:
+            reason = f"it cannot be read: {fault.strerror or fault}"
+            return Look(address=sighting.address, standing="unreachable", reason=reason)
         return _Arrived(address=sighting.address, checkpoint=checkpoint)
 
     def _attend(self, arrived: "_Arrived", runs: dict[str, FlowRun]) -> Look:

@@ -6,6 +6,7 @@ dimensions, type and offset of each tensor; then the data. All numbers are littl
 """
 
 import math
+import re
 from io import SEEK_CUR
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +20,7 @@ _MOST_FIELDS, _MOST_TENSORS, _MOST_ELEMENTS, _MOST_NAME_BYTES, _MOST_DIMENSIONS 
 #: Bytes of a value, by its type.
 _VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _TEXT, _ARRAY = 8, 9
+_BLOCK = re.compile(r"\bblk\.(?P<number>\d{1,6})\.")
 #: The closest that weights are packed is 1.56 bits each.
 _MOST_WEIGHTS_A_BYTE = 8
 
@@ -43,7 +45,8 @@ def check_header(path: Path) -> None:
 class _Header:
     def __init__(self, file: BinaryIO, num_bytes: int) -> None:
         self._file, self._num_bytes = file, num_bytes
-        self._elements_left = _MOST_ELEMENTS
+        self._elements_left, self._weights_left = _MOST_ELEMENTS, _MOST_WEIGHTS_A_BYTE * num_bytes
+        self._num_blocks = self._deepest = 0
 
     def check(self) -> None:
         """Reads all of it."""
@@ -53,10 +56,17 @@ class _Header:
         if num_tensors > _MOST_TENSORS or num_fields > _MOST_FIELDS:
             raise _Malformed(f"it says that it has {num_tensors} tensors and {num_fields} fields")
         for _ in range(num_fields):
-            self._name()
-            self._value(self._number(4))
+            self._field(self._name(), self._number(4))
         for _ in range(num_tensors):
             self._tensor()
+        if self._num_blocks > self._deepest:
+            raise _Malformed(f"it says that it has {self._num_blocks} blocks, and has tensors of {self._deepest}")
+
+    def _field(self, name: str, kind: int) -> None:
+        if name.endswith(".block_count") and kind in _VALUE_BYTES:
+            self._num_blocks = max(self._num_blocks, self._number(_VALUE_BYTES[kind]))
+        else:
+            self._value(kind)
 
     def _value(self, kind: int) -> None:
         if kind == _TEXT:
@@ -87,7 +97,10 @@ class _Header:
             raise _Malformed(f"its tensor {name!r} has {num_dimensions} dimensions")
         shape = [self._number(8) for _ in range(num_dimensions)]
         self._number(4)
-        if math.prod(shape) > _MOST_WEIGHTS_A_BYTE * self._num_bytes or self._number(8) > self._num_bytes:
+        self._weights_left -= math.prod(shape)
+        if block := _BLOCK.search(name):
+            self._deepest = max(self._deepest, int(block["number"]) + 1)
+        if self._weights_left < 0 or self._number(8) > self._num_bytes:
             raise _Malformed(f"its tensor {name!r} of the shape {shape} does not fit into it")
 
     def _name(self) -> str:

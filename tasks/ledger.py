@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from lorp.errors import SpecError
+from lorp.errors import IntegrityError, SpecError
 from lorp.ledger import Change, Entry, Standing, next_entry, read_chain, standing
 from lorp.spec import MODEL_NAME
 from tasks.signing import ENTRY, sign
@@ -71,8 +71,14 @@ def record(vault: Vault, name: str, decide: Callable[[Standing], Change | None])
         IntegrityError: The ledger is broken.
         OutageError: The store does not answer.
     """
+    last = -1
     while True:
         entries = read_ledger(vault, name)
+        if len(entries) == last:  # what is in the way of the next one is no entry
+            raise IntegrityError(
+                f"{entry_key(name, last + 1)} is neither free nor readable", "Look at what lies there in the store"
+            )
+        last = len(entries)
         change = decide(standing(entries))
         if change is None:
             return None

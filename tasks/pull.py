@@ -3,11 +3,12 @@
 import re
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from lorp.digest import FileDigest, digest_file
+from lorp.digest import FileDigest, digest_file, digest_listing
 from lorp.disk import check_room
 from lorp.errors import IntegrityError, SpecError, StoreError
 from lorp.ledger import Standing, standing
@@ -113,7 +114,8 @@ def _bring(files: _Files, to: Path) -> None:
         if not _holds(to, files):
             raise SpecError(f"{to} holds something else", "Give a folder that is not there yet with --to")
         return
-    aside = to.with_name(f".{to.name}.pulling")
+    # Of these files alone: whoever pulls another version there has a folder of their own.
+    aside = to.with_name(f".{to.name}.{digest_listing(list(files))[:12]}.pulling")
     aside.mkdir(parents=True, exist_ok=True)
     check_room(aside, sum(file.bytes for file in files if not (aside / file.name).exists()))
     for file in track(list(files), "pull"):
@@ -122,7 +124,10 @@ def _bring(files: _Files, to: Path) -> None:
     for path in aside.iterdir():
         if path.name not in {file.name for file in files}:
             path.unlink()
-    aside.rename(to)
+    with suppress(OSError):  # another may have been faster
+        aside.rename(to)
+    if not _holds(to, files):
+        raise SpecError(f"{to} could not be made, or holds something else by now", "Give another folder with --to")
 
 
 def _copy(source: Path, target: Path, file: FileDigest) -> None:

@@ -29,7 +29,7 @@ def settle_version(
 ) -> int:
     """The verdict's one version, found or made.
 
-    It becomes the candidate once: where the alias goes afterwards is for people to say.
+    It becomes the candidate once, if it is the newest: where the alias goes afterwards is for people to say.
 
     Raises:
         IntegrityError: There are several, and the ledger, which says what is used, is broken.
@@ -44,7 +44,9 @@ def settle_version(
     for other in found[1:]:
         _remove(client, other, vault)
     if _WAS_CANDIDATE not in version.tags:
-        client.set_registered_model_alias(registration.name, CANDIDATE, version.version)
+        before = client.get_registered_model(registration.name).aliases.get(CANDIDATE)
+        if before is None or int(before) < int(version.version):  # a newer one may have come while this was cut off
+            client.set_registered_model_alias(registration.name, CANDIDATE, version.version)
         client.set_model_version_tag(registration.name, version.version, _WAS_CANDIDATE, "true")
     return int(version.version)
 

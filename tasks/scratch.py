@@ -42,7 +42,10 @@ def sweep(parent: Path, may_go: Callable[[Path], bool] = lambda _: True) -> None
 
 
 def _abandoned(folder: Path) -> bool:
-    lock = os.open(folder, os.O_RDONLY)
+    try:
+        lock = os.open(folder, os.O_RDONLY)
+    except OSError:  # it has just gone, or is another user's
+        return False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -1,12 +1,19 @@
 """Where a job keeps its things: the object store and the model registry."""
 
+import re
 from pathlib import Path
 from tempfile import TemporaryFile
+from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ConfigDict
 
-from lorp.errors import SpecError, StoreError, without_passwords
+from lorp.errors import SpecError, StoreError
 from tasks.settings import settings
+
+#: Options of a database's address that name who opens it.
+_SECRET = {"user", "username", "password", "passwd", "passfile", "sslpassword"}
+
+_USER = re.compile("://.*@")
 
 HOME_VARIABLE = "LORP_HOME"
 
@@ -60,9 +67,10 @@ def workspace(store: str | None = None, tracking_uri: str | None = None) -> Work
         SpecError: The tracking URI holds a password.
     """
     tracking = tracking_uri or settings().tracking_uri or _embedded_tracking()
-    if without_passwords(tracking) != tracking:
+    if _names_user(tracking):
+        shown = _USER.sub("://", tracking.partition("?")[0])
         raise SpecError(
-            f"the tracking URI {tracking} names a user, and it would be in logs and records",
+            f"the tracking URI {shown} names a user, and it would be in logs and records",
             "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or for a database its own, such as PGPASSWORD",
         )
     local = tracking.startswith("sqlite:")
@@ -71,6 +79,14 @@ def workspace(store: str | None = None, tracking_uri: str | None = None) -> Work
         tracking_uri=tracking,
         artifacts=(home() / "mlflow-artifacts").as_uri() if local else None,
     )
+
+
+def _names_user(tracking: str) -> bool:
+    """Whether an address has a user or a password in it, of a database in its options too."""
+    if tracking.startswith("sqlite"):
+        return False
+    address, _, options = tracking.partition("?")
+    return bool(_USER.search(address)) or bool(_SECRET & parse_qs(options, keep_blank_values=True).keys())
 
 
 def _embedded_tracking() -> str:

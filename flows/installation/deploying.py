@@ -90,9 +90,11 @@ def _automate(prefect: str, wanted: Wanted, environment: Mapping[str, str]) -> N
 def _most_at_once(deployments: Iterable[Mapping[str, Any]]) -> dict[str, int | None]:
     most: dict[str, int | None] = {}
     for entry in deployments:
-        queue = entry.get("work_pool", {}).get("work_queue_name")
+        queue = (entry.get("work_pool") or {}).get("work_queue_name")
         limit = entry.get("concurrency_limit") or {}
         count = limit.get("limit") if isinstance(limit, dict) else limit
+        if count is not None and not isinstance(count, int):
+            raise SpecError(f"the limit {count!r} of {entry['name']} is no number", "Mend the file of the deployments")
         if queue:
             before = most.get(queue, 0)
             most[queue] = before + count if count and before is not None else None

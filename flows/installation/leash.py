@@ -19,6 +19,7 @@ import time
 from contextlib import suppress
 from functools import partial
 from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from types import FrameType
 from typing import IO
 
@@ -72,7 +73,10 @@ def _keep(output: IO[bytes], log: str) -> None:
     logger = logging.getLogger("lorp.leash")
     logger.propagate = False
     logger.setLevel(logging.INFO)
-    logger.addHandler(RotatingFileHandler(log, maxBytes=_LOG_BYTES, backupCount=_OLD_LOGS, encoding="utf-8"))
+    # What cannot be logged is read all the same: the command would wait for that for ever.
+    with suppress(OSError):
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        logger.addHandler(RotatingFileHandler(log, maxBytes=_LOG_BYTES, backupCount=_OLD_LOGS, encoding="utf-8"))
     for line in output:
         logger.info("%s", line.decode(errors="replace").rstrip())
 

@@ -74,7 +74,10 @@ def _in_a_folder(source: str) -> list[Sighting]:
         raise SourceError(f"there is no {source}", "Give a folder that is there, or make it")
     if root.is_file() or (root / CONFIG).exists():
         return [_folder(root)]
-    return [_folder(path) for path in sorted(root.iterdir()) if path.is_dir() or is_gguf(path)]
+    try:
+        return [_folder(path) for path in sorted(root.iterdir()) if path.is_dir() or is_gguf(path)]
+    except OSError as fault:
+        raise SourceError(f"{source} cannot be looked at: {fault.strerror}", "Look at its permissions") from None
 
 
 def _folder(path: Path) -> Sighting:

@@ -20,7 +20,7 @@ from tasks.store.s3_faults import FAULTS, Missing, can_pass, outage, refusal, wi
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 _CONNECT_SECONDS, _READ_SECONDS = 5, 60
 #: What comes slower, after that time, counts as what comes no more.
-_LEAST_BYTES_A_SECOND, _PIECE = 1024, 1 << 16
+_LEAST_BYTES_A_SECOND, _PIECE = 1024, 1 << 12
 _CONNECTIONS = 64
 
 Answer = TypeVar("Answer")

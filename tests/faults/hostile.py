@@ -229,8 +229,8 @@ def _gguf(
     return spoil
 
 
-def _field(kind: int, value: bytes) -> bytes:
-    return struct.pack("<Q", 1) + b"a" + struct.pack("<I", kind) + value
+def _field(kind: int, value: bytes, name: bytes = b"a") -> bytes:
+    return struct.pack("<Q", len(name)) + name + struct.pack("<I", kind) + value
 
 
 def _gguf_tensor(*shape: int) -> bytes:
@@ -402,5 +402,12 @@ CASES: dict[str, Hostile] = {
     ),
     "GGUF with a text without end": Hostile(spoil=_gguf(_field(8, struct.pack("<Q", 2**63))), says="ends within"),
     "GGUF with a terabyte shape": Hostile(spoil=_gguf(tensors=(_gguf_tensor(2**20, 2**20),)), says="does not fit"),
+    "GGUF with tensors that lie on one another": Hostile(
+        spoil=_gguf(tensors=(_gguf_tensor(100, 10),) * 100), says="does not fit"
+    ),
+    "GGUF with more blocks than tensors": Hostile(
+        spoil=_gguf(_field(4, struct.pack("<I", 10**7), b"llama.block_count"), tensors=(_gguf_tensor(1),)),
+        says="10000000 blocks, and has tensors of 0",
+    ),
     "GGUF of another version": Hostile(spoil=_gguf(version=99), says="another version"),
 }  # fmt: skip

@@ -247,6 +247,25 @@ def test_a_version_is_pulled_whole_and_checked(
     assert lorp("pull", "pico@candidate", f"--to={tmp_path / 'second'}", "--json").json["version"] == 2
 
 
+def test_two_pulls_into_one_folder_leave_one_whole(
+    versions: list[dict[str, Any]], lorp: Lorp, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, copyfile, second = tmp_path / "model", shutil.copyfile, list[Result]()
+
+    def copy(source: Path, target: Path) -> object:
+        if not second and target.parent.joinpath("config.json").exists():
+            second.append(Result(0, "", ""))
+            second[0] = lorp("pull", "pico@2", f"--to={there}", "--json")
+        return copyfile(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    first = lorp("pull", "pico@1", f"--to={there}")
+    assert (first.status, second[0].status) == (2, 0)
+    assert "holds something else by now" in first.err
+    monkeypatch.undo()
+    assert lorp("pull", "pico@2", f"--to={there}").status == 0
+
+
 def test_a_pull_goes_on_where_it_was_interrupted(
     versions: list[dict[str, Any]], lorp: Lorp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,8 @@ from flows.recompress import recompress
 from flows.watch import Look, Watcher, WatchSpec, watch
 from lorp.errors import SourceError
 from lorp.spec import PruningSpec, Recipe, RecompressSpec
-from tasks.vault import Reference
+from tasks.sources.arrivals import sightings
+from tasks.vault import Reference, open_vault
 from tasks.workspace import Workspace, workspace
 
 
@@ -200,6 +201,25 @@ def test_a_source_that_is_not_there_does_not_hide_the_others(asked: WatchSpec, p
     both = asked.model_copy(update={"sources": ("/nowhere/at/all", *asked.sources)})
     look(both, places)
     assert standings(look(both, places)) == {"all": "unreachable", "first": "started"}
+
+
+def test_a_folder_or_a_note_that_cannot_be_read_does_not_hide_the_others(
+    asked: WatchSpec, places: Workspace, incoming: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(incoming / "first", incoming / "second")
+    look(asked, places)
+    [sighting] = [each for each in sightings(str(incoming)) if each.address.endswith("second")]
+    note = open_vault(places.store).store.local(f"watch/{sighting.listing}/seen.json")
+    note.chmod(0o644)
+    note.write_bytes(b"{")
+    assert standings(look(asked, places)) == {"first": "started", "second": "unreachable"}
+
+    def listed(folder: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", listed)
+    [unreachable] = look(asked, places)
+    assert (unreachable.standing, "Permission denied" in unreachable.reason) == ("unreachable", True)
 
 
 def test_one_that_cannot_be_used_is_said_to_be_so(asked: WatchSpec, places: Workspace, incoming: Path) -> None:

@@ -220,7 +220,10 @@ def test_a_run_without_a_sign_of_life_is_called_crashed(server: Server, automati
         httpx.delete(f"{server.api}/flow_runs/{each}", timeout=60).raise_for_status()
 
 
-def test_runs_that_died_are_ended_without_the_servers_automations(server: Server) -> None:
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_runs_that_died_are_ended_without_the_servers_automations(server: Server, hours: float) -> None:
+    """A run that lives is on a machine whose clock is wrong by an hour."""
+
     @flow
     def nothing() -> None: ...
 
@@ -229,7 +232,11 @@ def test_runs_that_died_are_ended_without_the_servers_automations(server: Server
 
     def heard(run: str, event: str) -> datetime:
         """When the server had the run's event of that name."""
-        asked = {"resource": {"id": [f"prefect.flow-run.{run}"]}, "event": {"name": [f"prefect.flow-run.{event}"]}}
+        asked = {
+            "resource": {"id": [f"prefect.flow-run.{run}"]},
+            "event": {"name": [f"prefect.flow-run.{event}"]},
+            "occurred": {"until": str(datetime.now(UTC) + timedelta(days=2))},
+        }
         for _ in range(60):
             if found := client.request("POST", "/events/filter", json={"filter": asked}).json()["events"]:
                 return datetime.fromisoformat(found[0]["received"])
@@ -244,7 +251,7 @@ def test_runs_that_died_are_ended_without_the_servers_automations(server: Server
         heard(alive, "Running")
         heartbeat = Event(
             event="prefect.flow-run.heartbeat",
-            occurred=datetime.now(UTC),
+            occurred=datetime.now(UTC) + timedelta(hours=hours),
             resource=Resource({"prefect.resource.id": f"prefect.flow-run.{alive}"}),
         )
         client.request("POST", "/events", json=[heartbeat.model_dump(mode="json")])  # type: ignore[arg-type]

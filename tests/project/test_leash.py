@@ -95,6 +95,12 @@ def test_a_command_that_ended_leaves_nothing_and_its_status(tmp_path: Path, good
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
+def test_a_command_goes_on_where_nothing_can_be_logged(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    leash = start(tmp_path / "logs" / "log", sys.executable, "-c", "print('x' * 200_000)")
+    assert leash.wait(60) == 0
+
+
 def test_what_does_not_want_to_end_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     code = (

@@ -201,6 +201,11 @@ def test_both_files_of_deployments_are_read_before_anything_starts(tmp_path: Pat
         file.write_text(text)
         with pytest.raises(SpecError, match="has no list of deployments with names"):
             read_wanted(file)
+    file.write_text("deployments: [{name: watch, work_pool: null}]")
+    assert read_wanted(file).most == {}
+    file.write_text("deployments: [{name: watch, concurrency_limit: two, work_pool: {work_queue_name: q}}]")
+    with pytest.raises(SpecError, match="the limit 'two' of watch is no number"):
+        read_wanted(file)
 
 
 def test_a_port_that_is_not_allowed_is_not_called_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

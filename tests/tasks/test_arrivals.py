@@ -10,12 +10,12 @@ from mlflow import MlflowClient
 from model_hub import ModelHub
 from pico import make_pico
 
-from lorp.errors import SourceError, SpaceError
+from lorp.errors import IntegrityError, SourceError, SpaceError
 from tasks.fetch import fetch_request
 from tasks.sources.arrivals import sightings
 from tasks.store import FolderStore
 from tasks.vault import Vault
-from tasks.watch import arrived
+from tasks.watch import arrived, is_settled
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,42 @@ def test_a_source_that_is_not_there_is_refused(tmp_path: Path, prefix: str) -> N
     with pytest.raises(SourceError, match="there is no"):
         sightings(str(tmp_path / "nothing"))
     assert sightings(prefix) == []
+
+
+@pytest.mark.parametrize(
+    ("cause", "remembered"), [(PermissionError(13, "no"), False), (OSError("a library's"), True), (None, True)]
+)
+def test_what_the_machine_refuses_is_not_remembered(
+    pico: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: OSError | None, remembered: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        try:
+            if cause:
+                raise cause
+        finally:
+            raise SourceError("it cannot be read", "Look at it")
+
+    vault, [seen] = Vault(FolderStore(tmp_path / "store")), sightings(str(pico))
+    with monkeypatch.context() as refusing:
+        refusing.setattr("tasks.watch.run_stage", refuse)
+        with pytest.raises(SourceError, match="cannot be read"):
+            arrived(vault, seen, "float32", "sqlite://")
+    if remembered:
+        with pytest.raises(SourceError, match="cannot be read"):
+            arrived(vault, seen, "float32", "sqlite://")
+    else:
+        assert arrived(vault, seen, "float32", "sqlite://") == digest_of(pico)
+
+
+def test_a_damaged_note_is_said(pico: Path, tmp_path: Path) -> None:
+    vault, [seen] = Vault(FolderStore(tmp_path / "store")), sightings(str(pico))
+    for note, act in (
+        ("seen", lambda: is_settled(vault, seen, 0)),
+        ("float32", lambda: arrived(vault, seen, "float32", "sqlite://")),
+    ):
+        vault.store.create(f"watch/{seen.listing}/{note}.json", b"{")
+        with pytest.raises(IntegrityError, match=f"{note}.json in the store is damaged"):
+            act()
 
 
 def test_a_full_disk_is_not_remembered_as_a_fault_of_the_checkpoint(

@@ -55,6 +55,14 @@ def test_every_one_of_many_racers_is_entered_once_on_what_stood_before_it(vault:
     assert sorted(entry.change.version for entry in entries) == list(range(1, 17))
 
 
+def test_what_is_in_the_way_of_the_next_entry_is_said(tmp_path: Path) -> None:
+    vault = Vault(open_store(str(tmp_path / "store")))
+    record(vault, "m", lambda _: promotion(1))
+    (tmp_path / "store" / "ledger" / "m" / "00000002.json").symlink_to("nowhere")
+    with pytest.raises(IntegrityError, match="neither free nor readable"):
+        record(vault, "m", lambda _: promotion(2))
+
+
 def test_nothing_is_written_where_there_is_nothing_to_do(vault: Vault) -> None:
     record(vault, "m", lambda _: promotion(1))
     assert record(vault, "m", lambda now: None if now.now("production") == 1 else promotion(1)) is None

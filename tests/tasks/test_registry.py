@@ -193,6 +193,9 @@ def test_a_version_becomes_the_candidate_once(places: Workspace, report: Path) -
     assert candidate() == 2
     register(places, first)
     assert candidate() == 2
+    client.delete_model_version_tag(NAME, "1", "lorp.was_candidate")  # as if it had been killed before it could say so
+    register(places, first)
+    assert candidate() == 2, "a newer one has come meanwhile"
 
 
 def test_the_same_budgets_rejecting_later_mark_the_version(places: Workspace, report: Path) -> None:

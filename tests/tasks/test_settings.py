@@ -87,7 +87,15 @@ def test_a_dotenv_file_that_is_no_text_is_said() -> None:
         settings()
 
 
-@pytest.mark.parametrize("uri", ["http://alice:hunter2@host", "postgresql://alice:hunter2@host/mlflow"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://alice:hunter2@host",
+        "postgresql://alice:hunter2@host/mlflow",
+        "postgresql://alice:hunter/hunter2@host/mlflow",
+        "postgresql://host/mlflow?user=alice&password=hunter2",
+    ],
+)
 def test_a_tracking_uri_with_a_password_is_refused(uri: str) -> None:
     with pytest.raises(SpecError, match="names a user") as fault:
         workspace(tracking_uri=uri)
