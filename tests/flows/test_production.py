@@ -250,19 +250,19 @@ def test_a_version_is_pulled_whole_and_checked(
 def test_two_pulls_into_one_folder_leave_one_whole(
     versions: list[dict[str, Any]], lorp: Lorp, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there, copyfile, second = tmp_path / "model", shutil.copyfile, list[Result]()
+    there, copyfile, copied, second = tmp_path / "model", shutil.copyfile, list[str](), list[Result]()
 
     def copy(source: Path, target: Path) -> object:
-        if not second and target.parent.joinpath("config.json").exists():
-            second.append(Result(0, "", ""))
-            second[0] = lorp("pull", "pico@2", f"--to={there}", "--json")
+        copied.append(source.name)
+        if len(copied) == 3:
+            second.append(lorp("pull", "pico@2", f"--to={there}"))
         return copyfile(source, target)
 
-    monkeypatch.setattr(shutil, "copyfile", copy)
-    first = lorp("pull", "pico@1", f"--to={there}")
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr("tasks.pull.shutil.copyfile", copy)
+        first = lorp("pull", "pico@1", f"--to={there}")
     assert (first.status, second[0].status) == (2, 0)
     assert "holds something else by now" in first.err
-    monkeypatch.undo()
     assert lorp("pull", "pico@2", f"--to={there}").status == 0
 
 
