@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,15 @@ from servers import seaweed_command, wait_for
 Victim = Literal["worker", "run", "mlflow", "prefect", "s3", "mover"]
 VICTIMS: tuple[Victim, ...] = ("worker", "run", "mlflow", "prefect", "s3", "mover")
 
+#: These are killed to the end. Services have the last part of a soak to themselves, or few would be there for long.
+_TO_THE_END: tuple[Victim, ...] = ("run", "mover")
+_CALM = 0.3
+
 _MB, _HOUR = 1e6, 3600.0
+#: A process that came later warms up later.
+_WARM_SECONDS = 60.0
+#: Samples that make a slope, and those at either end that threads and files are compared by.
+_ENOUGH, _FEW = 20, 5
 
 
 class S3Server:
@@ -38,6 +46,8 @@ class S3Server:
     def __init__(self, folder: Path) -> None:
         """Starts it."""
         self._folder = folder
+        # Of now: later there may be an installation's, to which it does not belong.
+        self._environment = {**os.environ}
         self._command, self.endpoint = seaweed_command(folder)
         self.start()
 
@@ -45,7 +55,9 @@ class S3Server:
         """Starts it, and waits until it answers."""
         with (self._folder / "log").open("a") as log:
             words = [str(word) for word in self._command]
-            self._process = subprocess.Popen(words, stdout=log, stderr=log, cwd=self._folder, start_new_session=True)
+            self._process = subprocess.Popen(
+                words, stdout=log, stderr=log, cwd=self._folder, env=self._environment, start_new_session=True
+            )
         wait_for(f"{self.endpoint}/healthz", every=0.2)
 
     def kill(self) -> None:
@@ -65,14 +77,15 @@ class Hurt:
 
 
 def hurts(draw: random.Random, seconds: float) -> Iterator[Hurt]:
-    """What is killed when: each kind in turn, in an order of chance, at intervals of chance."""
+    """What is killed when: each kind in turn, in an order of chance, at intervals of chance; no service at the end."""
     second = 30.0
     while True:
         for victim in draw.sample(VICTIMS, len(VICTIMS)):
             second += draw.uniform(15, 55)
             if second > seconds:
                 return
-            yield Hurt(second=second, victim=victim, draw=draw.random())
+            if second <= seconds * (1 - _CALM) or victim in _TO_THE_END:
+                yield Hurt(second=second, victim=victim, draw=draw.random())
 
 
 def deployments(folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> Path:
@@ -167,17 +180,26 @@ class Watched:
                     )
                     self.samples[kind, process.pid].append(sample)
 
+    def slopes(self, kind: str, since: float) -> list[float | None]:
+        """Of each process of a kind that is there to the end: MB an hour; None for one that was not there for long."""
+        return [_slope(later) if len(later) >= _ENOUGH else None for later in self._later(kind, since)]
+
     def slope(self, kind: str, since: float) -> float | None:
-        """The steepest growth of a kind, in MB an hour; None if no process of it lived for long after that second."""
-        steep = [_slope(later) for later in self._later(kind, since) if len(later) >= 20]
-        return max(steep, default=None)
+        """The steepest of a kind that is known."""
+        return max((slope for slope in self.slopes(kind, since) if slope is not None), default=None)
 
     def grown(self, kind: str, since: float) -> list[str]:
-        """Processes of a kind that have more threads or files at the end than after that second."""
+        """Processes of a kind that have more threads or files at the end than ever soon after that second.
+
+        A connection comes and goes, so what counts is the least at the end, and the most in the first third.
+        """
         return [
-            f"{kind}: {first} -> {last}"
-            for first, last in ((later[0], later[-1]) for later in self._later(kind, since) if later)
-            if last.threads > first.threads or last.files > first.files
+            f"{kind}: {what} {before} -> {after}"
+            for later in self._later(kind, since)
+            if len(later) >= 2 * _FEW
+            for what in ("threads", "files")
+            for before, after in [_before_and_after([getattr(sample, what) for sample in later])]
+            if after > before
         ]
 
     def peak_rss(self, kind: str) -> float:
@@ -189,11 +211,11 @@ class Watched:
         last = max((taken[-1].second for taken in self.samples.values()), default=0)
         for (each, _), taken in self.samples.items():
             if each == kind and taken[-1].second == last:
-                # A process that came later warms up later.
                 yield [sample for sample in taken if sample.second >= max(since, taken[0].second + _WARM_SECONDS)]
 
 
-_WARM_SECONDS = 60.0
+def _before_and_after(counts: Sequence[int]) -> tuple[int, int]:
+    return max(counts[: max(_FEW, len(counts) // 3)]), min(counts[-_FEW:])
 
 
 def _slope(samples: list[Sample]) -> float:
@@ -210,6 +232,7 @@ class Movers:
         environment: Of the processes; homes of their own are below `home`.
         home: A folder.
         moved: What those that moved it said.
+        statuses: Exit statuses of those that have ended.
     """
 
     name: str
@@ -251,6 +274,17 @@ class Movers:
         for process, _ in self._running:
             process.kill()
             process.wait()
+
+    @property
+    def homes(self) -> list[Path]:
+        """Of their own."""
+        return sorted(self.home.glob("home-*"))
+
+    @property
+    def traces(self) -> list[str]:
+        """What those wrote that did not see a fault coming."""
+        said = [file.read_text() for file in sorted(self.home.glob("*.err"))]
+        return [text[-2000:] for text in said if "Traceback" in text]
 
     def finish(self) -> None:
         """Waits for those that run."""

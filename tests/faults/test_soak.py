@@ -3,10 +3,12 @@
 import json
 import os
 import random
+import re
+import signal
 import subprocess
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,20 +16,28 @@ from typing import Any
 import boto3
 import httpx
 import jobs
+import psutil
 import pytest
 from bench import REPOSITORY, Figures
 from botocore.exceptions import BotoCoreError, ClientError
 from fetching import digest_of
 from installations import LORP, Installation, installation_in
+from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage
 from pico import make_pico
+from pydantic import TypeAdapter
 from rows import trials
 from servers import S3_CREDENTIALS
-from soaking import Hurt, Movers, S3Server, Watched, deployments, hurts, kill_one, kind_of, until
+from soaking import VICTIMS, Hurt, Movers, S3Server, Watched, deployments, hurts, kill_one, kind_of, until
 
+from flows.installation.claim import claimed
 from lorp.ledger import standing
 from tasks.aliases import aliases
+from tasks.claims import FOLDER, Entry, proposals
 from tasks.ledger import read_ledger
-from tasks.tracking import versions
+from tasks.processes import has_ended
+from tasks.registry_runs import FINISHED
+from tasks.tracking import asked, versions
 from tasks.vault import open_vault
 from tasks.workspace import workspace
 
@@ -50,6 +60,15 @@ _WATCHED = {
 #: From so long a soak on, a slope is more than noise.
 _LONG_ENOUGH = 20 * 60.0
 _MOST_MB_AN_HOUR = 1.0
+#: What stays of an installation with two workers, beside its servers' own processes.
+_STAYING = {"up": 1, "leash": 4, "worker": 2}
+#: Lorp's own processes that stay. How Prefect's workers and the servers grow is told, not judged.
+_OWN = ("up", "leash")
+#: What a promotion may end with, as README.md says, or by being killed.
+_STATUSES = {0, 1, 2, 3, -signal.SIGKILL}
+#: Prefect's worker and what starts a run have a folder each for it, which go with it unless they are killed; nobody
+#: sweeps them. A worker also leaves an empty one in `runner_storage` whenever it ends.
+_LEFT_BY_PREFECT = re.compile(r"tmp\w+prefect|prefect-workspace-attempt-\w+|runner_storage")
 
 
 @dataclass(kw_only=True)
@@ -65,6 +84,7 @@ class Soak:
     arrived: dict[str, Path] = field(default_factory=dict)
     killed: Counter[str] = field(default_factory=Counter)
     _begun: float = field(default_factory=time.monotonic)
+    _sample_at: float = 0.0
 
     @property
     def second(self) -> float:
@@ -75,19 +95,23 @@ class Soak:
         """Lets things arrive, move and be killed for so long."""
         self._begun = time.monotonic()
         doomed = list(hurts(self.draw, seconds))
-        arrival = move = sample = 0.0
+        arrival = move = 0.0
         while self.second < seconds:
             if self.second >= arrival and self._bring():
                 arrival = self.second + self.draw.uniform(*_ARRIVAL_SECONDS)
             if self.second >= move and registered():
                 self.movers.start(self.draw, max(1, len(self.arrived) - 1))
                 move = self.second + self.draw.uniform(*_MOVE_SECONDS)
-            if self.second >= sample:
-                self.watched.look(self.installation, self.second)
-                sample = self.second + _SAMPLE_SECONDS
+            self._sample()
             while doomed and self.second >= doomed[0].second:
                 self._hurt(doomed.pop(0))
             time.sleep(0.5)
+
+    def _sample(self) -> None:
+        """Takes one if it is time."""
+        if self.second >= self._sample_at:
+            self.watched.look(self.installation, self.second)
+            self._sample_at = self.second + _SAMPLE_SECONDS
 
     def _bring(self) -> bool:
         """Brings one more checkpoint into the watched folder; False if the server does not take it now."""
@@ -119,10 +143,19 @@ class Soak:
     def settle(self) -> bool:
         """Whether every checkpoint has its version, and nothing is under way any more, within a bounded time."""
         self.movers.finish()
-        there = until(lambda: len(registered()) >= len(self.arrived) and not self._under_way("recompress"), _SETTLING)
+        there = self._until(lambda: len(registered()) >= len(self.arrived) and not self._under_way("recompress"))
         for deployment in self._ask("deployments/filter"):
             self._call("PATCH", f"deployments/{deployment['id']}", {"paused": True})
-        return there and until(lambda: not self._under_way(), _SETTLING)
+        return there and self._until(lambda: not self._under_way())
+
+    def _until(self, check: Callable[[], bool]) -> bool:
+        """Whether something comes true within the time to settle; samples are taken meanwhile."""
+
+        def look() -> bool:
+            self._sample()
+            return check()
+
+        return until(look, _SETTLING)
 
     def _under_way(self, *flows: str) -> list[dict[str, Any]]:
         asked: dict[str, Any] = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}}
@@ -204,11 +237,16 @@ def test_half_an_hour_of_kills_loses_nothing(soak: Soak, tmp_path: Path) -> None
             soak.watched.look(soak.installation, soak.second)
             _measure(soak, figures)
             assert settled, f"{len(registered())} of {len(soak.arrived)} checkpoints have a version"
+            _check_moves(soak.movers)
             _check_nothing_lost(soak)
             _check_nothing_left(soak)
+            _check_claims(soak)
+            if _SECONDS >= _LONG_ENOUGH:
+                _check_growth(soak.watched)
+                assert set(+soak.killed) == set(VICTIMS)
             up.terminate()
             assert up.wait(180) == 0
-            assert soak.installation.all_gone()
+            _check_nothing_stays(soak)
         break  # another one wants another installation: the next call of this test goes on
 
 
@@ -241,32 +279,83 @@ def _check_nothing_lost(soak: Soak) -> None:
     assert not vault.store.keys("quarantine")
 
 
+def _check_moves(movers: Movers) -> None:
+    """Each ended in a way that is documented, or was killed."""
+    assert set(movers.statuses) <= _STATUSES, Counter(movers.statuses)
+    assert not movers.traces, movers.traces
+
+
 def _check_nothing_left(soak: Soak) -> None:
-    """Of processes, memory, threads, files, folders, uploads and claims."""
+    """Of processes, runs, uploads and folders, while the installation is up."""
     up = soak.installation
-    assert until(lambda: not [each for each in up.processes() if _kind(each) not in _STAY], 60), [
-        each.cmdline() for each in up.processes() if _kind(each) not in _STAY
-    ]
+    assert until(lambda: _staying(up) == _STAYING, 60), [(_kind(each), each) for each in up.processes()]
     assert until(lambda: soak.slots_taken() == 0, 120)
     assert not boto3.session.Session().client("s3").list_multipart_uploads(Bucket=_BUCKET).get("Uploads")
-    scratch = [each for folder in up.home.glob("cache/s3/*/.scratch") for each in folder.iterdir()]
-    assert not scratch, scratch
+    for home in (up.home, *soak.movers.homes):
+        _call("reconcile", LORP_HOME=str(home))  # the next command sweeps away what a killed one has left behind
+        scratch = [each for folder in home.glob("cache/s3/*/.scratch") for each in folder.iterdir()]
+        assert not scratch, scratch
+
+
+def _check_claims(soak: Soak) -> None:
+    """Whoever had something in hand has ended, and each matter has come to what was agreed on: a finished run.
+
+    What follows on that is no open claim: whoever took the matter over claims it, and fills the run that there is.
+    """
+    logs: dict[str, list[Entry]] = defaultdict(list)
+    for key, data in sorted(open_vault(workspace().store).store.read_all(FOLDER).items()):
+        logs[key.rpartition("/")[0]].append(TypeAdapter(Entry).validate_json(data))
+    assert len(logs) == len(soak.arrived)
+    assert all(has_ended(entry.process) for log in logs.values() for entry in log)
+    with asked(workspace()) as client:
+        open_claims = {name: log for name, log in logs.items() if not _came_to_something(client, log)}
+    assert not open_claims, open_claims
+
+
+def _came_to_something(client: MlflowClient, log: list[Entry]) -> bool:
+    """Whether the first of the proposed runs that was not deleted is finished."""
+    runs = [client.get_run(run_id).info for run_id in proposals(dict(enumerate(log)))]
+    standing = [run.status for run in runs if run.lifecycle_stage == LifecycleStage.ACTIVE]
+    return standing[:1] == [FINISHED]
+
+
+def _check_growth(watched: Watched) -> None:
+    """Of memory, threads and files of lorp's own processes that stay, each of which was seen for long enough."""
     warm = _SECONDS / 3
-    for kind in ("up", "leash"):
-        assert not soak.watched.grown(kind, warm)
-        slope = soak.watched.slope(kind, warm)
-        assert slope is None or _SECONDS < _LONG_ENOUGH or slope < _MOST_MB_AN_HOUR, f"{kind}: {slope} MB an hour"
+    for kind in _OWN:
+        grown, slopes = watched.grown(kind, warm), watched.slopes(kind, warm)
+        assert len(slopes) == _STAYING[kind], f"{kind}: {slopes}"
+        assert all(slope is not None and slope < _MOST_MB_AN_HOUR for slope in slopes), f"{kind}: {slopes} MB/h"
+        assert not grown, grown
+
+
+def _check_nothing_stays(soak: Soak) -> None:
+    """Of an installation that was stopped: no process, nobody who keeps it, and nothing temporary."""
+    folder = soak.installation.home / "installation"
+    assert soak.installation.all_gone()
+    assert not list(folder.glob("up.*"))
+    with claimed(folder) as mine:
+        assert mine
+    temporary = soak.folder / "temporary"
+    left = [path for path in temporary.iterdir() if not _LEFT_BY_PREFECT.fullmatch(path.name)]
+    assert not left, [str(path.relative_to(temporary)) for each in left for path in (each, *each.rglob("*"))]
+
+
+def _staying(installation: Installation) -> Counter[str]:
+    """How many processes there are of each kind, the servers' own aside."""
+    return Counter(kind for kind in map(_kind, installation.processes()) if kind not in ("ended", "server"))
 
 
 def _kind(process: Any) -> str:
     try:
         return kind_of(process)
-    except Exception:  # it has ended
-        return _STAY[0]
+    except psutil.Error:
+        return "ended"
 
 
-def _call(*words: str) -> Any:
+def _call(*words: str, **more: str) -> Any:
     """A command that has to succeed."""
-    done = subprocess.run([LORP, *words, "--json"], capture_output=True, text=True, check=False)
+    environment = {**os.environ, **more}
+    done = subprocess.run([LORP, *words, "--json"], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, f"{words}: {done.stdout[-2000:]} {done.stderr[-2000:]}"
     return json.loads(done.stdout)
