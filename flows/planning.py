@@ -65,7 +65,8 @@ def _count(spec: PruningSpec) -> float:
 def _load(path: Path) -> Matrix:
     remedy = "Give an .npy file with the N x N matrix, written by numpy.save"
     try:
-        loaded = np.load(path, allow_pickle=False)
+        # Mapped, it takes no memory before its header is held against the length of the file.
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
     except _UNREADABLE as fault:
         raise SimilarityError(f"{path} cannot be read: {first_line(fault)}", remedy) from None
     if not isinstance(loaded, np.ndarray):

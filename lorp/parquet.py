@@ -27,6 +27,10 @@ _VERSION_KEY = "lorp.schema"
 _NO_COLUMN = (KeyError, AttributeError, TypeError, ValueError, pa.ArrowException)
 #: Far more than a shard has: what says that it has more is none.
 _MOST_ROWS, _MOST_BYTES = 1 << 20, 1 << 34
+#: Captures hardly compress: nothing that lorp writes comes near to so many bytes in memory for one of the file.
+_MOST_FOR_A_BYTE, _ALWAYS_BYTES = 64, 1 << 20
+#: Of a value, by its type in the file; texts have their length before them, others take a byte or more.
+_VALUE_BYTES = {"INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4, "FIXED_LEN_BYTE_ARRAY": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,9 +210,9 @@ def read_table(data: bytes) -> pa.Table:
     """
     try:
         about = pq.read_metadata(pa.BufferReader(data))
-        sizes = [about.row_group(group).total_byte_size for group in range(about.num_row_groups)]
-        if about.num_rows > _MOST_ROWS or sum(sizes) > _MOST_BYTES:
-            raise _unreadable(f"it says that it has {about.num_rows} rows, {sum(sizes)} bytes")
+        claimed = _claimed_bytes(about)
+        if about.num_rows > _MOST_ROWS or claimed > min(_MOST_BYTES, _ALWAYS_BYTES + _MOST_FOR_A_BYTE * len(data)):
+            raise _unreadable(f"it says that its {len(data)} bytes hold {about.num_rows} rows, {claimed} bytes")
         table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as fault:  # its messages quote bytes that may be no text
         raise _unreadable(str(fault)) from None
@@ -216,6 +220,16 @@ def read_table(data: bytes) -> pa.Table:
     if version != SCHEMA_VERSION.encode():
         raise _unreadable(f"schema version {version!r}")
     return table
+
+
+def _claimed_bytes(about: pq.FileMetaData) -> int:
+    """What a file says that it takes in memory; a page of one value, repeated, is said to be small, and is not."""
+    groups = [about.row_group(group) for group in range(about.num_row_groups)]
+    chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
+    return sum(
+        max(chunk.total_uncompressed_size, chunk.num_values * _VALUE_BYTES.get(chunk.physical_type, 1))
+        for chunk in chunks
+    )
 
 
 def _tensor_column(rows: NDArray[np.generic]) -> pa.FixedShapeTensorArray:

@@ -24,6 +24,7 @@ class Reader:
         samples: What is sound.
         broken: Breaks a sample, by a draw.
         act: Reads it; what is no more than None says that it was refused.
+        kind: Which of the kinds that are counted each by itself; None for all else.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Reader:
     samples: Sequence[Any]
     broken: Broken
     act: Callable[[Any], Any]
+    kind: str | None = None
 
     @property
     def num_samples(self) -> int:
@@ -130,8 +132,10 @@ def _of_files(pico: Path, home: Path, folder: Path) -> Iterator[Reader]:
     small = [_small_safetensors(), weights[:length] + b"\0" * (len(weights) - length)]
     patches = [path.read_bytes() for path in home.glob("store/patches/*/*.safetensors")]
     broken = either(_header, _bytes, 0.7)
-    yield Reader(name="header", weight=18, samples=small, broken=broken, act=_through(folder / "w", read_tensors))
-    yield Reader(name="patch", weight=6, samples=patches, broken=broken, act=_through(folder / "p", open_weights))
+    act = _through(folder / "w", read_tensors)
+    yield Reader(name="header", kind="headers", weight=18, samples=small, broken=broken, act=act)
+    act = _through(folder / "p", open_weights)
+    yield Reader(name="patch", kind="patches", weight=8, samples=patches, broken=broken, act=act)
 
     def gguf(path: Path) -> int:
         gguf_licence(path)
@@ -195,6 +199,7 @@ def _of_configs(pico: Path, folder: Path) -> Iterator[Reader]:
     alone.mkdir()
     yield Reader(
         name="config",
+        kind="configs",
         weight=10,
         samples=[config for config in map(_plain, configs) if config],
         broken=_json,
@@ -297,7 +302,7 @@ def _of_values(store: Path, folder: Path) -> Iterator[Reader]:
     yield Reader(name="stored value", weight=18, samples=samples, broken=broken, act=read)
     yield from _of_evidence(measured)
     plans = [data for kind, data in samples if kind.__name__ == "PruningPlan"]
-    yield Reader(name="plan", weight=6, samples=plans, broken=_json_bytes, act=_read_plan)
+    yield Reader(name="plan", kind="plans", weight=8, samples=plans, broken=_json_bytes, act=_read_plan)
 
 
 def _read_plan(data: bytes) -> Any:
@@ -382,6 +387,9 @@ def _of_evidence(parts: list[tuple[type, bytes]]) -> Iterator[Reader]:
 
 
 def _of_records(store: Path) -> Iterator[Reader]:
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import CryptoSigner
+
     from lorp.digest import canonical_json, digest_value
     from lorp.heads import read_heads
     from lorp.ledger import read_chain
@@ -398,7 +406,7 @@ def _of_records(store: Path) -> Iterator[Reader]:
 
     manifests = [path.read_bytes() for path in sorted((store / "stages").glob("*.json"))]
     broken = either(sealed("manifest"), either(_bytes, _json_bytes), 0.7)
-    yield Reader(name="manifest", weight=10, samples=manifests, broken=broken, act=unseal)
+    yield Reader(name="manifest", kind="manifests", weight=10, samples=manifests, broken=broken, act=unseal)
 
     chain = [path.read_bytes() for path in sorted((store / "ledger" / "pico").glob("*.json"))]
 
@@ -426,11 +434,13 @@ def _of_records(store: Path) -> Iterator[Reader]:
     heads = [{"schema": "lorp.heads/1", "time": "t", "heads": [{"name": "pico", "sequence": 1, "sha256": "0" * 64}]}]
     yield Reader(name="heads", weight=2, samples=heads, broken=_json, act=read_heads)
 
-    def signature(data: bytes) -> bool | None:
-        return None if signature_fault(b"payload", STATEMENT, data, []) == "" else True
+    key, signed = CryptoSigner.generate_ed25519(), Envelope(b"payload", STATEMENT, {})
+    signed.sign(key)
 
-    envelopes = [{"payload": "cGF5bG9hZA==", "payloadType": STATEMENT, "signatures": [{"keyid": "k", "sig": "c2ln"}]}]
-    yield Reader(name="signature", weight=2, samples=envelopes, broken=_json, act=signature)
+    def signature(data: bytes) -> bool | None:
+        return True if signature_fault(b"payload", STATEMENT, data, [key.public_key]) is None else None
+
+    yield Reader(name="signature", weight=2, samples=[signed.to_dict()], broken=_json, act=signature)
 
 
 def _yaml_bytes(sample: bytes, draw: Random) -> bytes:
@@ -482,7 +492,7 @@ def _of_specs(folder: Path) -> Iterator[Reader]:
         kind, value = sample
         return make(kind, **value) if isinstance(value, dict) else None
 
-    yield Reader(name="spec", weight=10, samples=samples, broken=broken, act=read)
+    yield Reader(name="spec", kind="specs", weight=10, samples=samples, broken=broken, act=read)
     names = ("remove", "calibration", "tasks", "max-perplexity-ratio", "evaluation")
     options = b"remove: 3\ncalibration: [a, b]\ntasks: copa,piqa\nmax-perplexity-ratio: 1.2\nevaluation: a\n"
     known = {name.replace("-", "_"): name for name in names}
@@ -535,7 +545,8 @@ def _of_rows(folder: Path) -> Iterator[Reader]:
     pq.write_table(pa.table({"text": ["a", "b"] * 9, "source": ["c", "d"] * 9}), sink)
     yield Reader(
         name="Parquet rows",
-        weight=2,
+        kind="Parquet files",
+        weight=3,
         samples=[sink.getvalue()],
         broken=_bytes,
         act=_through(folder / "r.parquet", rows(pair)),
@@ -552,12 +563,13 @@ def _of_captures(store: Path) -> Iterator[Reader]:
     broken = either(_table, _bytes)
     yield Reader(
         name="capture",
+        kind="Parquet files",
         weight=3,
         samples=windows,
         broken=broken,
         act=lambda data: similarity_of([decode_windows(data)], 0),
     )
-    yield Reader(name="states", weight=2, samples=states, broken=broken, act=decode_states)
+    yield Reader(name="states", kind="Parquet files", weight=2, samples=states, broken=broken, act=decode_states)
 
 
 def _table(sample: bytes, draw: Random) -> bytes:
@@ -620,4 +632,4 @@ def _of_media() -> Iterator[Reader]:
     from tempfile import gettempdir
 
     place = Path(gettempdir()) / "similarity.npy"
-    yield Reader(name="similarity", weight=0.5, samples=[sink.getvalue()], broken=_bytes, act=_through(place, planned))
+    yield Reader(name="similarity", weight=1, samples=[sink.getvalue()], broken=_bytes, act=_through(place, planned))

@@ -133,7 +133,7 @@ ROWS = {
         slice=1,
         bench=3,
         full=20,
-        peaks=("peak",),
+        peaks=("checkpoints", "refused", "harmless", "peak"),
         units={"peak": " MB"},
     ),
     "answers_lost": Row(

@@ -15,10 +15,12 @@ from support import PICO_OPTIONS, Lorp, Result
 from typer.main import get_command
 
 from flows.cli import app
+from flows.planning import plan_offline
 from lorp.corpus.address import is_hub, parse_hub, parse_local
 from lorp.corpus.media import MEDIUM_KINDS
+from lorp.errors import SimilarityError
 from lorp.plan import Stack
-from lorp.spec import CalibrationSpec, EvaluationSpec, RecompressSpec
+from lorp.spec import CalibrationSpec, EvaluationSpec, PruningSpec, RecompressSpec
 
 ROOT = Path(__file__).parents[2]
 
@@ -256,6 +258,15 @@ def test_a_matrix_that_is_no_similarity_is_refused(lorp: Lorp, tmp_path: Path, v
 def test_a_pickled_matrix_is_never_loaded(lorp: Lorp, tmp_path: Path) -> None:
     np.save(tmp_path / "bad.npy", np.array([{"a": 1}]), allow_pickle=True)
     assert_refused(lorp("plan", "--similarity", tmp_path / "bad.npy", "--remove=1"), "cannot be read")
+
+
+def test_a_small_file_that_says_that_it_holds_terabytes_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "bad.npy"
+    np.save(path, np.eye(6))
+    path.write_bytes(path.read_bytes().replace(b"(6, 6), }" + b" " * 12, b"(600000, 600000), }  "))
+    with pytest.raises(SimilarityError, match="cannot be read") as caught:
+        plan_offline(path, [PruningSpec(remove=2, method=("shortgpt",))])
+    assert not isinstance(caught.value.__context__, MemoryError)
 
 
 @pytest.fixture

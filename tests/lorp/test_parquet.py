@@ -1,6 +1,9 @@
 """Captures survive Parquet exactly, and damaged Parquet is noticed."""
 
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import BufferReader
@@ -83,3 +86,28 @@ def test_refuses_what_is_no_parquet(data: bytes) -> None:
 def test_refuses_another_table() -> None:
     with pytest.raises(IntegrityError, match="no such column"):
         decode_windows(encode_states(captures(), {}))
+
+
+def test_refuses_a_small_file_that_takes_very_much_before_it_takes_it() -> None:
+    num_windows = 1 << 12
+    of_one_value = pa.table(
+        {
+            "id": [f"d{number}" for number in range(num_windows)],
+            "document": ["d"] * num_windows,
+            "num_tokens": pa.array([1] * num_windows, pa.int64()),
+            "cosine_sums": pa.FixedShapeTensorArray.from_numpy_ndarray(np.ones((num_windows, 40, 40))),
+        }
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(of_one_value.replace_schema_metadata({"lorp.schema": "1"}), sink, compression="zstd")
+    before = pa.total_allocated_bytes()
+    data = sink.getvalue().to_pybytes()
+    assert len(data) < 100_000
+    with pytest.raises(IntegrityError, match=f"its {len(data)} bytes hold {num_windows} rows, 5[0-9]+ bytes"):
+        decode_windows(data)
+    assert pa.total_allocated_bytes() == before
+
+
+def test_takes_many_windows_that_are_alike() -> None:
+    alike = [replace(capture, cosine_sums_LL=np.ones((L, L))) for capture in captures(2_000)]
+    assert len(decode_windows(encode_windows(alike, {})).ids) == 2_000
