@@ -34,8 +34,11 @@ class Effects:
         from tasks.store.s3_bucket import Bucket
 
         self._wrap(os, "link", lambda _, target: f"link {_kind(target)}")
+        for name in ("replace", "rename"):  # those of paths call these
+            self._wrap(os, name, lambda _, target, **__: _rename(target))
         self._wrap(Path, "unlink", lambda path, **_: f"unlink {_kind(path)}" if "/store/" in str(path) else None)
         self._wrap(Bucket, "call", lambda _, operation, **named: _call(operation, named))
+        self._wrap(Bucket, "copy", lambda _, __, to, etag: f"copy {_kind(to)}")
         for name in REGISTRY:
             self._wrap(MlflowClient, name, lambda *_, call=name, **__: call)
 
@@ -57,11 +60,17 @@ def _call(operation: str, named: dict[str, Any]) -> str | None:
     return None if operation.startswith(_LOOKING) else f"{operation} {_kind(named.get('Key', ''))}"
 
 
+def _rename(target: object) -> str | None:
+    """Of files below the home: its store, notes and copies of what is in a bucket."""
+    path = Path(os.fsdecode(target))  # type: ignore[arg-type]
+    return f"rename {_kind(path)}" if path.is_relative_to(os.environ["LORP_HOME"]) else None
+
+
 def _kind(place: object) -> str:
     """Kind of what lies at a place in a store: its folder."""
     parts = Path(str(place)).parts
     kinds = (
         "checkpoints", "variants", "patches", "captures", "values", "stages", "ledger", "claims", "quarantine",
-        "corpora",
+        "corpora", "signatures",
     )  # fmt: skip
     return next((part for part in parts if part in kinds), "/".join(parts[-2:-1]))
