@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ REGISTRY = (
 )  # fmt: skip
 #: Calls of S3 that only look.
 _LOOKING = ("get_", "head_", "list_")
+#: Folders of several files, one of which is like the other.
+_MANY_FILES = (" variants", " checkpoints")
+_TURNS = 3
 
 
 class Effects:
@@ -60,6 +64,20 @@ def _call(operation: str, named: dict[str, Any]) -> str | None:
     return None if operation.startswith(_LOOKING) else f"{operation} {_kind(named.get('Key', ''))}"
 
 
+def points(effects: Sequence[str], trial: int, is_slice: bool) -> Iterator[int]:
+    """Before which effects there is to be a kill: before each, but that files of one folder take turns from one trial
+    to the next, and so do renamed ones; in a slice before one of thirteen."""
+    if is_slice:
+        yield from range(0, len(effects), 13)
+        return
+    met: Counter[str] = Counter()
+    for point, effect in enumerate(effects):
+        takes_turns = effect.startswith("rename ") or effect.endswith(_MANY_FILES)
+        if not takes_turns or met[effect] % _TURNS == trial % _TURNS:
+            yield point
+        met[effect] += 1
+
+
 def _rename(target: object) -> str | None:
     """Of files below the home: its store, notes and copies of what is in a bucket."""
     path = Path(os.fsdecode(target))  # type: ignore[arg-type]
@@ -71,6 +89,6 @@ def _kind(place: object) -> str:
     parts = Path(str(place)).parts
     kinds = (
         "checkpoints", "variants", "patches", "captures", "values", "stages", "ledger", "claims", "quarantine",
-        "corpora", "signatures",
+        "corpora", "signatures", ".scratch",
     )  # fmt: skip
     return next((part for part in parts if part in kinds), "/".join(parts[-2:-1]))
