@@ -35,21 +35,18 @@ class FaultyProxy:
         url: Its own address.
         choose: Says by method, path and headers what goes wrong; may be changed at any time.
         done: How often each has: an answer without a body cannot be cut.
-        asked: How many requests came.
         slow_seconds: How long a slow answer is in coming.
     """
 
     url: str = ""
     choose: Chooser = lambda *_: None
     done: Counter[str] = field(default_factory=Counter)
-    asked: int = 0
     slow_seconds: float = 0.1
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def chosen(self, method: str, path: str, headers: Mapping[str, str]) -> Fault | None:
         """What goes wrong with this one."""
         with self._lock:
-            self.asked += 1
             return self.choose(method, path, headers)
 
     def count(self, fault: Fault) -> None:
