@@ -10,8 +10,13 @@ from pathlib import Path
 
 
 @contextmanager
-def scratch_folder(parent: Path) -> Iterator[Path]:
-    """A new folder below `parent`, gone at the end; locked, so that `sweep` leaves it alone."""
+def scratch_folder(parent: Path, stays: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
+    """A new folder below `parent`, gone at the end; locked, so that `sweep` leaves it alone.
+
+    Args:
+        parent: Where it is made.
+        stays: Asked at the end: whether it is left to whoever sweeps next.
+    """
     parent.mkdir(parents=True, exist_ok=True)
     with locked(parent):
         folder = Path(tempfile.mkdtemp(dir=parent))
@@ -20,7 +25,8 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not stays(folder):
+            shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 

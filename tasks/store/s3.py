@@ -197,7 +197,7 @@ class S3Store:
         return scratch_folder(self._copies.scratch)
 
     def prepare(self) -> None:
-        """Ends uploads in parts: those of this machine's killed processes, and those that someone gave up long ago.
+        """Ends uploads in parts: those that this machine's processes have left, and those given up long ago.
 
         The latter of this store only: in a bucket without a prefix they might be others', and are left to its
         lifecycle.
@@ -215,13 +215,11 @@ class S3Store:
         """Whether nothing is left in the bucket of what is noted in a killed process's folder, as far as one may."""
         found = begun(folder)
         try:
-            if found:
-                end_begun(self._bucket, found)
+            return not found or end_begun(self._bucket, found)
         except OutageError:
             return False
         except StoreError:
             return True  # it may not be permitted
-        return True
 
     def _lock(self) -> dict[str, Any]:
         """What locks an object, for whoever has no right to lift that, in a bucket whose object lock is on."""

@@ -1,4 +1,4 @@
-"""Notes of uploads in parts, in folders for work in progress: what a killed process leaves says what it had begun."""
+"""Notes of uploads in parts, in folders for work in progress: who is killed or cut off leaves what it had begun."""
 
 import json
 from collections.abc import Iterator
@@ -27,15 +27,27 @@ class Begun:
 
     def note(self, upload_id: str) -> None:
         """Adds one to the note."""
-        content = {"name": self.name, "ids": [*_content(self.folder)["ids"], upload_id]}
+        self._write([*_content(self.folder)["ids"], upload_id])
+
+    def strike(self, upload_id: str) -> None:
+        """Takes one off the note that is finished or ended."""
+        self._write([one for one in _content(self.folder)["ids"] if one != upload_id])
+
+    def forget(self) -> None:
+        """Removes the note if none is on it."""
+        if not _content(self.folder)["ids"]:
+            (self.folder / _NOTE).unlink()
+
+    def _write(self, ids: list[str]) -> None:
+        content = {"name": self.name, "ids": ids}
         (self.folder / f"new-{_NOTE}").write_text(json.dumps(content))
         (self.folder / f"new-{_NOTE}").replace(self.folder / _NOTE)
 
 
 @contextmanager
 def noted(scratch: Path, name: str) -> Iterator[Begun]:
-    """A note that lasts as long as the upload does."""
-    with scratch_folder(scratch) as folder:
+    """A note that lasts until it is forgotten: what could not be ended is left to who opens the store next."""
+    with scratch_folder(scratch, stays=is_noted) as folder:
         (folder / _NOTE).write_text(json.dumps({"name": name, "ids": []}))
         yield Begun(name=name, ids=(), folder=folder)
 

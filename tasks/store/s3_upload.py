@@ -99,11 +99,10 @@ def abort_stale(bucket: Bucket, prefix: str, before: float) -> None:
             LOGGER.info("an upload of %s that was never finished was ended", entry["Key"])
 
 
-def end_begun(bucket: Bucket, begun: Begun) -> None:
-    """Ends what a process that is gone has begun. Raises as `Bucket.call` does, but never Missing."""
-    for upload_id in begun.ids:
-        _abort(bucket, begun.name, upload_id)
-    _end_empty(bucket, begun.name)
+def end_begun(bucket: Bucket, begun: Begun) -> bool:
+    """Ends what is left of an upload; False if S3 did not answer. Raises as `Bucket.call` does, but never Missing."""
+    ended = [_abort(bucket, begun.name, upload_id) for upload_id in begun.ids]
+    return _end_empty(bucket, begun.name) and all(ended)
 
 
 def _upload_parts(bucket: Bucket, one: Upload, source: Path, part_bytes: int, begun: Begun) -> bool:
@@ -113,12 +112,13 @@ def _upload_parts(bucket: Bucket, one: Upload, source: Path, part_bytes: int, be
             if ours is not None:
                 return ours
     finally:
-        _try_to_end_empty(bucket, one.name)
+        if _try_to_end_empty(bucket, one.name):
+            begun.forget()
     raise OutageError(f"uploads of {one.name} to {bucket.endpoint} are lost again and again", "Run again later")
 
 
 def _upload_once(bucket: Bucket, one: Upload, source: Path, part_bytes: int, begun: Begun) -> bool | None:
-    """Whether the object is ours; None if there is none, because the upload is gone. Nothing unfinished is left."""
+    """Whether the object is ours; None if there is none, because the upload is gone. What is unfinished stays noted."""
     upload_id = bucket.call("create_multipart_upload", **one.parameters)["UploadId"]
     begun.note(upload_id)
     ours = None
@@ -128,35 +128,41 @@ def _upload_once(bucket: Bucket, one: Upload, source: Path, part_bytes: int, beg
     except Missing:
         ours = _is_ours(bucket, one)
     finally:
-        if not ours:
-            _abort(bucket, one.name, upload_id)
+        if ours or _abort(bucket, one.name, upload_id):
+            begun.strike(upload_id)
     return ours
 
 
-def _abort(bucket: Bucket, name: str, upload_id: str) -> None:
+def _abort(bucket: Bucket, name: str, upload_id: str) -> bool:
+    """Whether that was all that can be done about it: False if S3 did not answer."""
     try:
         bucket.call("abort_multipart_upload", seconds=_CLEANING_SECONDS, Key=name, UploadId=upload_id)
     except Missing:
         pass
     except LorpError as fault:
         LOGGER.warning("what was sent of %s could not be removed: %s", name, fault)
+        return not isinstance(fault, OutageError)  # a refusal stays one
+    return True
 
 
-def _try_to_end_empty(bucket: Bucket, name: str) -> None:
+def _try_to_end_empty(bucket: Bucket, name: str) -> bool:
+    """Whether that was all that can be done about it."""
     try:
-        _end_empty(bucket, name)
+        return _end_empty(bucket, name)
     except LorpError as fault:
         LOGGER.warning("whether an upload of %s was begun twice could not be looked at: %s", name, fault)
+        return not isinstance(fault, OutageError)
 
 
-def _end_empty(bucket: Bucket, name: str) -> None:
+def _end_empty(bucket: Bucket, name: str) -> bool:
     """Ends uploads of an object for which nothing was sent: begun without our knowing, since the answer was lost.
 
-    One that another machine has begun in this moment is begun again there.
+    One that another machine has begun in this moment is begun again there. False if S3 did not answer to one of them.
     """
-    for entry in bucket.pages("list_multipart_uploads", "Uploads", seconds=_CLEANING_SECONDS, Prefix=name):
-        if entry["Key"] == name and not _has_parts(bucket, name, entry["UploadId"]):
-            _abort(bucket, name, entry["UploadId"])
+    entries = bucket.pages("list_multipart_uploads", "Uploads", seconds=_CLEANING_SECONDS, Prefix=name)
+    ids = [entry["UploadId"] for entry in entries if entry["Key"] == name]
+    ended = [_abort(bucket, name, one) for one in ids if not _has_parts(bucket, name, one)]
+    return all(ended)
 
 
 def _has_parts(bucket: Bucket, name: str, upload_id: str) -> bool:

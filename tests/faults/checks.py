@@ -11,6 +11,7 @@ from tasks.audit import AuditRequest, audit
 from tasks.audit.objects import Objects
 from tasks.audit.whole import UNFINISHED, store_step
 from tasks.ledger import names, read_ledger
+from tasks.signing import signing_key
 from tasks.store import open_store
 from tasks.vault import open_vault
 from tasks.workspace import workspace
@@ -39,7 +40,9 @@ def state() -> dict[str, Any]:
     """
     places = workspace()
     vault = open_vault(places.store)
-    found = audit(vault.store, AuditRequest(target=None, places=places)).found
+    key = signing_key()
+    trusted = (key.public_key,) if key else ()
+    found = audit(vault.store, AuditRequest(target=None, places=places, trusted=trusted)).found
     assert found.sound, found.faults
     assert not vault.store.keys("quarantine")
     digests = {}

@@ -34,21 +34,25 @@ class FaultyProxy:
     Attributes:
         url: Its own address.
         choose: Says by method, path and headers what goes wrong; may be changed at any time.
-        done: How often each has.
+        done: How often each has: an answer without a body cannot be cut.
+        slow_seconds: How long a slow answer is in coming.
     """
 
     url: str = ""
     choose: Chooser = lambda *_: None
     done: Counter[str] = field(default_factory=Counter)
+    slow_seconds: float = 0.1
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def chosen(self, method: str, path: str, headers: Mapping[str, str]) -> Fault | None:
         """What goes wrong with this one."""
         with self._lock:
-            fault = self.choose(method, path, headers)
-            if fault:
-                self.done[fault] += 1
-        return fault
+            return self.choose(method, path, headers)
+
+    def count(self, fault: Fault) -> None:
+        """Notes that it has gone wrong."""
+        with self._lock:
+            self.done[fault] += 1
 
 
 @contextmanager
@@ -93,6 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
     def pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.proxy.chosen(self.command, self.path, self.headers)
+        if fault and fault != "truncated":
+            self.proxy.count(fault)
         if fault == "reset":
             self._reset()
         elif fault in _ANSWERS:
@@ -110,6 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "lost":
             self._reset()
             return
+        if fault == "slow":
+            time.sleep(self.proxy.slow_seconds)
         self.send_response_only(answer.status)
         for name, value in answer.getheaders():
             if name.lower() not in _NOT_PASSED_ON:
@@ -117,7 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
         self.send_header("Content-Length", length or "0")
         self.end_headers()
-        if fault == "truncated":
+        if fault == "truncated" and data:
+            self.proxy.count(fault)
             self.wfile.write(data[: len(data) // 2])
             self._reset()
         elif fault == "slow":

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -16,6 +17,7 @@ from flows.stages import Stages
 from flows.wording import Outcome
 from lorp.promotion import PromotionPolicy
 from lorp.spec import RecompressSpec
+from tasks.collecting import plan_collection, remove_unreached
 from tasks.register import Registering, register_verdict
 from tasks.report import make_pages
 from tasks.results import RunResults, read_values
@@ -91,6 +93,20 @@ def roll_back(name: str) -> dict[str, Any]:
         state = rollback.fn(RollbackSpec(name=name), workspace())
     outcome: dict[str, Any] = state.data
     return outcome
+
+
+def reject(source: Path, name: str = "pico", **changes: Any) -> Outcome:
+    """Recompresses under a budget that nothing meets."""
+    outcome = recompress(source, name, **changes, gate={"max_perplexity_ratio": 1e-6})
+    assert not outcome["verdict"]["approved"]
+    return outcome
+
+
+def collect_garbage() -> int:
+    """Removes what nothing reaches, as if all were made days ago; how much that was."""
+    places = workspace()
+    vault = open_vault(places.store)
+    return len(remove_unreached(vault, plan_collection(places, vault, datetime.now(UTC) + timedelta(days=2))))
 
 
 def _new_run() -> None:

@@ -18,14 +18,16 @@ _LEDGER_COSTS = _costs("read", "status", "audit", "promote", "roll back")
 
 ROWS = {
     "kills": Row(
-        title="SIGKILL before every effect of recompressing, promoting and rolling back, in a folder: nothing bad "
-        "accepted, no second version or entry, only unfinished stages redone, the undisturbed verdict in the end",
+        title="SIGKILL before every effect of recompressing, being rejected, gc --delete, promoting and rolling back, "
+        "signed, in a folder; files of one folder take turns: nothing bad accepted, no second version or entry, only "
+        "unfinished stages redone, the undisturbed verdict in the end",
         slice=1,
         bench=3,
         full=20,
     ),
     "kills_s3": Row(
-        title="SIGKILL before every effect of recompressing in a bucket, uploads in parts among them: the same",
+        title="SIGKILL before every effect of recompressing in a bucket, uploads in parts among them; files of one "
+        "folder and renamed ones take turns: the same, and neither an upload nor work in progress is left",
         slice=1,
         bench=3,
         full=20,
@@ -144,15 +146,16 @@ ROWS = {
         full=300,
     ),
     "failing_calls": Row(
-        title="A fifth of the S3 calls of a run fails or is slow: it ends as undisturbed, or with a typed error and as "
+        title="A fifth of the S3 calls of a run fails or is slow, in some trials slower than is waited for; in half of "
+        "them the deadline is so short that runs fail: each ends as undisturbed, or with a typed error and as "
         "undisturbed the next time; nothing half-done is left",
         slice=1,
         bench=10,
         full=50,
     ),
     "failing_registry": Row(
-        title="The answer to every POST to an MLflow server is lost once, or a fifth of the calls fails: one version "
-        "and one run, at once or, after a typed error, the next time",
+        title="The answer to the first POST to each path of an MLflow server is lost, or a fifth of the calls fails: "
+        "one version and one run, at once or, after a typed error, the next time",
         slice=0,
         bench=10,
         full=50,

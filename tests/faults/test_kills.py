@@ -10,9 +10,10 @@ from uuid import uuid4
 
 import jobs
 from addresses import s3
+from buckets import scratch, uploads
 from checks import check_objects, state
 from children import Ended, child
-from effects import Effects
+from effects import Effects, points
 from pico import make_pico
 from rows import trials
 
@@ -26,6 +27,8 @@ _PART_BYTES = 5 << 20
 STEPS: tuple[Callable[[Path, int], Any], ...] = (
     lambda source, trial: jobs.recompress(source, **_recipe(trial, 2)),
     lambda source, trial: jobs.recompress(source, **_recipe(trial, 1)),
+    lambda source, trial: jobs.reject(source, **_recipe(trial, 3)),
+    lambda *_: jobs.collect_garbage(),
     lambda *_: jobs.promote("pico", 1),
     lambda *_: jobs.promote("pico", 2),
     lambda *_: jobs.roll_back("pico"),
@@ -49,6 +52,7 @@ class Life:
         trial: Number of the trial.
         bucket: Where its store is, unless it is under its home.
         prefix: The store's prefix there.
+        key: What signs its records and entries, if anything does.
     """
 
     source: Path
@@ -56,11 +60,13 @@ class Life:
     trial: int
     bucket: str | None = None
     prefix: str = ""
+    key: Path | None = None
 
     def step(self, number: int, kill_before: int | None = None) -> Ended:
         """One command; what it did, and what is there afterwards."""
         store = f"s3://{self.bucket}/{self.prefix}" if self.bucket else None
         environment = {"LORP_HOME": str(self.home), "LORP_STORE": store, "MLFLOW_TRACKING_URI": None}
+        environment["LORP_SIGNING_KEY"] = str(self.key) if self.key else None
         return child(_step, number, str(self.source), self.trial, kill_before, environment=environment).end()
 
     def keep(self, number: int) -> None:
@@ -98,16 +104,18 @@ def _step(number: int, source: str, trial: int, kill_before: int | None) -> dict
     return {"effects": named, "made": made, "state": state()}
 
 
-def test_killed_before_every_effect_and_run_again(pico: Path, make_home: Callable[[str], Path]) -> None:
+def test_killed_before_every_effect_and_run_again(
+    pico: Path, make_home: Callable[[str], Path], signing_keys: tuple[Path, Path]
+) -> None:
     tried = trials("kills")
     for number in tried.left():
-        life = Life(source=pico, home=make_home(f"life-{number}"), trial=number)
+        life = Life(source=pico, home=make_home(f"life-{number}"), trial=number, key=signing_keys[0])
         with tried.trial(number) as figures:
             figures["kills"] = 0
             for step in range(len(STEPS)):
                 life.keep(step)
                 undisturbed = life.step(step).whole()
-                for point in range(0, len(undisturbed["effects"]), 13 if tried.is_slice else 1):
+                for point in points(undisturbed["effects"], number, tried.is_slice):
                     where = f"step {step}, before {undisturbed['effects'][point]} ({point})"
                     life.back(step)
                     assert life.step(step, point).status == -signal.SIGKILL, where
@@ -119,7 +127,7 @@ def test_killed_before_every_effect_and_run_again(pico: Path, make_home: Callabl
 
 
 def test_killed_before_every_effect_on_a_bucket_and_run_again(
-    pico: Path, make_home: Callable[[str], Path], shared_bucket: str, aws: None, tmp_path: Path
+    pico: Path, make_home: Callable[[str], Path], s3_server: str, shared_bucket: str, aws: None, tmp_path: Path
 ) -> None:
     tried = trials("kills_s3")
     wide = make_pico(tmp_path / "wide", intermediate_size=5000)  # its weights are sent in parts, its variant's too
@@ -128,12 +136,14 @@ def test_killed_before_every_effect_on_a_bucket_and_run_again(
         with tried.trial(number) as figures:
             figures["kills"] = 0
             undisturbed = in_a_bucket(source, make_home("life"), shared_bucket, number).step(0).whole()
-            for point in range(0, len(undisturbed["effects"]), 13 if tried.is_slice else 1):
+            for point in points(undisturbed["effects"], number, tried.is_slice):
                 where = f"before {undisturbed['effects'][point]} ({point})"
                 life = in_a_bucket(source, make_home("life"), shared_bucket, number)
                 assert life.step(0, point).status == -signal.SIGKILL, where
                 finished = {Path(name).stem for name in names(shared_bucket, f"{life.prefix}/stages/")}
                 check_finished(life.step(0), finished, undisturbed["state"], where)
+                assert not uploads(s3_server, f"s3://{shared_bucket}/{life.prefix}"), where
+                assert not scratch(life.home), where
                 figures["kills"] += 1
 
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from addresses import content, overwrite, s3, unfinished_uploads
 from model_hub import ModelHub
-from proxy import Proxy
+from proxy import Loss, Proxy
 from servers import S3_CREDENTIALS, S3_READER, free_port
 
 from lorp.digest import digest_bytes
@@ -369,6 +369,26 @@ def test_what_a_killed_process_had_begun_to_send_is_ended_when_the_store_is_open
     assert unfinished_uploads(bucket) == ["store/large"] * 2
     S3Store(address)  # only looks
     assert unfinished_uploads(bucket) == ["store/large"] * 2
+    open_store(address)
+    assert unfinished_uploads(bucket) == []
+
+
+def test_what_was_begun_when_s3_fell_silent_is_ended_when_the_store_is_opened(
+    bucket: str, proxy: Proxy, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"s3://{bucket}/store"
+    monkeypatch.setenv("LORP_S3_DEADLINE", "0")
+    store, silent = S3Store(address, PART_BYTES), []
+
+    def lose(method: str, path: str) -> Loss | None:
+        silent.extend([path] if "partNumber=2" in path else [])
+        return "request" if silent else None
+
+    proxy.lose = lose
+    with pytest.raises(OutageError):
+        store.create("large", large)
+    proxy.lose = lambda *_: None
+    assert unfinished_uploads(bucket) == ["store/large"]
     open_store(address)
     assert unfinished_uploads(bucket) == []
 
