@@ -29,6 +29,8 @@ from tasks.workspace import Workspace, workspace
 _AT_ONCE = 200
 #: Of two machines, at most.
 _CLOCKS_DIFFER = timedelta(minutes=5)
+#: Begins what Prefect says where it cancels a run by itself: the slot was gone before the process had started, say.
+_NO_SLOT = "Deployment concurrency"
 
 #: What a look at a checkpoint says of it.
 Standing = Literal[
@@ -177,7 +179,7 @@ class Watcher:
         message = state.message or state.name or ""
         if state.is_completed():
             return "done", message
-        if state.is_cancelled():
+        if state.is_cancelled() and not message.startswith(_NO_SLOT):
             return "cancelled", "someone cancelled it: retry that run in Prefect if it is wanted"
         if attempt == self.asked.max_attempts:
             return "parked", message

@@ -164,7 +164,7 @@ def _gguf(path: Path) -> bytes:
     from gguf import GGUFWriter
 
     writer = GGUFWriter(path, "llama")
-    writer.add_block_count(2)
+    writer.add_block_count(1)
     writer.add_license("apache-2.0")
     writer.add_token_list(["a", "b", "c"])
     writer.add_token_scores([0.0, 1.0, 2.0])

@@ -160,6 +160,17 @@ def test_a_failed_run_is_tried_again_later_and_then_parked(
     assert len(runs(client, asked.deployment)) == 2
 
 
+def test_what_prefect_has_cancelled_by_itself_is_tried_again(
+    asked: WatchSpec, places: Workspace, client: SyncPrefectClient
+) -> None:
+    look(asked, places)
+    [started] = look(asked, places)
+    lost = Cancelled(message="Deployment concurrency slot lost during provisioning - no slots available to continue")
+    client.set_flow_run_state(UUID(started.run), lost, force=True)
+    [again] = look(asked, places)
+    assert (again.standing, "until" in again.reason) == ("waiting", True)
+
+
 @pytest.mark.parametrize(
     ("state", "standing"),
     [(Running(), "running"), (Completed(name="Rejected", message="over"), "done"), (Cancelled(), "cancelled")],
