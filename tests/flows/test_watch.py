@@ -168,7 +168,7 @@ def test_what_prefect_has_cancelled_by_itself_is_tried_again(
     lost = Cancelled(message="Deployment concurrency slot lost during provisioning - no slots available to continue")
     client.set_flow_run_state(UUID(started.run), lost, force=True)
     [again] = look(asked, places)
-    assert (again.standing, "until" in again.reason) == ("waiting", True)
+    assert (again.standing, again.attempt) == ("started", 2)
 
 
 @pytest.mark.parametrize(
