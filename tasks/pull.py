@@ -3,7 +3,6 @@
 import re
 import shutil
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -17,6 +16,7 @@ from tasks.aliases import aliases, check_known
 from tasks.ledger import read_ledger
 from tasks.ledger_versions import read_version
 from tasks.records import RunRecord
+from tasks.scratch import locked
 from tasks.tracking import CANDIDATE
 from tasks.vault import Reference, Vault
 from tasks.workspace import Workspace
@@ -117,6 +117,15 @@ def _bring(files: _Files, to: Path) -> None:
     # Of these files alone: whoever pulls another version there has a folder of their own.
     aside = to.with_name(f".{to.name}.{digest_listing(list(files))[:12]}.pulling")
     aside.mkdir(parents=True, exist_ok=True)
+    with locked(aside):
+        if not _holds(to, files):
+            _fill(aside, files)
+            _name(aside, to, files)
+    if aside.exists():  # another pull of the same was faster
+        shutil.rmtree(aside)
+
+
+def _fill(aside: Path, files: _Files) -> None:
     check_room(aside, sum(file.bytes for file in files if not (aside / file.name).exists()))
     for file in track(list(files), "pull"):
         if not _is(aside / file.name, file):
@@ -124,10 +133,17 @@ def _bring(files: _Files, to: Path) -> None:
     for path in aside.iterdir():
         if path.name not in {file.name for file in files}:
             path.unlink()
-    with suppress(OSError):  # another may have been faster
+
+
+def _name(aside: Path, to: Path, files: _Files) -> None:
+    try:
         aside.rename(to)
-    if not _holds(to, files):
-        raise SpecError(f"{to} could not be made, or holds something else by now", "Give another folder with --to")
+    except OSError as fault:
+        if to.exists() and not _holds(to, files):
+            shutil.rmtree(aside)
+            raise SpecError(f"{to} holds something else by now", "Give another folder with --to") from None
+        if not to.exists():
+            raise StoreError(f"{to} cannot be made: {fault.strerror}", "Give another folder with --to") from None
 
 
 def _copy(source: Path, target: Path, file: FileDigest) -> None:

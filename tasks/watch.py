@@ -47,17 +47,21 @@ def arrived(vault: Vault, sighting: Sighting, dtype: DType, tracking_uri: str) -
     key = f"watch/{sighting.listing}/{dtype}.json"
     if vault.store.fingerprint(key) is None:
         vault.store.create(key, canonical_json(_read(vault, sighting, dtype, tracking_uri)))
-    refused, remedy, checkpoint = _noted(
-        vault, key, lambda note: (note.get("refused"), note.get("remedy"), note.get("checkpoint"))
-    )
-    if refused:
-        raise SourceError(str(refused), str(remedy))
-    return str(checkpoint)
+    checkpoint, refusal = _noted(vault, key, _understood)
+    if refusal:
+        raise SourceError(*refusal)
+    return checkpoint
 
 
 def note_once(vault: Vault, run: str) -> bool:
     """Whether it is the first time that this is asked of a run."""
     return vault.store.create(f"watch/parked/{run}.json", b"{}")
+
+
+def _understood(note: Any) -> tuple[str, tuple[str, str] | None]:
+    """The checkpoint's digest, or why it was refused and what to do."""
+    refused = "refused" in note
+    return str("" if refused else note["checkpoint"]), (note["refused"], note["remedy"]) if refused else None
 
 
 def _noted(vault: Vault, key: str, understand: Callable[[Any], Noted]) -> Noted:

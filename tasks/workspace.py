@@ -13,7 +13,6 @@ from tasks.settings import settings
 #: Options of a database's address that name who opens it.
 _SECRET = {"user", "username", "password", "passwd", "passfile", "sslpassword"}
 
-_USER = re.compile("://.*@")
 
 HOME_VARIABLE = "LORP_HOME"
 
@@ -68,7 +67,7 @@ def workspace(store: str | None = None, tracking_uri: str | None = None) -> Work
     """
     tracking = tracking_uri or settings().tracking_uri or _embedded_tracking()
     if _names_user(tracking):
-        shown = _USER.sub("://", tracking.partition("?")[0])
+        shown = re.sub(_user(tracking), "://", tracking.partition("?")[0])
         raise SpecError(
             f"the tracking URI {shown} names a user, and it would be in logs and records",
             "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or for a database its own, such as PGPASSWORD",
@@ -83,10 +82,15 @@ def workspace(store: str | None = None, tracking_uri: str | None = None) -> Work
 
 def _names_user(tracking: str) -> bool:
     """Whether an address has a user or a password in it, of a database in its options too."""
-    if tracking.startswith("sqlite"):
+    if tracking.startswith(("sqlite", "file:")):
         return False
     address, _, options = tracking.partition("?")
-    return bool(_USER.search(address)) or bool(_SECRET & parse_qs(options, keep_blank_values=True).keys())
+    return bool(re.search(_user(tracking), address)) or bool(_SECRET & parse_qs(options, keep_blank_values=True).keys())
+
+
+def _user(tracking: str) -> str:
+    """A pattern of them: a database takes a password with a slash in it, where a path begins for others."""
+    return "://[^/#]*@" if tracking.startswith("http") else "://.*@"
 
 
 def _embedded_tracking() -> str:
