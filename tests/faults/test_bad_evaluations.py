@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -34,8 +33,9 @@ def test_no_bad_evaluation_is_approved(tmp_path: Path) -> None:
             bench = make_bench(tmp_path / str(number))
             assert bench.gate(bench.sound).verdict(bench.vault).approved, "what is sound is not approved"
             figures.update({"evaluations": 0, "refused by name": 0, "rejected": 0, "approved": 0})
-            every = islice(forgeries(bench, Random(number)), 0, None, 5 if tried.is_slice else 1)
-            for name, evaluations in every:
+            for place, (name, evaluations) in enumerate(forgeries(bench, Random(number))):
+                if tried.is_slice and place % 5 and not name.startswith("other "):
+                    continue
                 figures["evaluations"] += 1
                 came_of_it = _judged(bench, evaluations)
                 figures[came_of_it] += 1
