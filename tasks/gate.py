@@ -104,8 +104,7 @@ class Gate(Request):
             raise IntegrityError("the evaluations are not all of one dense model and this variant", "Report this")
 
     def _check_asked(self, evidence: Evidence) -> None:
-        faults = _not_asked(evidence, self.asked) if self.asked else iter(())
-        fault = next(faults, None)
+        fault = next(_not_asked(evidence, self.asked), None) if self.asked else None
         if fault:
             raise IntegrityError(f"an evaluation is not what was asked for: {fault}", "Run again, or report this")
 

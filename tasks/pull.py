@@ -139,11 +139,11 @@ def _name(aside: Path, to: Path, files: _Files) -> None:
     try:
         aside.rename(to)
     except OSError as fault:
-        if to.exists() and not _holds(to, files):
-            shutil.rmtree(aside)
-            raise SpecError(f"{to} holds something else by now", "Give another folder with --to") from None
         if not to.exists():
             raise StoreError(f"{to} cannot be made: {fault.strerror}", "Give another folder with --to") from None
+        if not _holds(to, files):
+            shutil.rmtree(aside)
+            raise SpecError(f"{to} holds something else by now", "Give another folder with --to") from None
 
 
 def _copy(source: Path, target: Path, file: FileDigest) -> None:

@@ -1,7 +1,7 @@
 """Trials of the fault bench: what is tried how often, what each trial came to, kept from one run to the next.
 
-A row of the scorecard has trials numbered from 0. A trial that went well is not repeated while product, lock and
-machine are the same, so that a run of many trials that was stopped goes on, and several runs add up.
+A row of the scorecard has trials numbered from 0. A trial that went well is not repeated while product, bench, lock
+and machine are the same, so that a run of many trials that was stopped goes on, and several runs add up.
 """
 
 import json
@@ -105,7 +105,7 @@ class Trials:
 
 
 def folder() -> Path:
-    """Where trials of this product on this machine are noted."""
+    """Where trials of this product by this bench on this machine are noted."""
     root = Path(os.environ.get("LORP_FAULTS_FOLDER", REPOSITORY / ".faults"))
     return root / product()
 

@@ -11,8 +11,8 @@ _HEAD = """\
 # Under faults, load and attack
 
 Written by `make faults` on {day}: {cores} cores, Python {python}, product {product}. `make faults FULL=1` makes more
-trials of each row, goes on where it was stopped, and adds to those made before of the same product. How each row is
-tried stands in `tests/faults/`.
+trials of each row, goes on where it was stopped, and adds to those made before of the same product and bench. How each
+row is tried stands in `tests/faults/`.
 
 | what | trials | failed | measured |
 |---|---:|---:|---|
