@@ -21,12 +21,19 @@ from lorp.errors import IntegrityError
 #: Of a stack that reads images with text.
 TokenKind = Literal["image", "text"]
 
+#: Numbers of tokens by window, and their sums of cosines.
+_Pairs = Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]]
+
 SCHEMA_VERSION = "1"
 _VERSION_KEY = "lorp.schema"
 #: How pyarrow and numpy say that a column is not there, or is of another kind.
 _NO_COLUMN = (KeyError, AttributeError, TypeError, ValueError, pa.ArrowException)
 #: Far more than a shard has: what says that it has more is none.
 _MOST_ROWS, _MOST_BYTES = 1 << 20, 1 << 34
+#: Of a window.
+_MOST_TOKENS = 1 << 31
+#: By how much a sum of cosines may be over the number of its tokens, as a share: unit vectors are in float16.
+_ROUNDING = 1e-2
 #: Captures hardly compress: nothing that lorp writes comes near to so many bytes in memory for one of the file.
 _MOST_FOR_A_BYTE, _ALWAYS_BYTES = 64, 1 << 20
 #: Of a value, by its type in the file; texts have their length before them, others take a byte or more.
@@ -185,6 +192,10 @@ def _windows_fault(found: WindowSums) -> str | None:
     pairs = [(found.num_tokens, found.cosine_sums_WLL)]
     if found.num_image_tokens is not None and found.image_sums_WLL is not None:
         pairs.append((found.num_image_tokens, found.image_sums_WLL))
+    return _columns_fault(found, pairs) or _sums_fault(found.num_tokens, pairs)
+
+
+def _columns_fault(found: WindowSums, pairs: _Pairs) -> str | None:
     if not found.ids or not _are_texts(found.ids) or not _are_texts(found.documents):
         return "its windows have no names"
     if len(set(found.ids)) < len(found.ids):
@@ -193,9 +204,24 @@ def _windows_fault(found: WindowSums) -> str | None:
         return "its columns hold something else"
     if any(sums_WLL.ndim != 3 or sums_WLL.shape[1] != sums_WLL.shape[2] for _, sums_WLL in pairs):
         return "its sums are not of pairs of boundaries"
-    if any(tokens_W.min() < 0 or not np.isfinite(sums_WLL).all() for tokens_W, sums_WLL in pairs):
-        return "its sums are no finite numbers"
-    return None if found.num_tokens.min() > 0 else "a window has no tokens"
+    return None
+
+
+def _sums_fault(num_tokens: NDArray[np.int64], pairs: _Pairs) -> str | None:
+    if num_tokens.min() <= 0:
+        return "a window has no tokens"
+    if not all(_are_sums(tokens_W, sums_WLL) for tokens_W, sums_WLL in pairs):
+        return "its sums are none of cosines"
+    if any((tokens_W > num_tokens).any() for tokens_W, _ in pairs):
+        return "it has more tokens of images than tokens"
+    return None
+
+
+def _are_sums(tokens_W: NDArray[np.int64], sums_WLL: NDArray[np.float64]) -> bool:
+    """Whether they can be sums of a cosine a token, of so many tokens."""
+    if tokens_W.min() < 0 or tokens_W.max() > _MOST_TOKENS:
+        return False
+    return bool((np.abs(sums_WLL).max(axis=(1, 2), initial=0) <= tokens_W * (1 + _ROUNDING)).all())
 
 
 def _are_texts(values: Sequence[object]) -> bool:

@@ -1,6 +1,7 @@
 """Captures survive Parquet exactly, and damaged Parquet is noticed."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -111,3 +112,22 @@ def test_refuses_a_small_file_that_takes_very_much_before_it_takes_it() -> None:
 def test_takes_many_windows_that_are_alike() -> None:
     alike = [replace(capture, cosine_sums_LL=np.ones((L, L))) for capture in captures(2_000)]
     assert len(decode_windows(encode_windows(alike, {})).ids) == 2_000
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"num_tokens": 1 << 62}, "none of cosines"),
+        ({"num_tokens": 0}, "no tokens"),
+        ({"cosine_sums_LL": np.full((L, L), 7.1)}, "none of cosines"),
+        ({"cosine_sums_LL": np.full((L, L), np.nan)}, "none of cosines"),
+        ({"num_image_tokens": 8, "image_sums_LL": np.zeros((L, L))}, "more tokens of images"),
+        ({"num_image_tokens": 0, "image_sums_LL": np.ones((L, L))}, "none of cosines"),
+    ],
+    ids=["tokens without number", "no token", "over one a token", "no number", "images", "no image"],
+)
+def test_refuses_sums_that_no_tokens_have(change: dict[str, Any], fault: str) -> None:
+    first, *others = [replace(each, num_image_tokens=1, image_sums_LL=np.ones((L, L))) for each in captures()]
+    with pytest.raises(IntegrityError, match=fault):
+        decode_windows(encode_windows([replace(first, **change), *others], {}))
+    decode_windows(encode_windows([replace(first, cosine_sums_LL=np.full((L, L), 7.01)), *others], {}))
