@@ -1,8 +1,8 @@
 """What other work on the machine costs a pass: `python benchmarks/beside.py`.
 
-Blocks of a Llama with random weights are run in processes of their own, alone and beside one that keeps a core busy, once
-with threads that spin while they wait for one another, as PyTorch comes, and once with threads that sleep, as lorp sets
-it (`OMP_WAIT_POLICY`). All of it in turn, a few times over.
+Blocks of a Llama with random weights are run in processes of their own, alone and beside one that keeps a core busy,
+once with threads that spin while they wait for one another, as PyTorch comes, and once with threads that sleep, as lorp
+sets it (`OMP_WAIT_POLICY`). All of it in turn, a few times over.
 """
 
 import argparse
