@@ -6,6 +6,7 @@ manifest quotes and run again, without writing anything. Searches are run again 
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,16 @@ def rederived(run: RunRecord, manifest: Manifest, objects: Objects) -> tuple[str
         exact = False
         difference = first_difference(json.loads(vault.read(recorded)), json.loads(vault.made[reference.sha256]))
         if difference:
-            return f"derived again, its {role} differs {difference}", ""
+            return f"derived again, its {role} differs {difference}{_of_another_version(request, manifest)}", ""
     return None, "byte for byte" if exact else f"within {TOLERANCE:g}"
+
+
+def _of_another_version(request: Request, manifest: Manifest) -> str:
+    """Told beside a difference, which may come of it; a forged record may say it too, so that it excuses none."""
+    here, there = (re.match(r"[a-z]+-v\d+", key) for key in (request.key, manifest.key))
+    if not (here and there) or here[0] == there[0]:
+        return ""
+    return f"; {there[0]} made it, and this lorp has {here[0]}: audit it with the lorp that is named in its record"
 
 
 def first_difference(recorded: Any, again: Any, where: str = "") -> str | None:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -229,6 +230,11 @@ def test_what_does_not_follow_is_found_though_its_digest_is_sound(
     fault, _ = rederived(run, forgery, Objects(objects.store))
     assert fault
     assert f"its {FORGERIES[stage][0]} differs" in fault
+    assert "this lorp has" not in fault
+    older = replace(forgery, key=re.sub(r"-v\d+-", "-v0-", forgery.key))
+    fault, _ = rederived(run, older, Objects(objects.store))
+    assert fault
+    assert f"{stage}-v0 made it, and this lorp has {stage}-v" in fault
 
 
 def test_a_search_whose_trials_were_replaced_does_not_lead_to_its_plan(
