@@ -126,3 +126,10 @@ def test_what_is_no_sweep_is_refused(lorp: Lorp, pico: Path, home: Path, option:
     assert done.status == 2
     assert words in done.err
     assert not (home / "store").exists()
+
+
+def test_cells_that_remove_the_same_blocks_and_heal_alike_come_to_the_same(lorp: Lorp, pico: Path) -> None:
+    options = ("--remove=4", "--method=shortgpt,greedy", "--heal=linear", LOOSE, *ASKED, "--tasks=none")
+    one, other = lorp("sweep", pico, *options, "--json").json["cells"]
+    assert one["removed"] == other["removed"] == [1, 2, 3, 4]
+    assert (one["perplexity_ratio"], one["upper_bound"]) == (other["perplexity_ratio"], other["upper_bound"])

@@ -168,6 +168,7 @@ def test_what_does_not_change_the_result_does_not_change_the_key(one: Request, o
         (WINDOWS, replace(WINDOWS, calibration=CalibrationSpec(packing="packed"))),
         (WINDOWS, replace(WINDOWS, use="healing")),
         (replace(WINDOWS, use="healing"), replace(WINDOWS, use="healing", skipped=8)),
+        (replace(WINDOWS, use="healing"), replace(WINDOWS, use="healing", spared=8)),
         (WINDOWS, replace(WINDOWS, model_type="llama")),
         (WINDOWS, replace(WINDOWS, mixture=(1, 2))),
         (RESAMPLE, replace(RESAMPLE, by_corpus=True)),
