@@ -17,7 +17,7 @@ from lorp.evaluation.speed import Memory, Round, SpeedComparison, Timing
 from lorp.gate import CriterionResult, Evidence, Measured, Verdict, judge
 from lorp.healing import SiteRepair
 from lorp.healing.patch import Patch
-from lorp.plan import Removal, plan_of
+from lorp.plan import Proposal, Removal, plan_of
 from lorp.report import ReportData, StageLine, StoredObject, render_report
 from lorp.report.axes import block_labels, block_runs, ratio_ticks, scale_to_one
 from lorp.report.budget_line import BudgetLine, budget_line
@@ -238,6 +238,17 @@ def test_a_selector_without_clusters_has_none_in_its_rows() -> None:
     page = render_report(replace(data, plan=plan_of("shortgpt", 30, steps)))
     assert ["1", "19", "–", "0.9190"] in _Page(page).rows
     assert "does not use clusters" in page
+
+
+@pytest.mark.parametrize("mended", [False, True])
+@pytest.mark.parametrize("confirmed", [None, 3.5])
+def test_what_was_compared_is_told_as_it_was_compared(mended: bool, confirmed: float | None) -> None:
+    data = make_data()
+    proposal = Proposal(method="lorp", removed=data.plan.removed, loss=3.4, confirmed_loss=confirmed)
+    page = render_report(replace(data, plan=replace(data.plan, proposals=(proposal,)), mended=mended))
+    assert ("of the plans once the MLP before each gap is refitted, on" in page) == mended
+    assert ("of the plans as they are, on" in page) != mended
+    assert ("once more on others, which decides" in page) == (confirmed is not None)
 
 
 def test_a_report_of_unlike_parts_is_a_bug() -> None:
