@@ -265,6 +265,14 @@ def test_the_hardest_hit_documents_come_first() -> None:
     assert hardest_hit(dense, evaluation([1.5], ["b"]), 2) == ()
 
 
+def test_a_perplexity_lies_between_its_bounds_however_long_windows_are() -> None:
+    whole = evaluation([2.0, 6.0] * 32, [str(number) for number in range(64)])
+    tokens = [1_000, 1] * 32
+    uneven = [replace(item, num_predicted=n) for item, n in zip(whole.losses, tokens, strict=True)]
+    shown = model_perplexity("dense", replace(whole, losses=tuple(uneven)), 0.95)
+    assert shown.lower < shown.perplexity < shown.bound
+
+
 def test_one_document_gives_no_bound() -> None:
     assert model_perplexity("dense", evaluation([1.0, 2.0], ["a", "a"]), 0.95).bound is None
 
