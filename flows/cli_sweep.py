@@ -12,6 +12,7 @@ from lorp.spec import (
     DownstreamSpec,
     GateSpec,
     GenerationSpec,
+    HealingSpec,
     PruningSpec,
     Recipe,
     SearchSpec,
@@ -21,7 +22,8 @@ from lorp.spec import (
 sweeping = typer.Typer()
 
 _EMBEDDED = [EMBEDDED_CORPUS]
-_GATE, _TASKS, _GENERATION, _SPEED, _SEARCH = GateSpec(), DownstreamSpec(), GenerationSpec(), SpeedSpec(), SearchSpec()
+_GATE, _TASKS, _GENERATION, _SPEED = GateSpec(), DownstreamSpec(), GenerationSpec(), SpeedSpec()
+_HEALING, _SEARCH = HealingSpec(), SearchSpec()
 
 _Methods = Annotated[
     str, typer.Option(help="Selectors, each by itself, with commas: lorp, shortgpt, streamline, greedy, auto.")
@@ -35,7 +37,11 @@ def sweep(
     remove: arguments.Counts,
     stack: arguments.OneStack = None,
     method: _Methods = "lorp,shortgpt,auto",
+    clustering: arguments.Clustering = "spectral",
+    criterion: arguments.ClusterCriterion = "similarity",
+    clusters: arguments.Clusters = None,
     heal: _Heal = "none,linear",
+    heal_windows: arguments.HealWindows = _HEALING.num_windows,
     calibration: arguments.Calibration = _EMBEDDED,
     calibration_windows: arguments.CalibrationWindows = None,
     evaluation: arguments.Evaluation = _EMBEDDED,
@@ -44,6 +50,7 @@ def sweep(
     window_tokens: arguments.WindowTokens = None,
     windows: arguments.Windows = "long",
     seed: arguments.Seed = 0,
+    search_windows: arguments.SearchWindows = _SEARCH.num_score_windows,
     search_swaps: arguments.SearchSwaps = _SEARCH.max_swaps,
     tasks: arguments.Tasks = EMBEDDED_TASK,
     limit: arguments.Limit = _TASKS.limit,
@@ -55,6 +62,7 @@ def sweep(
     max_repetition_increase: arguments.MaxRepetitionIncrease = None,
     min_speedup: arguments.MinSpeedup = None,
     max_memory_ratio: arguments.MaxMemoryRatio = None,
+    confidence: arguments.Confidence = _GATE.confidence,
     device: arguments.Device = None,
     dtype: arguments.ComputeDType = None,
     store: arguments.Store = None,
@@ -75,9 +83,10 @@ def sweep(
     )  # fmt: skip
     recipe = make(
         Recipe,
-        pruning=make(PruningSpec, stack=stack),
+        pruning=make(PruningSpec, stack=stack, clustering=clustering, criterion=criterion, num_clusters=clusters),
         calibration=texts.calibration,
-        search=make(SearchSpec, max_swaps=search_swaps),
+        search=make(SearchSpec, num_score_windows=search_windows, max_swaps=search_swaps),
+        healing=make(HealingSpec, num_windows=heal_windows),
         evaluation=texts.evaluation,
         tasks=make(DownstreamSpec, tasks=parse_tasks(texts.tasks), limit=limit, seed=seed),
         generation=make(GenerationSpec, num_prompts=generation_prompts),
@@ -90,6 +99,7 @@ def sweep(
             max_repetition_increase=max_repetition_increase,
             min_speedup=min_speedup,
             max_memory_ratio=max_memory_ratio,
+            confidence=confidence,
         ),
         compute=compute_of(device, dtype),
     )

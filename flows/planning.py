@@ -23,6 +23,9 @@ _UNREADABLE = (
     BadZipFile,
 )  # fmt: skip
 
+#: How files begin that numpy reads without unpickling: arrays, and archives of them.
+_MAGIC = (b"\x93NUMPY", b"PK")
+
 
 def plan_offline(path: Path, specs: Sequence[PruningSpec]) -> dict[str, Any]:
     """RLS, clusters and a plan a spec; the specs share their clustering.
@@ -65,6 +68,9 @@ def _count(spec: PruningSpec) -> float:
 def _load(path: Path) -> Matrix:
     remedy = "Give an .npy file with the N x N matrix, written by numpy.save"
     try:
+        with path.open("rb") as file:
+            if not file.read(6).startswith(_MAGIC):
+                raise ValueError("it is no .npy file")
         # Mapped, it takes no memory before its header is held against the length of the file.
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
     except _UNREADABLE as fault:

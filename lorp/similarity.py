@@ -18,7 +18,7 @@ from lorp.values import LATER
 Matrix = NDArray[np.float64]
 
 _RESAMPLES = 1_000
-_ASYMMETRY = 1e-3
+_ASYMMETRY, _OFF_ONE = 1e-3, 1e-2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +189,8 @@ def checked_block_inputs(similarity: Matrix) -> Matrix:
     """A matrix from outside, if it can be the similarity of N block inputs; made symmetric, diagonal 1.
 
     Raises:
-        SimilarityError: Not square, fewer than 3 blocks, not numbers in [-1, 1], or not symmetric within 1e-3.
+        SimilarityError: Not square, fewer than 3 blocks, not numbers in [-1, 1], not symmetric within 1e-3, or a
+            diagonal that is not 1 within 1e-2, as that of distances.
     """
     remedy = "Give the N x N matrix of mean cosines between block inputs"
     if similarity.ndim != 2 or similarity.shape[0] != similarity.shape[1] or len(similarity) < 3:
@@ -201,6 +202,8 @@ def checked_block_inputs(similarity: Matrix) -> Matrix:
         raise SimilarityError("the matrix is not symmetric", remedy)
     if np.abs(matrix).max() > 1 + _ASYMMETRY:
         raise SimilarityError("the matrix holds values outside -1 to 1", remedy)
+    if np.abs(matrix.diagonal() - 1).max() > _OFF_ONE:
+        raise SimilarityError("the matrix has a diagonal that is not 1, as distances have", remedy)
     matrix = np.clip((matrix + matrix.T) / 2, -1, 1)
     np.fill_diagonal(matrix, 1.0)
     return matrix

@@ -18,6 +18,8 @@ EMBEDDED_TASK = "continuation"
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 Method = Literal["lorp", "shortgpt", "streamline", "greedy", "auto"]
+#: The selectors that ask what plans cost on windows.
+BY_LOSS: frozenset[Method] = frozenset({"greedy", "auto"})
 ClusteringKind = Literal["spectral", "agglomerative"]
 Criterion = Literal["similarity", "residual-variance"]
 Packing = Literal["long", "packed"]
@@ -101,7 +103,7 @@ class PruningSpec(Spec):
     @property
     def asks_trials(self) -> bool:
         """Whether plans are chosen by what they cost on windows."""
-        return len(self.method) > 1 or bool({"greedy", "auto"} & set(self.method))
+        return len(self.method) > 1 or not BY_LOSS.isdisjoint(self.method)
 
 
 class SearchSpec(Spec):

@@ -30,24 +30,30 @@ class Estimate:
     narrowest: float = 0.0
 
 
-def clustered_mean(values: ArrayLike, clusters: Sequence[str], confidence: float) -> Estimate:
+def clustered_mean(
+    values: ArrayLike, clusters: Sequence[str], confidence: float, weights: ArrayLike | None = None
+) -> Estimate:
     """Mean of values, with bounds robust to any dependence within a cluster.
 
     With n values in G clusters and cluster totals r_g of the deviations from the mean, the standard error is
-    `sqrt(G / (G - 1) * sum r_g^2) / n`, and the bounds use Student's t with G - 1 degrees of freedom.
+    `sqrt(G / (G - 1) * sum r_g^2) / n`, and the bounds use Student's t with G - 1 degrees of freedom. Deviations count
+    by their weights, whose mean is made 1: as in a mean of window losses over all tokens that were predicted.
 
     Args:
         values: One an item.
         clusters: The cluster of each, at least two different ones.
         confidence: One-sided, 0.95 say.
+        weights: Of each value; all alike unless given.
     """
     array = np.asarray(values, dtype=np.float64)
-    totals = _cluster_totals(array, clusters)
+    mean, totals = _cluster_totals(array, clusters, weights)
     error = math.sqrt(_between(totals)) / len(array)
-    return _by_t(float(array.mean()), error, len(totals) - 1, confidence)
+    return _by_t(mean, error, len(totals) - 1, confidence)
 
 
-def confidence_sequence(values: ArrayLike, clusters: Sequence[str], confidence: float, planned: int) -> Estimate:
+def confidence_sequence(
+    values: ArrayLike, clusters: Sequence[str], confidence: float, planned: int, weights: ArrayLike | None = None
+) -> Estimate:
     """Mean of values that come in one by one, with bounds that hold at every number of them at once.
 
     An asymptotic confidence sequence (Waudby-Smith et al., arXiv 2103.06476, theorem 2.2): with n values whose mean has
@@ -60,14 +66,14 @@ def confidence_sequence(values: ArrayLike, clusters: Sequence[str], confidence: 
         clusters: The cluster of each, at least two different ones.
         confidence: One-sided, of each bound.
         planned: For how many values the bounds are to be closest.
+        weights: Of each value; all alike unless given.
     """
     array = np.asarray(values, dtype=np.float64)
-    totals = _cluster_totals(array, clusters)
+    mean, totals = _cluster_totals(array, clusters, weights)
     error, doubt = math.sqrt(_between(totals)) / len(array), 2 * (1 - confidence)
     widest = (-2 * math.log(doubt) + math.log(1 - 2 * math.log(doubt))) / planned * len(array)
     reach = error * math.sqrt(2 * (widest + 1) / widest * math.log(math.sqrt(widest + 1) / doubt))
     reach *= float(stats.t.ppf(confidence, len(totals) - 1) / stats.norm.ppf(confidence))
-    mean = float(array.mean())
     return Estimate(value=mean, lower=mean - reach, upper=mean + reach)
 
 
@@ -119,9 +125,15 @@ def median(values: Sequence[float], confidence: float) -> Estimate | None:
     return Estimate(value=float(np.median(array)), lower=float(array[rank]), upper=float(array[-1 - rank]))
 
 
-def _cluster_totals(array: NDArray[np.float64], clusters: Sequence[str]) -> NDArray[np.float64]:
+def _cluster_totals(
+    array: NDArray[np.float64], clusters: Sequence[str], weights: ArrayLike | None
+) -> tuple[float, NDArray[np.float64]]:
+    """The mean, and by cluster the total of the deviations from it."""
+    given = np.ones(len(array)) if weights is None else np.asarray(weights, dtype=np.float64)
+    shares = given / given.mean()
+    mean = float((shares * array).sum() / len(array))
     of_value = np.unique(np.array(clusters), return_inverse=True)[1]
-    return np.bincount(of_value, weights=array - array.mean()).astype(np.float64)
+    return mean, np.bincount(of_value, weights=shares * (array - mean)).astype(np.float64)
 
 
 def _between(totals: NDArray[np.float64]) -> float:

@@ -116,7 +116,7 @@ class DrawFrontier(Request):
     """What was looked at, as one value."""
 
     STAGE: ClassVar[str] = "frontier"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     dense: Reference
     looked_at: tuple[LookedAt, ...]
     chosen: int
@@ -147,11 +147,13 @@ class DrawFrontier(Request):
     def compute(self, vault: Vault, scratch: Path) -> Outputs:
         """Gathers."""
         points = [self._point(vault, looked_at) for looked_at in self.looked_at]
-        losses = [item.loss for item in decode(Losses, vault.read(self.dense)).losses if item.loss is not None]
+        dense = [item for item in decode(Losses, vault.read(self.dense)).losses if item.loss is not None]
+        num_predicted = sum(item.num_predicted for item in dense)
+        loss = sum((item.loss or 0.0) * item.num_predicted for item in dense) / num_predicted
         frontier = Frontier(
             chosen=self.chosen,
             points=tuple(sorted(points, key=lambda point: point.count)),
-            dense_perplexity=exp(sum(losses) / len(losses)),
+            dense_perplexity=exp(loss),
             num_planned=self.num_planned,
         )
         return {"frontier": vault.put("values", encode(frontier), ".json")}

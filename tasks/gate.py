@@ -53,7 +53,7 @@ class Gate(Request):
     """
 
     STAGE: ClassVar[str] = "gate"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     variant: Reference
     evaluations: dict[str, Reference]
     spec: GateSpec

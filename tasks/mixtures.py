@@ -46,7 +46,7 @@ class CompareMixtures(Request):
     """
 
     STAGE: ClassVar[str] = "mixtures"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     dense: Reference
     tried: tuple[TriedMixture, ...]
     count: int

@@ -9,6 +9,7 @@ from lorp.config_file import CONFIG, read_json
 from lorp.expert_load import ExpertLoad
 from lorp.names import source_name, without_paths
 from lorp.report import CardFacts, ReportData, StageLine, StoredObject, render_card, render_report
+from lorp.search.recorded import TriedPlans
 from lorp.spec import RecompressSpec
 from lorp.values import decode
 from tasks.chain import Chain, chain_of
@@ -85,6 +86,7 @@ def _report_data(
         similarity=values.similarity,
         clustering=values.clustering,
         plan=values.plan,
+        mended=_mended(vault, chain),
         stability=values.stability,
         patch=values.patch,
         mixtures=values.mixtures,
@@ -100,6 +102,11 @@ def _report_data(
         ),
         stages=tuple(StageLine(stage=done.stage, key=done.key) for done in chain.stages),
     )
+
+
+def _mended(vault: Vault, chain: Chain) -> bool:
+    trials = chain.plan.outputs.get("trials")
+    return decode(TriedPlans, vault.read(trials)).mended if trials else False
 
 
 def _expert_loads(vault: Vault, chain: Chain) -> tuple[ExpertLoad, ExpertLoad] | None:

@@ -43,6 +43,8 @@ class CutWindows(Request):
         calibration: Where calibration text comes from, and what is asked of its windows.
         evaluation: The same for evaluation.
         skipped: Windows of the same text that have another use, and are passed over.
+        spared: Further ones that have a use in jobs that search for a plan; passed over too where the text gives
+            enough, so that jobs that differ in selector alone heal on the same windows.
         sizes: Windows of each kind that this use has.
         fetched: What was fetched from the hub, by address.
         corpus_sha256: Digest of this use's documents.
@@ -59,6 +61,7 @@ class CutWindows(Request):
     calibration: CalibrationSpec
     evaluation: EvaluationSpec
     skipped: int = 0
+    spared: int = 0
     sizes: tuple[int, ...]
     fetched: tuple[tuple[str, Reference], ...] = ()
     corpus_sha256: str
@@ -69,6 +72,10 @@ class CutWindows(Request):
     @property
     def _in_turn(self) -> bool:
         return len(self.mixture) > 1 and not of_evaluation(self.use)
+
+    @property
+    def _num_asked(self) -> int:
+        return self.skipped + self.spared + sum(self.sizes)
 
     @property
     def _medium(self) -> MediumKind | None:
@@ -89,6 +96,7 @@ class CutWindows(Request):
             [file.name, file.sha256] for file in self.checkpoint.files if file.name.startswith(TOKENIZER_FILES)
         )
         dealt = {"use": self.use, "skipped": self.skipped, "sizes": list(self.sizes)}
+        dealt |= {"spared": self.spared} if self.spared else {}
         return {
             "corpus": self.corpus_sha256,
             "tokenizer": digest_value(tokenizer),
@@ -115,7 +123,8 @@ class CutWindows(Request):
             raise CorpusError(f"the {self.use} text changed while it was read", "Run again once it is complete")
         value: Windows | Dealt = windows
         if is_dealt(self.use):
-            value = deal(self.use, windows.windows[self.skipped :], self.sizes)
+            first = self.skipped + (self.spared if len(windows.windows) == self._num_asked else 0)
+            value = deal(self.use, windows.windows[first:], self.sizes)
         return {"windows": vault.put("values", encode(value), ".json")}
 
     def _cut(self, corpora: Sequence[Sequence[Document]], vault: Vault) -> Windows:
@@ -125,9 +134,8 @@ class CutWindows(Request):
         def tokenize(text: str) -> list[int]:
             return token_ids(tokenizer, text, bool(self.pairs))
 
-        num_windows = self.skipped + sum(self.sizes)
         at_least = self.skipped + fewest(self.use, self.sizes) if is_dealt(self.use) else None
-        asked = (corpora, tokenize, num_windows, spec.window_tokens, spec.seed)
+        asked = (corpora, tokenize, self._num_asked, spec.window_tokens, spec.seed)
         if self._medium:
             windows = pair_windows(*asked, at_least, frame_of(folder, self._medium, tokenizer.bos_token_id))
             check_media(windows.windows, folder)
@@ -203,8 +211,8 @@ def window_requests(
     check_pairs([*taken, *theirs], pairs)
     digests = documents_digest(taken), documents_digest(theirs)
     requests: dict[WindowsUse, CutWindows] = {}
-    dealt = [0, 0]
-    for use, sizes in window_sizes(spec).items():
+    dealt, all_sizes = [0, 0], window_sizes(spec)
+    for use, sizes in all_sizes.items():
         text = int(of_evaluation(use))
         requests[use] = CutWindows(
             use=use,
@@ -213,6 +221,7 @@ def window_requests(
             calibration=spec.calibration,
             evaluation=spec.evaluation,
             skipped=dealt[text],
+            spared=sum(spec.search.sizes) if use == "healing" and "search" not in all_sizes else 0,
             sizes=sizes,
             fetched=tuple(fetched.items()),
             corpus_sha256=digests[text],

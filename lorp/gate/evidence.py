@@ -75,19 +75,23 @@ class Evidence:
 
 
 def perplexity_ratio(evidence: Evidence, confidence: float) -> Estimated:
-    """Pruned / dense perplexity, from the differences of their losses window by window, clustered by document."""
+    """Pruned / dense perplexity, from the differences of their losses window by window, clustered by document.
+
+    A window counts for the tokens that are predicted in it, as it does in the perplexities themselves.
+    """
     dense, pruned = evidence.dense.perplexity, evidence.pruned.perplexity
     fault = _perplexity_fault(dense, pruned)
     if fault:
         return fault
-    return _exp(clustered_mean(np.array(_losses(pruned)) - np.array(_losses(dense)), _documents(dense), confidence))
+    differences = np.array(_losses(pruned)) - np.array(_losses(dense))
+    return _exp(clustered_mean(differences, _documents(dense), confidence, _tokens(dense)))
 
 
 def perplexity(evidence: Evidence, confidence: float) -> Estimated:
     """Perplexity of the variant, windows clustered by document."""
     pruned = evidence.pruned.perplexity
     fault = _perplexity_fault(evidence.dense.perplexity, pruned)
-    return fault or _exp(clustered_mean(_losses(pruned), _documents(pruned), confidence))
+    return fault or _exp(clustered_mean(_losses(pruned), _documents(pruned), confidence, _tokens(pruned)))
 
 
 def accuracy_drop(evidence: Evidence, confidence: float) -> Estimated:
@@ -228,6 +232,10 @@ def _too_few(documents: Sequence[str], least: int, what: str) -> str | None:
 
 def _losses(evaluation: PerplexityEvaluation) -> list[float]:
     return [math.nan if item.loss is None else item.loss for item in evaluation.losses]
+
+
+def _tokens(evaluation: PerplexityEvaluation) -> list[int]:
+    return [item.num_predicted for item in evaluation.losses]
 
 
 def _documents(evaluation: PerplexityEvaluation) -> list[str]:

@@ -60,7 +60,7 @@ def model_perplexity(name: str, evaluation: PerplexityEvaluation, confidence: fl
     documents = [item.document for item in evaluation.losses]
     if len(losses) < len(documents) or len(set(documents)) < 2:
         return ModelPerplexity(name=name, perplexity=evaluation.perplexity, lower=None, bound=None)
-    log = clustered_mean(losses, documents, confidence)
+    log = clustered_mean(losses, documents, confidence, [item.num_predicted for item in evaluation.losses])
     return ModelPerplexity(name=name, perplexity=evaluation.perplexity, lower=exp(log.lower), bound=exp(log.upper))
 
 

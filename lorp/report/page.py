@@ -80,6 +80,7 @@ class ReportData:
         similarity: Of block boundaries.
         clustering: Of blocks.
         plan: Which blocks were removed.
+        mended: Whether plans were compared as mended.
         stability: How sure that is, where it is known.
         patch: How the others were healed, if they were.
         mixtures: How mixtures of corpora compare, if the best was asked for.
@@ -100,6 +101,7 @@ class ReportData:
     similarity: Similarity
     clustering: Clustering
     plan: PruningPlan
+    mended: bool = False
     stability: Stability | None = None
     patch: Patch | None = None
     mixtures: MixtureComparison | None = None
@@ -130,6 +132,11 @@ class ReportData:
         """From what the texts that were evaluated are made; None if they are texts by themselves."""
         named = next((kind for kind in map(pair_kind, self.spec.evaluation.corpora) if kind), None)
         return named or ("text" if self.plan.stack else None)
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the best plans were compared once more, on other windows."""
+        return any(entry.confirmed_loss is not None for entry in self.plan.proposals)
 
     @property
     def ratio(self) -> CriterionResult | None:

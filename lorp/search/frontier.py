@@ -110,22 +110,23 @@ def standing(
         None where nothing can be said: a loss or a bound is not finite, or all windows come from one document.
     """
     of_dense, of_pruned = _losses(dense), _losses(pruned)
-    clusters = [item.document for item in pruned]
+    clusters, tokens = [item.document for item in pruned], [item.num_predicted for item in pruned]
     if not (np.isfinite(of_dense).all() and np.isfinite(of_pruned).all()) or len(set(clusters)) < 2:
         return None
     ratios = of_pruned - of_dense
     asked = [(ratios, math.log(gate.max_perplexity_ratio))]
     if gate.max_perplexity is not None:
         asked.append((of_pruned, math.log(gate.max_perplexity)))
-    sides = {_side(values, clusters, budget, gate.confidence, planned, gate_windows) for values, budget in asked}
-    bounds = confidence_sequence(ratios, clusters, gate.confidence, planned)
+    seen = clusters, tokens
+    sides = {_side(values, seen, budget, gate.confidence, planned, gate_windows) for values, budget in asked}
+    bounds = confidence_sequence(ratios, clusters, gate.confidence, planned, tokens)
     stood = Standing(
         side="outside" if "outside" in sides else "open" if "open" in sides else "inside",
         num_windows=len(pruned),
         ratio=exp(bounds.value),
         lower=exp(bounds.lower),
         upper=exp(bounds.upper),
-        perplexity=exp(float(of_pruned.mean())),
+        perplexity=exp(float(np.average(of_pruned, weights=tokens))),
     )
     return stood if math.isfinite(stood.upper) and math.isfinite(stood.perplexity) else None
 
@@ -164,11 +165,17 @@ def explore(look: Callable[[int], bool], start: int, largest: int) -> int | None
 
 
 def _side(
-    values: np.ndarray, clusters: Sequence[str], budget: float, confidence: float, planned: int, gate_windows: int
+    values: np.ndarray,
+    seen: tuple[Sequence[str], Sequence[int]],
+    budget: float,
+    confidence: float,
+    planned: int,
+    gate_windows: int,
 ) -> Side:
+    clusters, tokens = seen
     bounds, at_once = (
-        confidence_sequence(values, clusters, confidence, planned),
-        clustered_mean(values, clusters, confidence),
+        confidence_sequence(values, clusters, confidence, planned, tokens),
+        clustered_mean(values, clusters, confidence, tokens),
     )
     reach = at_once.upper - at_once.value
     asked = budget - reach * math.sqrt(len(values) / gate_windows)

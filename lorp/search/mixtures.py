@@ -69,7 +69,7 @@ def compare(trials: Sequence[MixtureTrial], count: int, num_windows: int) -> Mix
 def ratio_with_bounds(
     dense: Sequence[WindowLoss], pruned: Sequence[WindowLoss]
 ) -> tuple[float | None, float | None, float | None]:
-    """Pruned / dense perplexity on windows of equal length, its lower and its upper bound, as in `MixtureTrial`.
+    """Pruned / dense perplexity, its lower and its upper bound, as in `MixtureTrial`.
 
     Args:
         dense: Losses of the dense model.
@@ -79,10 +79,10 @@ def ratio_with_bounds(
     changes = of_pruned - of_dense
     if not np.isfinite(changes).all():
         return None, None, None
-    documents = [item.document for item in pruned]
+    documents, tokens = [item.document for item in pruned], [item.num_predicted for item in pruned]
     if len(set(documents)) < 2:
-        return _finite(exp(float(changes.mean()))), None, None
-    bounds = clustered_mean(changes, documents, CONFIDENCE)
+        return _finite(exp(float(np.average(changes, weights=tokens)))), None, None
+    bounds = clustered_mean(changes, documents, CONFIDENCE, tokens)
     return _finite(exp(bounds.value)), _finite(exp(bounds.lower)), _finite(exp(bounds.upper))
 
 

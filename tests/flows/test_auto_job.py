@@ -100,3 +100,4 @@ def test_blocks_that_no_map_can_be_folded_into_are_searched_as_they_are(
     assert "a norm follows what its blocks write" in refused["linear"]
     assert "a norm follows what its blocks write" in refused["magnitude"]
     assert "greedy" in {entry["method"] for entry in done.json["plan"]["proposals"]}
+    assert "Mean loss of the plans as they are, on" in Path(done.json["report"]).read_text()

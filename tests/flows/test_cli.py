@@ -260,6 +260,13 @@ def test_a_pickled_matrix_is_never_loaded(lorp: Lorp, tmp_path: Path) -> None:
     assert_refused(lorp("plan", "--similarity", tmp_path / "bad.npy", "--remove=1"), "cannot be read")
 
 
+def test_a_matrix_in_another_format_is_called_no_npy_file(lorp: Lorp, tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "similarity.csv", np.eye(6), delimiter=",")
+    done = lorp("plan", "--similarity", tmp_path / "similarity.csv", "--remove=1")
+    assert_refused(done, "similarity.csv cannot be read: it is no .npy file. Give an .npy file")
+    assert "pickle" not in done.err
+
+
 def test_a_small_file_that_says_that_it_holds_terabytes_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "bad.npy"
     np.save(path, np.eye(6))

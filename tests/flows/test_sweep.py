@@ -12,6 +12,7 @@ from support import Lorp, manifests
 
 from flows.measured import Measured, measure
 from flows.stages import Stages
+from flows.sweep import SweepSpec
 from lorp.errors import OutageError
 
 DOC = Path(__file__).parents[2] / "docs" / "clusters.md"
@@ -126,3 +127,26 @@ def test_what_is_no_sweep_is_refused(lorp: Lorp, pico: Path, home: Path, option:
     assert done.status == 2
     assert words in done.err
     assert not (home / "store").exists()
+
+
+def test_cells_that_remove_the_same_blocks_and_heal_alike_come_to_the_same(lorp: Lorp, pico: Path) -> None:
+    options = ("--remove=4", "--method=shortgpt,greedy", "--heal=linear", LOOSE, *ASKED, "--tasks=none")
+    one, other = lorp("sweep", pico, *options, "--json").json["cells"]
+    assert one["removed"] == other["removed"] == [1, 2, 3, 4]
+    assert (one["perplexity_ratio"], one["upper_bound"]) == (other["perplexity_ratio"], other["upper_bound"])
+
+
+def test_all_cells_cluster_search_and_heal_as_is_asked(lorp: Lorp, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[SweepSpec] = []
+    monkeypatch.setattr("flows.sweeping.sweep_source", lambda spec, *_: asked.append(spec))
+    options = (
+        "--clustering=agglomerative", "--criterion=residual-variance", "--clusters=3", "--search-windows=9",
+        "--heal-windows=7", "--confidence=0.9",
+    )  # fmt: skip
+    lorp("sweep", "x", "--remove=1", "--method=lorp,greedy", "--heal=linear", *options)
+    cells = list(asked[0].cells())
+    assert [cell.pruning.method for cell in cells] == [("lorp",), ("greedy",)]
+    for cell in cells:
+        assert (cell.pruning.clustering, cell.pruning.criterion) == ("agglomerative", "residual-variance")
+        assert (cell.pruning.num_clusters, cell.search.num_score_windows) == (3, 9)
+        assert (cell.healing.method, cell.healing.num_windows, cell.gate.confidence) == ("linear", 7, 0.9)

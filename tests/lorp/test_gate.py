@@ -47,6 +47,22 @@ def judged(dense: PerplexityEvaluation, pruned: PerplexityEvaluation, spec: Gate
     return judge(Evidence(dense=Measured(perplexity=dense), pruned=Measured(perplexity=pruned)), spec)
 
 
+def test_windows_count_for_their_tokens_as_in_the_perplexities_themselves() -> None:
+    """Pairs: the loss of a short text rises, and that of a long one hardly."""
+
+    def of_pairs(short: float, long: float) -> PerplexityEvaluation:
+        whole = evaluation([short, long] * 30, num_documents=60)
+        tokens = [10, 90] * 30
+        items = [replace(item, num_predicted=n) for item, n in zip(whole.losses, tokens, strict=True)]
+        return replace(whole, losses=tuple(items))
+
+    dense, pruned = of_pairs(3.0, 2.0), of_pairs(4.0, 2.1)
+    found = {item.name: item.value for item in judged(dense, pruned, BOTH)}
+    assert pruned.perplexity == pytest.approx(math.exp(2.29))
+    assert found["perplexity_ratio"] == pytest.approx(pruned.perplexity / dense.perplexity)
+    assert found["perplexity"] == pytest.approx(pruned.perplexity)
+
+
 def only(results: tuple[CriterionResult, ...]) -> CriterionResult:
     (result,) = results
     return result

@@ -17,7 +17,7 @@ from lorp.evaluation.speed import Memory, Round, SpeedComparison, Timing
 from lorp.gate import CriterionResult, Evidence, Measured, Verdict, judge
 from lorp.healing import SiteRepair
 from lorp.healing.patch import Patch
-from lorp.plan import Removal, plan_of
+from lorp.plan import Proposal, Removal, plan_of
 from lorp.report import ReportData, StageLine, StoredObject, render_report
 from lorp.report.axes import block_labels, block_runs, ratio_ticks, scale_to_one
 from lorp.report.budget_line import BudgetLine, budget_line
@@ -240,6 +240,17 @@ def test_a_selector_without_clusters_has_none_in_its_rows() -> None:
     assert "does not use clusters" in page
 
 
+@pytest.mark.parametrize("mended", [False, True])
+@pytest.mark.parametrize("confirmed", [None, 3.5])
+def test_what_was_compared_is_told_as_it_was_compared(mended: bool, confirmed: float | None) -> None:
+    data = make_data()
+    proposal = Proposal(method="lorp", removed=data.plan.removed, loss=3.4, confirmed_loss=confirmed)
+    page = render_report(replace(data, plan=replace(data.plan, proposals=(proposal,)), mended=mended))
+    assert ("of the plans once the MLP before each gap is refitted, on" in page) == mended
+    assert ("of the plans as they are, on" in page) != mended
+    assert ("once more on others, which decides" in page) == (confirmed is not None)
+
+
 def test_a_report_of_unlike_parts_is_a_bug() -> None:
     with pytest.raises(AssertionError):
         make_data().__class__(**{**vars(make_data()), "num_blocks": 29})
@@ -252,6 +263,14 @@ def test_the_hardest_hit_documents_come_first() -> None:
     assert [(change.document, change.num_windows) for change in changes] == [("a", 2), ("b", 1)]
     assert changes[0].ratio == pytest.approx(math.exp(0.5))
     assert hardest_hit(dense, evaluation([1.5], ["b"]), 2) == ()
+
+
+def test_a_perplexity_lies_between_its_bounds_however_long_windows_are() -> None:
+    whole = evaluation([2.0, 6.0] * 32, [str(number) for number in range(64)])
+    tokens = [1_000, 1] * 32
+    uneven = [replace(item, num_predicted=n) for item, n in zip(whole.losses, tokens, strict=True)]
+    shown = model_perplexity("dense", replace(whole, losses=tuple(uneven)), 0.95)
+    assert shown.lower < shown.perplexity < shown.bound
 
 
 def test_one_document_gives_no_bound() -> None:

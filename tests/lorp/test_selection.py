@@ -12,10 +12,10 @@ from oracle import oracle_plan
 
 from lorp.clustering import Clustering
 from lorp.depth import resolve_count
-from lorp.errors import CountError
+from lorp.errors import CountError, SpecError
 from lorp.plan import PruningPlan
 from lorp.selection import SELECTORS, Grounds, make_plan
-from lorp.spec import Criterion, Method, PruningSpec
+from lorp.spec import BY_LOSS, Criterion, Method, PruningSpec
 
 METHODS: tuple[Method, ...] = ("lorp", "shortgpt", "streamline")
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
@@ -213,6 +213,18 @@ def test_the_plan_names_its_method_and_the_matrix_stays(method: Method) -> None:
 
 def test_every_method_that_can_be_asked_for_has_a_selector() -> None:
     assert set(SELECTORS) == set(get_args(Method))
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_the_selectors_that_ask_what_plans_cost_are_those_that_get_a_model(method: Method) -> None:
+    def needs_a_model() -> bool:
+        try:
+            plan(TWO_CLUSTERS, TWO_LABELS, 2, method=method)
+        except SpecError:
+            return True
+        return False
+
+    assert needs_a_model() == (method in BY_LOSS) == PruningSpec(method=method).asks_trials
 
 
 @st.composite

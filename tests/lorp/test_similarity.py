@@ -216,6 +216,7 @@ def test_a_capture_whose_mean_is_not_positive_is_refused() -> None:
         (symmetric(1.1, 0.5, 0.5), "outside"),
         (symmetric(-1.1, 0.5, 0.5), "outside"),
         (symmetric(0.5, 0.5, 0.5) * 100, "outside"),
+        (1 - symmetric(0.5, 0.25, 0.5), "diagonal that is not 1"),
     ],
 )
 def test_a_matrix_that_cannot_be_the_similarity_of_blocks_is_refused(matrix: np.ndarray, reason: str) -> None:

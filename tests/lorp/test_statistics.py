@@ -161,3 +161,16 @@ def test_too_few_values_have_no_bounded_median(count: int, confidence: float) ->
 def test_one_wild_value_does_not_move_the_median_s_bounds() -> None:
     calm = [1.0 + 0.01 * index for index in range(11)]
     assert median([*calm[:-1], 1000.0], 0.95) == median(calm, 0.95)
+
+
+def test_a_weighted_mean_is_that_of_values_that_stand_so_often() -> None:
+    clusters = [str(number) for number in range(6)]
+    values, weights = np.array([1.0, 3.0, 4.0, 8.0, 2.0, 5.0]), [1, 2, 3, 1, 2, 3]
+    one = clustered_mean(values, clusters, 0.95, weights)
+    other = clustered_mean(np.repeat(values, weights), np.repeat(clusters, weights).tolist(), 0.95)
+    assert (one.value, one.upper) == pytest.approx((other.value, other.upper))
+
+
+def test_equal_weights_change_nothing_to_the_last_bit() -> None:
+    values, clusters = np.random.default_rng(0).normal(size=60), [str(number // 3) for number in range(60)]
+    assert clustered_mean(values, clusters, 0.95, [255] * 60) == clustered_mean(values, clusters, 0.95)
