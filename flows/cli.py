@@ -6,6 +6,7 @@ Exit status: 0 approved (or done), 3 rejected by the gate or refused by the poli
 
 import json
 import sys
+from io import TextIOWrapper
 from typing import Annotated, NoReturn
 
 import typer
@@ -48,6 +49,9 @@ app = typer.Typer(
 
 def main() -> NoReturn:
     """Entry point: runs a command, and turns every error into one line and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what a terminal's encoding has not is spelt out
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
