@@ -282,7 +282,8 @@ def test_a_pull_goes_on_where_it_was_interrupted(
 
     with monkeypatch.context() as interrupted:
         interrupted.setattr("tasks.pull.shutil.copyfile", copy)
-        assert lorp("pull", "pico@1", f"--to={tmp_path / 'model'}").status == 130
+        stopped = lorp("pull", "pico@1", f"--to={tmp_path / 'model'}")
+        assert (stopped.status, "run the same command again to resume" in stopped.err) == (130, True)
     assert not (tmp_path / "model").exists()
     first = list(copied)
     copied[:] = []
