@@ -6,6 +6,7 @@ Exit status: 0 approved (or done), 3 rejected by the gate or refused by the poli
 
 import json
 import sys
+from io import TextIOWrapper
 from typing import Annotated, NoReturn
 
 import typer
@@ -48,26 +49,45 @@ app = typer.Typer(
 
 def main() -> NoReturn:
     """Entry point: runs a command, and turns every error into one line and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what a terminal's encoding has not is spelt out
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
 def run(words: list[str]) -> int:
     """Runs a command; returns the exit status."""
     try:
-        return app(args=words, prog_name="lorp", standalone_mode=False) or 0
+        status = app(args=words, prog_name="lorp", standalone_mode=False) or 0
+        return status if status != _INTERRUPTED else _interrupted()  # typer tells it by the status alone
     except typer.TyperException as fault:
         return _complain(f"{fault.format_message().rstrip('. ')}. See lorp --help.", 2)
     except LorpError as fault:
         return _complain(str(fault), fault.exit_status)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted; run the same command again to resume.", _INTERRUPTED)
+        return _interrupted()
     except Exception as fault:  # the last line of defence: a person gets a line, not a traceback
         if _debugging():
             raise
-        full = space_fault(fault)
-        if full:
-            return _complain(str(full), full.exit_status)
-        return _complain(f"{type(fault).__name__}: {fault}. Set LORP_DEBUG=1 for the traceback.", 1)
+        return _interrupted() if _after_interruption(fault) else _unforeseen(fault)
+
+
+def _after_interruption(fault: BaseException | None) -> bool:
+    """Whether a fault comes of an interruption, as where Ctrl-C has ended Prefect's server too."""
+    while fault and not isinstance(fault, KeyboardInterrupt):
+        fault = fault.__cause__ or fault.__context__
+    return fault is not None
+
+
+def _unforeseen(fault: Exception) -> int:
+    full = space_fault(fault)
+    if full:
+        return _complain(str(full), full.exit_status)
+    return _complain(f"{type(fault).__name__}: {fault}. Set LORP_DEBUG=1 for the traceback.", 1)
+
+
+def _interrupted() -> int:
+    return _complain("interrupted; run the same command again to resume.", _INTERRUPTED)
 
 
 def _debugging() -> bool:

@@ -22,7 +22,8 @@ from flows.terminal import shown_progress
 from flows.wording import promotion_summary, reconcile_summary, rollback_summary, rows
 from lorp.promotion import PromotionPolicy
 from tasks.pull import pull
-from tasks.vault import open_vault
+from tasks.store import existing_store
+from tasks.vault import Vault, open_vault
 from tasks.workspace import Workspace, make_home, workspace
 
 _REFUSED = 3
@@ -80,22 +81,31 @@ def reconcile_aliases(restore: bool, store: str | None, tracking_uri: str | None
 
 
 def pull_version(address: str, to: Path, store: str | None, tracking_uri: str | None, as_json: bool) -> int:
-    """Pulls.
+    """Pulls; the store is only read.
 
     Raises:
+        StoreError: There is no such store.
         LorpError: As `tasks.pull.pull` does.
     """
-    places = _places(store, tracking_uri)
+    places = workspace(store, tracking_uri)
+    vault = Vault(existing_store(places.store), only_read=True)
+    if places.embedded:
+        make_home()
     with shown_progress():
-        done = pull(places, open_vault(places.store), address, to.expanduser().absolute())
+        done = pull(places, vault, address, to.expanduser().absolute())
     said = f"version {done.version} of {done.name} is in {done.folder}: {done.bytes} bytes, sha256 {done.variant}"
     typer.echo(json.dumps(asdict(done)) if as_json else said)
     return 0
 
 
 def _places(store: str | None, tracking_uri: str | None) -> Workspace:
-    """Where things are, with a home if it is needed."""
+    """Where things are, with a home if it is needed; a store that is not there is not made.
+
+    Raises:
+        StoreError: There is no such store, or it cannot be written.
+    """
     places = workspace(store, tracking_uri)
+    existing_store(places.store)
     open_vault(places.store)
     if places.embedded:
         make_home()

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from flows.wording import number
+from lorp.errors import one_line
 from lorp.ledger import told
 from tasks.reconcile import Found
 from tasks.standing import AliasSeen, NameSeen, VerdictSeen
@@ -119,11 +120,13 @@ def _show_history(console: Console, production: Sequence[NameSeen]) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    return Table(*columns, title=escape(title), title_justify="left")
+    """A table that is narrow in a narrow place, and leaves nothing out even so."""
+    made = [Column(each, overflow="fold") for each in columns]
+    return Table(*made, title=escape(title), title_justify="left", collapse_padding=True, pad_edge=False)
 
 
 def _row(table: Table, *cells: str) -> None:
-    table.add_row(*map(Text, cells))
+    table.add_row(*(Text(one_line(cell)) for cell in cells))
 
 
 def _say(console: Console, title: str, what: str) -> None:
@@ -131,7 +134,7 @@ def _say(console: Console, title: str, what: str) -> None:
 
 
 def _line(console: Console, text: str) -> None:
-    console.print(Text(text), soft_wrap=True)
+    console.print(Text(one_line(text)), soft_wrap=True)
 
 
 def _minute(time: str) -> str:

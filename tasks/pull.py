@@ -1,5 +1,6 @@
 """A version of the ledger -> a folder with its files, every byte of them checked."""
 
+import errno
 import re
 import shutil
 from collections.abc import Iterable
@@ -110,6 +111,8 @@ def _files(vault: Vault, run: RunRecord) -> _Files:
 
 
 def _bring(files: _Files, to: Path) -> None:
+    if to.is_mount():
+        raise _mounted(to)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         if not _holds(to, files):
             raise SpecError(f"{to} holds something else", "Give a folder that is not there yet with --to")
@@ -139,11 +142,19 @@ def _name(aside: Path, to: Path, files: _Files) -> None:
     try:
         aside.rename(to)
     except OSError as fault:
+        if fault.errno == errno.EBUSY:
+            shutil.rmtree(aside)
+            raise _mounted(to) from None
         if not to.exists():
             raise StoreError(f"{to} cannot be made: {fault.strerror}", "Give another folder with --to") from None
         if not _holds(to, files):
             shutil.rmtree(aside)
             raise SpecError(f"{to} holds something else by now", "Give another folder with --to") from None
+
+
+def _mounted(to: Path) -> SpecError:
+    """Nothing can be given the name of a place where another file system begins."""
+    return SpecError(f"{to} is a mount point, which no folder can replace", f"Give a folder in it, such as {to}/model")
 
 
 def _copy(source: Path, target: Path, file: FileDigest) -> None:
@@ -157,10 +168,13 @@ def _copy(source: Path, target: Path, file: FileDigest) -> None:
 
 
 def _holds(folder: Path, files: Iterable[FileDigest]) -> bool:
-    """Whether a folder has these files, and nothing else."""
-    if not folder.is_dir() or {path.name for path in folder.iterdir()} != {file.name for file in files}:
+    """Whether a folder can be read, and has these files and nothing else."""
+    try:
+        if not folder.is_dir() or {path.name for path in folder.iterdir()} != {file.name for file in files}:
+            return False
+        return all(_is(folder / file.name, file) for file in files)
+    except OSError:
         return False
-    return all(_is(folder / file.name, file) for file in files)
 
 
 def _is(path: Path, file: FileDigest) -> bool:

@@ -102,8 +102,10 @@ class Vault:
         noted: Keys of the traces of use that this process has left.
     """
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, *, only_read: bool = False) -> None:
+        """Over a store, in which nothing is moved if it is only read."""
         self.store = store
+        self._only_read = only_read
         self.noted: set[str] = set()
         self._verified: dict[str, tuple[Hashable, str]] = {}
 
@@ -135,7 +137,8 @@ class Vault:
         data = self.store.read(reference.key)
         if digest_bytes(data) != reference.sha256:
             self._quarantine(reference.key, f"its sha256 is not {reference.sha256}")
-            raise IntegrityError(f"{reference.key} has changed and is now in quarantine", "Run again to make it anew")
+            now = "" if self._only_read else " and is now in quarantine"
+            raise IntegrityError(f"{reference.key} has changed{now}", "Run again to make it anew")
         return data
 
     def read_value(self, sha256: str) -> bytes:
@@ -243,7 +246,10 @@ class Vault:
             self._quarantine(key, "it is no regular file", fingerprint)
 
     def _quarantine(self, key: str, why: str, fingerprint: Hashable | None = None) -> None:
-        """Moves what is at a key; nothing, if another run has done so already."""
+        """Moves what is at a key; nothing, if another run has done so already, or this one only reads."""
+        if self._only_read:
+            LOGGER.warning("%s is not what it was: %s", key, why)
+            return
         name = re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(key).name).lstrip(".-") or "unnamed"
         place = f"quarantine/{uuid4().hex}/{name}"
         try:

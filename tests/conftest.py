@@ -17,6 +17,11 @@ from support import PICO_OPTIONS, Lorp, Result
 _HOMES = tempfile.TemporaryDirectory(prefix="lorp-tests-", ignore_cleanup_errors=True)  # gone at the end
 os.environ.update(PREFECT_HOME=f"{_HOMES.name}/prefect", HF_HOME=f"{_HOMES.name}/hub")
 os.environ.update(DO_NOT_TRACK="1", HF_HUB_OFFLINE="1", MLFLOW_DISABLE_TELEMETRY="true", TOKENIZERS_PARALLELISM="false")
+# Whoever runs the tests may have an installation: nothing is written there.
+for _name in ("STORE", "SIGNING_KEY", "TASK_RUNNER", "DEVICE", "DTYPE", "DEBUG"):
+    os.environ.pop(f"LORP_{_name}", None)
+for _name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+    os.environ.pop(_name, None)
 # Tests run side by side: with more threads than cores they would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

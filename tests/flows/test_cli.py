@@ -328,3 +328,17 @@ def test_a_configuration_may_list_text(
     assert asked[0].calibration.corpora == corpora
     lorp("recompress", "pico", "--remove=2", "--config", tmp_path / "job.yaml", "--calibration=c.txt")
     assert asked[1].calibration.corpora == ("c.txt",)
+
+
+def test_what_fails_since_a_person_interrupted_it_is_an_interruption(
+    lorp: Lorp, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise ConnectionError("the server has been interrupted too")
+
+    monkeypatch.setattr("flows.production.workspace", interrupted)
+    done = lorp("pull", "pico@1", "--to=model")
+    assert (done.status, done.err) == (130, "lorp: interrupted; run the same command again to resume.\n")

@@ -1,5 +1,6 @@
 """Promotion and rollback from the command line: the ledger says so first, the alias follows, nothing else moves it."""
 
+import errno
 import json
 import shutil
 import time
@@ -28,6 +29,7 @@ from tasks.aliases import follow
 from tasks.ledger import read_ledger, record
 from tasks.ledger_versions import read_version
 from tasks.promotion import learn
+from tasks.store import FolderStore
 from tasks.vault import Vault, open_vault
 
 LOOSE, TIGHT = "--max-perplexity-ratio=100", "--max-perplexity-ratio=0.5"
@@ -280,7 +282,8 @@ def test_a_pull_goes_on_where_it_was_interrupted(
 
     with monkeypatch.context() as interrupted:
         interrupted.setattr("tasks.pull.shutil.copyfile", copy)
-        assert lorp("pull", "pico@1", f"--to={tmp_path / 'model'}").status == 130
+        stopped = lorp("pull", "pico@1", f"--to={tmp_path / 'model'}")
+        assert (stopped.status, "run the same command again to resume" in stopped.err) == (130, True)
     assert not (tmp_path / "model").exists()
     first = list(copied)
     copied[:] = []
@@ -320,6 +323,58 @@ def test_a_changed_file_is_not_pulled(versions: list[dict[str, Any]], lorp: Lorp
     assert done.status == 1
     assert "gone or has changed" in done.err
     assert not (tmp_path / "model").exists()
+
+
+def test_a_store_that_is_only_read_is_pulled_from(
+    versions: list[dict[str, Any]], lorp: Lorp, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for name in ("prepare", "create", "move", "remove", "scratch"):
+        monkeypatch.setattr(FolderStore, name, forbidden)
+    assert lorp("pull", "pico@1", f"--to={tmp_path / 'model'}").status == 0
+    weights = f"variants/{versions[0]['variant']['digest']}/model.safetensors"
+    spoil((home / "store" / weights).as_uri())
+    done = lorp("pull", "pico@1", f"--to={tmp_path / 'spoilt'}")
+    assert (done.status, f"{weights} is gone or has changed" in done.err) == (1, True)
+    assert (home / "store" / weights).is_file()
+
+
+@pytest.mark.parametrize(
+    "words", [("promote", "pico"), ("rollback", "pico"), ("reconcile",), ("pull", "pico@1", "--to=model")]
+)
+def test_a_store_that_is_not_there_is_said_and_not_made(
+    words: tuple[str, ...], home: Path, lorp: Lorp, tmp_path: Path
+) -> None:
+    done = lorp(*words, f"--store={tmp_path / 'mistyped'}")
+    assert done.status == 2
+    assert f"there is no store at {tmp_path / 'mistyped'}" in done.err
+    assert not (tmp_path / "mistyped").exists()
+
+
+@pytest.mark.parametrize("name", ["n" * 250, "n" * 300])
+def test_a_folder_whose_name_is_too_long_is_said(
+    versions: list[dict[str, Any]], lorp: Lorp, tmp_path: Path, name: str
+) -> None:
+    done = lorp("pull", "pico@1", f"--to={tmp_path / name}")
+    assert (done.status, "cannot be written: File name too long" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_nothing_is_pulled_in_place_of_a_mount_point(
+    versions: list[dict[str, Any]], lorp: Lorp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    def rename(_: Path, target: Path) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy", str(target))
+
+    (tmp_path / "model").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: known and path.name == "model")
+    monkeypatch.setattr(Path, "rename", rename)  # as of what another folder of the same file system is mounted on
+    done = lorp("pull", "pico@1", f"--to={tmp_path / 'model'}")
+    assert (done.status, "is a mount point" in done.err, f"{tmp_path / 'model'}/model" in done.err) == (2, True, True)
+    assert not list(tmp_path.glob(".*"))
+    assert not list((tmp_path / "model").iterdir())
 
 
 def test_what_was_decided_beside_another_version_is_decided_anew(

@@ -1,11 +1,13 @@
 """`lorp status`: runs, verdicts, production; it makes nothing, and says what could not be asked."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,36 @@ def test_people_get_tables(there: Path, lorp: Lorp, no_server: None, monkeypatch
     for words in ("No Prefect server is set", "REJECTED", "approved", "ada", "first one", "version 1 promoted"):
         assert words in told.out
     assert all(len(line) <= 120 for line in told.out.splitlines() if "://" not in line)
+
+
+def test_narrow_tables_leave_nothing_out(
+    there: Path, lorp: Lorp, no_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    usual = lorp("status", "pico").out
+    assert usual.count(f"{datetime.now(UTC):%Y-%m-%d}") == 6
+    monkeypatch.setenv("COLUMNS", "40")
+    assert "…" not in usual + lorp("status", "pico").out
+
+
+def test_what_a_ledger_says_moves_no_cursor(there: Path, lorp: Lorp, no_server: None) -> None:
+    assert lorp("promote", "pico", "--version=1", "--to=other", "--reason=\x1b[2Jgone").status == 0
+    told = lorp("status", "pico").out
+    assert "\x1b" not in told
+    assert "gone" in told
+
+
+def test_a_terminal_without_some_characters_is_no_fault(there: Path, no_server: None, lorp: Lorp) -> None:
+    assert lorp("promote", "pico", "--version=1", "--to=other", "--reason=für alle").status == 0
+    told = subprocess.run(
+        [Path(sys.executable).with_name("lorp"), "status", "pico"],
+        env={**os.environ, "LORP_HOME": str(there), "PYTHONIOENCODING": "ascii", "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "f\\xfcr alle" in told.stdout
 
 
 def test_an_alias_that_is_not_where_the_ledger_says_is_told(there: Path, lorp: Lorp, no_server: None) -> None:
