@@ -1,8 +1,8 @@
 """What other work on the machine costs a pass: `python benchmarks/beside.py`.
 
-Blocks of a Llama with random weights are run in processes of their own, alone and beside one that keeps a core busy,
-once with threads that spin while they wait for one another, as PyTorch comes, and once with threads that sleep, as lorp
-sets it (`OMP_WAIT_POLICY`). All of it in turn, a few times over.
+Blocks of a Llama with random weights are run in processes of their own: alone, beside one that keeps a core busy, and
+beside another that does the same. Once threads spin while they wait for one another, as PyTorch comes, and once they
+sleep, as lorp sets it (`OMP_WAIT_POLICY`). All of it in turn, a few times over.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import time
 from statistics import median
 
 _POLICIES = {"spin": None, "sleep": "PASSIVE"}
-_PLACES = ("alone", "beside")
+_PLACES = ("alone", "beside a busy core", "beside another such pass")
 
 
 def main() -> None:
@@ -28,14 +28,10 @@ def main() -> None:
         measured.setdefault((policy, place), []).append(_measured(policy, place, options.seconds))
     found = {where: median(times) for where, times in measured.items()}
     print("| figure | value | measured |\n| --- | --- | --- |")
-    for policy in _POLICIES:
-        alone, beside = (found[policy, place] for place in _PLACES)
-        shown = f"{beside:.3f} s / {alone:.3f} s"
-        print(f"| a pass beside other work / alone, threads that {policy} | {beside / alone:.2f} | {shown} |")
     for place in _PLACES:
         sleeping, spinning = found["sleep", place], found["spin", place]
         shown = f"{sleeping:.3f} s / {spinning:.3f} s"
-        print(f"| threads that sleep / that spin, {place} | {sleeping / spinning:.3f} | {shown} |")
+        print(f"| a pass by threads that sleep / that spin, {place} | {sleeping / spinning:.3f} | {shown} |")
 
 
 def _options() -> argparse.Namespace:
@@ -50,14 +46,15 @@ def _measured(policy: str, place: str, seconds: float) -> float:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     if _POLICIES[policy]:
         environment["OMP_WAIT_POLICY"] = _POLICIES[policy]
-    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if place == "beside" else None
+    command = [sys.executable, __file__, "--passes-for", str(seconds)]
+    others = {"beside a busy core": [sys.executable, "-c", "while True: pass"], "beside another such pass": command}
+    busy = [subprocess.Popen(others[place], env=environment, stdout=subprocess.DEVNULL)] if place in others else []
     try:
-        command = [sys.executable, __file__, "--passes-for", str(seconds)]
         return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
     finally:
-        if busy:
-            busy.kill()
-            busy.wait()
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 def _seconds_a_pass(seconds: float) -> float:

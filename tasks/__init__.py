@@ -13,5 +13,5 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 # libpq would wait for as long as the system does for a database that is not there.
 os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
 # Threads sleep while they wait for one another, and do not spin: beside anything else that runs, spinning makes a pass
-# take ten times as long and more. Read as torch is imported.
+# take up to eight times as long. Read as torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
