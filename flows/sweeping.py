@@ -40,9 +40,9 @@ def sweep_source(asked: SweepSpec, store: str | None, tracking_uri: str | None, 
 
 def _show(outcome: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
-    table = Table(title=outcome["source"], title_justify="left")
+    table = Table(title=outcome["source"], title_justify="left", collapse_padding=True, pad_edge=False)
     for column in _SHOWN:
-        table.add_column(column, no_wrap=column == "verdict")
+        table.add_column(column, no_wrap=column == "verdict", overflow="fold")
     rows = sweep_rows(outcome["cells"])
     for row in rows:
         table.add_row(*(Text(row[column]) for column in _SHOWN))

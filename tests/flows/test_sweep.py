@@ -55,7 +55,9 @@ def test_every_cell_comes_to_the_verdict_of_the_job_by_itself(lorp: Lorp, pico: 
     assert stages(home) - made == Counter(register=1)
 
 
-def test_a_cell_that_cannot_be_says_why_and_the_others_go_on(lorp: Lorp, pico: Path) -> None:
+def test_a_cell_that_cannot_be_says_why_and_the_others_go_on(
+    lorp: Lorp, pico: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = ("sweep", pico, "--remove=5,1", "--method=lorp", "--heal=none", "--max-perplexity-ratio=0.5", *ASKED)
     done = lorp(*options, "--json")
     assert done.status == 1
@@ -71,9 +73,11 @@ def test_a_cell_that_cannot_be_says_why_and_the_others_go_on(lorp: Lorp, pico: P
     assert (run.state.type.value, run.state.name) == ("COMPLETED", "Incomplete")
     assert [row["verdict"] for row in json.loads(artifact["data"])] == ["-", "REJECTED"]
 
+    monkeypatch.setenv("COLUMNS", "50")
     shown = lorp(*options)
     assert shown.status == 1
     assert "REJECTED" in shown.out
+    assert "…" not in shown.out
     assert "5 lorp none: 5 of 6 blocks cannot be removed" in shown.out
 
 
