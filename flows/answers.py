@@ -8,10 +8,10 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from flows.auditing import UNSOUND
+from flows.tables import add_row, make_table
 from flows.wording import label
 from lorp.errors import SpecError
 from lorp.gate import CriterionResult
@@ -263,9 +263,7 @@ def _say(line: str) -> None:
 
 
 def _print_table(title: str, columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
-    table = Table(title=Text(title) if title else None, title_justify="left")
-    for column in columns:
-        table.add_column(text.printable(column), overflow="fold")
+    table = make_table(title, *columns)
     for line in lines:
-        table.add_row(*(Text(text.printable(cell)) for cell in line))
+        add_row(table, *line)
     Console(highlight=False).print(table)

@@ -11,13 +11,12 @@ from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from flows.promote import PromotionSpec, run_promote
 from flows.promotion import MoveSpec
 from flows.reconcile import run_reconcile
 from flows.rollback import RollbackSpec, run_rollback
+from flows.tables import add_row, make_table
 from flows.terminal import shown_progress
 from flows.wording import promotion_summary, reconcile_summary, rollback_summary, rows
 from lorp.promotion import PromotionPolicy
@@ -123,7 +122,7 @@ def _named(asked: Asked) -> Asked:
 
 
 def _show_conditions(outcome: Mapping[str, Any]) -> None:
-    table = Table("condition", "value", "bound", "budget", "result", title=outcome["name"], title_justify="left")
-    for row in rows(outcome["conditions"]):
-        table.add_row(*(Text(row[column]) for column in ("criterion", "value", "bound", "budget", "result")))
+    table = make_table(outcome["name"], "condition", "value", "bound", "budget", "result")
+    for each in rows(outcome["conditions"]):
+        add_row(table, *(each[column] for column in ("criterion", "value", "bound", "budget", "result")))
     Console(highlight=False).print(table)

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 from rich.text import Text
 
+from flows.tables import add_row, make_table
 from flows.wording import number
 from lorp.errors import one_line
 from lorp.ledger import told
@@ -43,10 +42,10 @@ def _show_prefect(console: Console, prefect: "Running | None", fault: str | None
     if not runs:
         _say(console, "Running and waiting", f"Nothing at {prefect.server}, and nothing failed in the last day.")
         return
-    table = _table("Running and waiting, failed in the last day", "flow", "run", "state", "since", "what it says")
+    table = make_table("Running and waiting, failed in the last day", "flow", "run", "state", "since", "what it says")
     for run in runs:
         times = f" ({run.times} times)" if run.times > 1 else ""
-        _row(table, run.flow, run.name, f"{run.state}{times}", _minute(run.since), run.message)
+        add_row(table, run.flow, run.name, f"{run.state}{times}", _minute(run.since), run.message)
     console.print(table)
     for run in (*prefect.waiting, *prefect.failed):
         _line(console, f"  {run.state.lower()}: {run.name}  {run.page or run.id}")
@@ -57,13 +56,13 @@ def _show_verdicts(console: Console, places: Workspace, verdicts: Sequence[Verdi
         _say(console, "Verdicts", fault or f"None yet at {places.tracking_uri}. lorp recompress makes the first.")
         return
     figures = ("ratio", "bound", "budget")
-    table = _table("Verdicts, newest first", "", "when", "name", "verdict", "removed", *figures, "version")
+    table = make_table("Verdicts, newest first", "", "when", "name", "verdict", "removed", *figures, "version")
     for place, seen in enumerate(verdicts, start=1):
         said = "approved" if seen.approved else "REJECTED"
         blocks = ", ".join(map(str, seen.removed))
         measured = (number(seen.ratio), number(seen.bound), number(seen.budget))
         version = str(seen.version) if seen.version else "-"
-        _row(table, str(place), _minute(seen.time), seen.name, said, blocks, *measured, version)
+        add_row(table, str(place), _minute(seen.time), seen.name, said, blocks, *measured, version)
     console.print(table)
     for place, seen in enumerate(verdicts, start=1):
         _line(console, f"  {place}  {seen.page or seen.report}")
@@ -73,10 +72,10 @@ def _show_production(console: Console, places: Workspace, production: Sequence[N
     if fault or not production:
         _say(console, "Production", fault or f"No version yet in {places.store}.")
         return
-    table = _table("Production", "name", "alias", "version", "since", "asked by", "reason")
+    table = make_table("Production", "name", "alias", "version", "since", "asked by", "reason")
     for name in production:
         for row in _alias_rows(name):
-            _row(table, *row)
+            add_row(table, *row)
     console.print(table)
     for name in production:
         for note in _notes(name):
@@ -110,23 +109,13 @@ def _show_history(console: Console, production: Sequence[NameSeen]) -> None:
     if not any(name.history for name in production):
         return
     console.print()
-    table = _table("Ledger, newest first", "when", "name", "entry", "what", "asked by", "reason")
+    table = make_table("Ledger, newest first", "when", "name", "entry", "what", "asked by", "reason")
     for name in production:
         for entry in name.history:
             change = entry.change
             what = (_minute(change.time), name.name, str(entry.sequence), told(change))
-            _row(table, *what, change.asked_by, change.reason)
+            add_row(table, *what, change.asked_by, change.reason)
     console.print(table)
-
-
-def _table(title: str, *columns: str) -> Table:
-    """A table that is narrow in a narrow place, and leaves nothing out even so."""
-    made = [Column(each, overflow="fold") for each in columns]
-    return Table(*made, title=escape(title), title_justify="left", collapse_padding=True, pad_edge=False)
-
-
-def _row(table: Table, *cells: str) -> None:
-    table.add_row(*(Text(one_line(cell)) for cell in cells))
 
 
 def _say(console: Console, title: str, what: str) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from flows.command import check
 from flows.sweep import SweepSpec, run_sweep
+from flows.tables import add_row, make_table
 from flows.terminal import shown_progress
 from flows.wording import sweep_rows, sweep_summary
 from tasks.workspace import workspace
@@ -40,12 +40,9 @@ def sweep_source(asked: SweepSpec, store: str | None, tracking_uri: str | None, 
 
 def _show(outcome: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
-    table = Table(title=outcome["source"], title_justify="left", collapse_padding=True, pad_edge=False)
-    for column in _SHOWN:
-        table.add_column(column, no_wrap=column == "verdict", overflow="fold")
-    rows = sweep_rows(outcome["cells"])
+    rows, table = sweep_rows(outcome["cells"]), make_table(outcome["source"], *_SHOWN, whole="verdict")
     for row in rows:
-        table.add_row(*(Text(row[column]) for column in _SHOWN))
+        add_row(table, *(row[column] for column in _SHOWN))
     console.print(table)
     for cell, row in zip(outcome["cells"], rows, strict=True):
         if cell["approved"] is None:
