@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from lorp.corpus.uses import FrontierWindows, MixtureWindows
 from lorp.evaluation.downstream.results import DownstreamEvaluation
-from lorp.evaluation.perplexity import WindowLoss, exp
+from lorp.evaluation.perplexity import WindowLoss, perplexity_of
 from lorp.evaluation.speed import SpeedComparison
 from lorp.healing.patch import Patch
 from lorp.models import device_kind
@@ -148,12 +148,10 @@ class DrawFrontier(Request):
         """Gathers."""
         points = [self._point(vault, looked_at) for looked_at in self.looked_at]
         dense = [item for item in decode(Losses, vault.read(self.dense)).losses if item.loss is not None]
-        num_predicted = sum(item.num_predicted for item in dense)
-        loss = sum((item.loss or 0.0) * item.num_predicted for item in dense) / num_predicted
         frontier = Frontier(
             chosen=self.chosen,
             points=tuple(sorted(points, key=lambda point: point.count)),
-            dense_perplexity=exp(loss),
+            dense_perplexity=perplexity_of(dense),
             num_planned=self.num_planned,
         )
         return {"frontier": vault.put("values", encode(frontier), ".json")}

@@ -54,10 +54,15 @@ class PerplexityEvaluation:
     @property
     def perplexity(self) -> float:
         """Exponential of the mean loss over predicted tokens; NaN where a loss is missing."""
-        total = sum(item.num_predicted for item in self.losses)
-        if not total or any(item.loss is None for item in self.losses):
-            return math.nan
-        return exp(sum((item.loss or 0.0) * item.num_predicted for item in self.losses) / total)
+        return perplexity_of(self.losses)
+
+
+def perplexity_of(losses: Sequence[WindowLoss]) -> float:
+    """Exponential of the mean loss over the tokens that windows predict; NaN where a loss is missing, or all are."""
+    total = sum(item.num_predicted for item in losses)
+    if not total or any(item.loss is None for item in losses):
+        return math.nan
+    return exp(sum((item.loss or 0.0) * item.num_predicted for item in losses) / total)
 
 
 def window_losses(model: PreTrainedModel, windows: Sequence[Window]) -> tuple[WindowLoss, ...]:

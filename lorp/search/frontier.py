@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from lorp.evaluation.perplexity import WindowLoss, exp
+from lorp.evaluation.perplexity import WindowLoss, exp, perplexity_of
 from lorp.spec import GateSpec
 from lorp.statistics import clustered_mean, confidence_sequence
 
@@ -126,7 +126,7 @@ def standing(
         ratio=exp(bounds.value),
         lower=exp(bounds.lower),
         upper=exp(bounds.upper),
-        perplexity=exp(float(np.average(of_pruned, weights=tokens))),
+        perplexity=perplexity_of(pruned),
     )
     return stood if math.isfinite(stood.upper) and math.isfinite(stood.perplexity) else None
 
